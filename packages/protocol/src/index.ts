@@ -1,1 +1,76 @@
-export {};
+export * from "./gen/millrace/jobs/v1/job_pb.ts";
+export * from "./gen/millrace/jobs/v1/job_service_pb.ts";
+export * from "./gen/millrace/plugins/v1/plugin_service_pb.ts";
+export * from "./gen/millrace/system/v1/system_service_pb.ts";
+export * from "./gen/millrace/events/v1/events_pb.ts";
+export * from "./gen/grpc/health/v1/health_pb.ts";
+export * from "./gen/grpc/reflection/v1/reflection_pb.ts";
+export { http as httpRule } from "./gen/google/api/annotations_pb.ts";
+export type { HttpRule } from "./gen/google/api/http_pb.ts";
+export { backoffDelayMs, defaultBackoff, formatBackoff, parseBackoff, type BackoffPolicy } from "./backoff.ts";
+export {
+  errorTable,
+  jobErrorCodes,
+  MillraceError,
+  type ErrorBody,
+  type ErrorCode,
+  type ErrorDetail,
+  type JobErrorCode,
+} from "./errors.ts";
+export {
+  defaultJobOptions,
+  defaultMaxAttempts,
+  formatJobOptions,
+  headerNames,
+  maxTags,
+  parseJobOptions,
+  type HeaderProblem,
+  type JobOptions,
+  type ParsedJobOptions,
+} from "./headers.ts";
+export { deriveJobId, newJobId } from "./job-id.ts";
+export { isJobId, isJobType, isQueueName } from "./names.ts";
+export { fromWirePayload, toWirePayload, type WirePayload } from "./payload.ts";
+export { decodePluginRecord, encodePluginRecord } from "./plugin-record.ts";
+export { decodeQueueSettings, encodeQueueSettings, type QueueSettings } from "./queue-settings.ts";
+export {
+  isPriorityName,
+  priorityLevel,
+  priorityLevels,
+  priorityName,
+  priorityNames,
+  priorityOrNormal,
+  type PriorityLevel,
+  type PriorityName,
+} from "./priority.ts";
+export { services } from "./services.ts";
+export { eventName, isReplayable, isTerminal, stateAfter, stateName, stateRank, supersedes, type JobPosition } from "./states.ts";
+export {
+  commandAllSubject,
+  commandCancelSubject,
+  commandSubject,
+  eventBatchSubject,
+  jobSubject,
+  parseJobSubject,
+  rpcSubject,
+  scheduleSubject,
+  subjectRoots,
+  type JobSubject,
+} from "./subjects.ts";
+export {
+  buckets,
+  defaultTopologyLimits,
+  duplicateWindowMs,
+  eventsStream,
+  jobStream,
+  moduleBucket,
+  queueConsumer,
+  queueFilter,
+  schedulerConsumer,
+  scheduleStream,
+  streamTopology,
+  type BucketTopology,
+  type StreamTopology,
+  type TopologyLimits,
+} from "./topology.ts";
+export { version } from "./version.ts";

@@ -1,0 +1,67 @@
+import { isPriorityName, priorityLevel, type PriorityLevel, type PriorityName } from "./priority.ts";
+
+/** First tokens of the subjects that Millrace owns. */
+export const subjectRoots = {
+  jobs: "jobs",
+  schedule: "schedule",
+  submitted: "events.submitted",
+  scheduled: "events.scheduled",
+  batch: "events.batch",
+  rpc: "rpc",
+  command: "cmd",
+} as const;
+
+/** Broadcast to every worker; the data is a JSON WorkerCommand. */
+export const commandAllSubject = "cmd.all";
+/** Broadcast to every worker; the data is the id of a job to cancel. */
+export const commandCancelSubject = "cmd.cancel";
+
+/** Request-reply to one worker; the data is a JSON WorkerCommand. */
+export function commandSubject(workerId: string): string {
+  return `cmd.worker.${workerId}`;
+}
+
+/** Where `source` publishes its EventBatch messages. */
+export function eventBatchSubject(source: string): string {
+  return `${subjectRoots.batch}.${source}`;
+}
+
+/** `rpc.<service>.<Method>`, for example `rpc.millrace.jobs.v1.JobService.GetJob`. */
+export function rpcSubject(service: string, method: string): string {
+  return `${subjectRoots.rpc}.${service}.${method}`;
+}
+
+export interface JobSubject {
+  readonly priority: PriorityName;
+  readonly level: PriorityLevel;
+  readonly queue: string;
+  readonly type: string;
+  /** Absent when the publisher left it out: derive it with deriveJobId. */
+  readonly id: string | undefined;
+}
+
+export function jobSubject(priority: PriorityName, queue: string, type: string, id?: string): string {
+  return id === undefined ? `jobs.${priority}.${queue}.${type}` : `jobs.${priority}.${queue}.${type}.${id}`;
+}
+
+/** The subject that carries the same job to the scheduler. */
+export function scheduleSubject(priority: PriorityName, queue: string, type: string, id: string): string {
+  return `schedule.${priority}.${queue}.${type}.${id}`;
+}
+
+/**
+ * Splits `<root>.<priority>.<queue>.<type>[.<id>]` where root is `jobs`, `schedule`, `events.submitted` or
+ * `events.scheduled`. Names are not checked against their syntax.
+ * @returns undefined when the subject has another shape
+ */
+export function parseJobSubject(subject: string): JobSubject | undefined {
+  const parts = subject.split(".");
+  const first = parts[0] === "events" ? 2 : 1;
+  const count = parts.length - first;
+  if (count !== 3 && count !== 4) return undefined;
+  const priority = parts[first];
+  const queue = parts[first + 1];
+  const type = parts[first + 2];
+  if (priority === undefined || queue === undefined || type === undefined || !isPriorityName(priority)) return undefined;
+  return { priority, level: priorityLevel(priority), queue, type, id: parts[first + 3] };
+}
