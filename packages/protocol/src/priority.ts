@@ -25,7 +25,7 @@ export function priorityLevel(name: PriorityName): PriorityLevel {
   return (priorityNames.indexOf(name) + 1) as PriorityLevel;
 }
 
-/** The protobuf priority to use where a request leaves it open. */
+/** The level to use where a request leaves the priority open. */
 export function priorityOrNormal(priority: Priority): PriorityLevel {
-  return priority === Priority.UNSPECIFIED ? Priority.NORMAL : priority;
+  return priorityLevels.find((level) => level === priority) ?? Priority.NORMAL;
 }

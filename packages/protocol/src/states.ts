@@ -1,11 +1,11 @@
-import { EventKind } from "./gen/millrace/events/v1/events_pb.ts";
-import { JobState } from "./gen/millrace/jobs/v1/job_pb.ts";
+import { EventKind, EventKindSchema } from "./gen/millrace/events/v1/events_pb.ts";
+import { JobState, JobStateSchema } from "./gen/millrace/jobs/v1/job_pb.ts";
 
 /**
  * How far a state is within one attempt. Events may arrive twice and late; a row takes an event only when it lies
  * further on, so that the order of arrival does not matter.
  */
-const ranks: Readonly<Record<JobState, number>> = {
+const ranks: Readonly<Record<number, number>> = {
   [JobState.UNSPECIFIED]: -1,
   [JobState.SCHEDULED]: 0,
   [JobState.QUEUED]: 1,
@@ -18,11 +18,11 @@ const ranks: Readonly<Record<JobState, number>> = {
 };
 
 export function stateRank(state: JobState): number {
-  return ranks[state];
+  return ranks[state] ?? -1;
 }
 
 export function isTerminal(state: JobState): boolean {
-  return ranks[state] === 4;
+  return stateRank(state) === 4;
 }
 
 /** Where a job stands: its attempt, and the state within it. */
@@ -37,7 +37,7 @@ export interface JobPosition {
  */
 export function supersedes(next: JobPosition, current: JobPosition): boolean {
   if (next.attempt !== current.attempt) return next.attempt > current.attempt;
-  return ranks[next.state] > ranks[current.state];
+  return stateRank(next.state) > stateRank(current.state);
 }
 
 /** States from which an operator may run a job again. */
@@ -64,19 +64,17 @@ export function stateAfter(kind: EventKind): JobState | undefined {
       return JobState.CANCELLED;
     case EventKind.EXPIRED:
       return JobState.EXPIRED;
-    case EventKind.PARKED:
-    case EventKind.CANCEL_REQUESTED:
-    case EventKind.UNSPECIFIED:
+    default:
       return undefined;
   }
 }
 
 /** Lower-case words for people and JSON: `queued`, `dead`, … */
 export function stateName(state: JobState): string {
-  return JobState[state].toLowerCase();
+  return JobStateSchema.value[state]?.localName.toLowerCase() ?? "unspecified";
 }
 
 /** The past-tense word of an event: `submitted`, `retried`, … */
 export function eventName(kind: EventKind): string {
-  return EventKind[kind].toLowerCase();
+  return EventKindSchema.value[kind]?.localName.toLowerCase() ?? "unspecified";
 }
