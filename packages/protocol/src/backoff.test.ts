@@ -31,7 +31,11 @@ describe("backoffDelayMs", () => {
 
 describe("the backoff header", () => {
   it("survives the wire", () => {
-    fc.assert(fc.property(policy, (p) => expect(parseBackoff(formatBackoff(p))).toEqual(p)));
+    fc.assert(
+      fc.property(policy, (p) => {
+        expect(parseBackoff(formatBackoff(p))).toEqual(p);
+      }),
+    );
   });
 
   it("refuses what it does not know", () => {
