@@ -1,0 +1,19 @@
+/**
+ * Asks again until `check` gives a value, for things that only a query can tell.
+ * @throws Error with the last failure after `timeoutMs`
+ */
+export async function until<T>(check: () => Promise<T | undefined>, what: string, timeoutMs = 20_000): Promise<T> {
+  const end = Date.now() + timeoutMs;
+  let last: unknown;
+  while (Date.now() < end) {
+    try {
+      const value = await check();
+      if (value !== undefined) return value;
+      last = undefined;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  throw new Error(`waited ${timeoutMs} ms for ${what}`, { cause: last });
+}
