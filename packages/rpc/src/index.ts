@@ -1,1 +1,23 @@
-export {};
+export { anonymous, CallContext, callOf, type CallInit, type Identity } from "./call-context.ts";
+export {
+  bindService,
+  createPipeline,
+  defaultPipelineLimits,
+  type CallObserver,
+  type Pipeline,
+  type PipelineLimits,
+  type PipelineMethod,
+  type PipelineOptions,
+  type ServiceBinding,
+} from "./pipeline.ts";
+export { createGrpcHandler, createHttpHandler, type DoorOptions, type StaticPage } from "./http-handler.ts";
+export { defaultCors, type CorsOptions } from "./cors.ts";
+export {
+  errorBody,
+  errorCodeFromName,
+  errorCodeName,
+  errorDetails,
+  fieldError,
+  restStatus,
+  toConnectError,
+} from "./rpc-error.ts";

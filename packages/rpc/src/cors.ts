@@ -1,0 +1,56 @@
+import { cors as connectCors } from "@connectrpc/connect";
+import type { Exchange, ReplyHeaders } from "./exchange.ts";
+
+export interface CorsOptions {
+  /** Origins that browsers may call from. `loopback` stands for http(s)://localhost, 127.0.0.1 and [::1] on any port, `*` for all. */
+  readonly allowOrigins: readonly string[];
+}
+
+/** Whoever may open a page from this machine may call it; other sites may not drive it through a visitor's browser. */
+export const defaultCors: CorsOptions = { allowOrigins: ["loopback"] };
+
+const loopbackOrigin = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
+const maxAgeSeconds = 7200;
+const allowHeaders = [
+  ...connectCors.allowedHeaders,
+  "Authorization",
+  "Last-Event-ID",
+  "X-Request-Id",
+  "X-Request-Timeout-Ms",
+  "traceparent",
+].join(", ");
+const exposeHeaders = [...connectCors.exposedHeaders, "X-Request-Id", "Retry-After"].join(", ");
+
+export interface Cors {
+  /** Headers for an answer to a request from `origin`; undefined refuses. */
+  headersFor(origin: string): ReplyHeaders | undefined;
+  /** Answers a preflight request. */
+  preflight(exchange: Exchange): void;
+}
+
+export function createCors(options: CorsOptions): Cors {
+  const any = options.allowOrigins.includes("*");
+  const loopback = options.allowOrigins.includes("loopback");
+  const named = new Set(options.allowOrigins);
+
+  function headersFor(origin: string): ReplyHeaders | undefined {
+    if (any) return { "access-control-allow-origin": "*", "access-control-expose-headers": exposeHeaders };
+    if (!named.has(origin) && !(loopback && loopbackOrigin.test(origin))) return undefined;
+    return { "access-control-allow-origin": origin, "access-control-expose-headers": exposeHeaders, vary: "Origin" };
+  }
+
+  return {
+    headersFor,
+    preflight(exchange) {
+      exchange.reply(
+        204,
+        {
+          "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
+          "access-control-allow-headers": allowHeaders,
+          "access-control-max-age": String(maxAgeSeconds),
+        },
+        "",
+      );
+    },
+  };
+}

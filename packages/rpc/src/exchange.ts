@@ -1,0 +1,242 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/** Header values by lower-case name; a list is one header line each. */
+export type ReplyHeaders = Record<string, string | string[]>;
+
+/** One HTTP request and its answer, over HTTP/1.1 or HTTP/2: the few things that the lean handlers need. */
+export interface Exchange {
+  readonly httpVersion: 1 | 2;
+  readonly verb: string;
+  readonly path: string;
+  /** After the `?`, not decoded. */
+  readonly query: string;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** Reads the whole body; refuses one over `maxBytes` with `resource_exhausted`, a broken one with `canceled`. */
+  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void;
+  /** Body as it comes, for streams. */
+  bodyChunks(): AsyncIterable<Uint8Array>;
+  /** Sends the whole answer at once. Trailers exist on HTTP/2 only. */
+  reply(status: number, headers: ReplyHeaders, body: string | Uint8Array, trailers?: ReplyHeaders): void;
+  /** Starts an answer of unknown length; nothing is sent before. */
+  open(status: number, headers: ReplyHeaders): void;
+  /** Resolves when the peer can take more; false when it has gone. */
+  write(chunk: string | Uint8Array): Promise<boolean>;
+  /** Bytes accepted by `write` that the peer has not taken. */
+  readonly backlogBytes: number;
+  end(): void;
+  /** The peer went away before the answer was whole. */
+  onGone(listener: () => void): void;
+}
+
+const empty = new Uint8Array(0);
+
+interface Incoming {
+  on(event: "data", listener: (chunk: Buffer) => void): unknown;
+  on(event: "end" | "close" | "aborted", listener: () => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
+  pause(): unknown;
+  resume(): unknown;
+}
+
+function collect(
+  source: Incoming,
+  maxBytes: number,
+  done: (body: Uint8Array, error: ConnectError | undefined) => void,
+): void {
+  let first: Buffer | undefined;
+  let rest: Buffer[] | undefined;
+  let size = 0;
+  let settled = false;
+  source.on("data", (chunk) => {
+    if (settled) return; // the remainder of a refused body is read and dropped
+    size += chunk.byteLength;
+    if (size > maxBytes) {
+      settled = true;
+      const head = first ?? chunk;
+      first = rest = undefined;
+      done(head, new ConnectError(tooLarge(maxBytes), Code.ResourceExhausted));
+      return;
+    }
+    if (first === undefined) first = chunk;
+    else (rest ??= [first]).push(chunk);
+  });
+  source.on("end", () => {
+    if (settled) return;
+    settled = true;
+    done(rest !== undefined ? Buffer.concat(rest, size) : (first ?? empty), undefined);
+  });
+  const broken = () => {
+    if (settled) return;
+    settled = true;
+    done(empty, new ConnectError("the request was aborted", Code.Canceled));
+  };
+  source.on("error", broken);
+  source.on("close", broken);
+}
+
+/** Same words as Connect's own. */
+export function tooLarge(maxBytes: number, size?: number): string {
+  return size === undefined
+    ? `message size is larger than configured readMaxBytes ${maxBytes}`
+    : `message size ${size} is larger than configured readMaxBytes ${maxBytes}`;
+}
+
+function splitTarget(target: string): [path: string, query: string] {
+  const mark = target.indexOf("?");
+  return mark < 0 ? [target, ""] : [target.slice(0, mark), target.slice(mark + 1)];
+}
+
+export class Http1Exchange implements Exchange {
+  readonly httpVersion = 1;
+  readonly verb: string;
+  readonly path: string;
+  readonly query: string;
+  readonly headers: IncomingMessage["headers"];
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  /** Headers that every answer of this exchange carries, such as CORS. */
+  readonly #always: ReplyHeaders | undefined;
+
+  constructor(request: IncomingMessage, response: ServerResponse, always?: ReplyHeaders) {
+    this.#request = request;
+    this.#response = response;
+    this.#always = always;
+    this.verb = request.method ?? "GET";
+    [this.path, this.query] = splitTarget(request.url ?? "/");
+    this.headers = request.headers;
+  }
+
+  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
+    const length = this.headers["content-length"];
+    if (length === undefined && this.headers["transfer-encoding"] === undefined) {
+      done(empty, undefined);
+      return;
+    }
+    collect(this.#request, maxBytes, done);
+  }
+
+  bodyChunks(): AsyncIterable<Uint8Array> {
+    return this.#request;
+  }
+
+  reply(status: number, headers: ReplyHeaders, body: string | Uint8Array): void {
+    const response = this.#response;
+    if (response.headersSent || response.destroyed) return;
+    headers["content-length"] = String(typeof body === "string" ? Buffer.byteLength(body) : body.byteLength);
+    if (this.#always !== undefined) Object.assign(headers, this.#always);
+    response.writeHead(status, headers);
+    response.end(body);
+  }
+
+  open(status: number, headers: ReplyHeaders): void {
+    if (this.#always !== undefined) Object.assign(headers, this.#always);
+    this.#response.writeHead(status, headers);
+    this.#response.flushHeaders();
+  }
+
+  write(chunk: string | Uint8Array): Promise<boolean> {
+    return writeTo(this.#response, chunk);
+  }
+
+  get backlogBytes(): number {
+    return this.#response.writableLength;
+  }
+
+  end(): void {
+    this.#response.end();
+  }
+
+  onGone(listener: () => void): void {
+    const response = this.#response;
+    response.once("close", () => {
+      if (!response.writableFinished) listener();
+    });
+  }
+}
+
+export class Http2Exchange implements Exchange {
+  readonly httpVersion = 2;
+  readonly verb: string;
+  readonly path: string;
+  readonly query: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly #stream: ServerHttp2Stream;
+  readonly #always: ReplyHeaders | undefined;
+
+  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, always?: ReplyHeaders) {
+    this.#stream = stream;
+    this.#always = always;
+    this.verb = headers[":method"] ?? "GET";
+    [this.path, this.query] = splitTarget(headers[":path"] ?? "/");
+    this.headers = headers;
+    // A reset of the stream is an answer in itself: without a listener it would end the process.
+    stream.on("error", () => {});
+  }
+
+  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
+    collect(this.#stream, maxBytes, done);
+  }
+
+  bodyChunks(): AsyncIterable<Uint8Array> {
+    return this.#stream;
+  }
+
+  reply(status: number, headers: ReplyHeaders, body: string | Uint8Array, trailers?: ReplyHeaders): void {
+    const stream = this.#stream;
+    if (stream.destroyed || stream.headersSent) return;
+    headers[":status"] = String(status);
+    if (this.#always !== undefined) Object.assign(headers, this.#always);
+    if (trailers === undefined) {
+      headers["content-length"] = String(typeof body === "string" ? Buffer.byteLength(body) : body.byteLength);
+      stream.respond(headers);
+    } else {
+      stream.respond(headers, { waitForTrailers: true });
+      stream.once("wantTrailers", () => stream.sendTrailers(trailers));
+    }
+    stream.end(body);
+  }
+
+  open(status: number, headers: ReplyHeaders): void {
+    headers[":status"] = String(status);
+    if (this.#always !== undefined) Object.assign(headers, this.#always);
+    this.#stream.respond(headers);
+  }
+
+  write(chunk: string | Uint8Array): Promise<boolean> {
+    return writeTo(this.#stream, chunk);
+  }
+
+  get backlogBytes(): number {
+    return this.#stream.writableLength;
+  }
+
+  end(): void {
+    this.#stream.end();
+  }
+
+  onGone(listener: () => void): void {
+    const stream = this.#stream;
+    stream.once("close", () => {
+      if (stream.rstCode !== 0 || !stream.writableFinished) listener();
+    });
+  }
+}
+
+function writeTo(target: ServerResponse | ServerHttp2Stream, chunk: string | Uint8Array): Promise<boolean> {
+  if (target.destroyed || target.writableEnded) return Promise.resolve(false);
+  if (target.write(chunk)) return Promise.resolve(true);
+  return new Promise((resolve) => {
+    const drained = () => {
+      target.off("close", closed);
+      resolve(true);
+    };
+    const closed = () => {
+      target.off("drain", drained);
+      resolve(false);
+    };
+    target.once("drain", drained);
+    target.once("close", closed);
+  });
+}

@@ -1,0 +1,304 @@
+import { create, type DescMethod, type DescService, type Message } from "@bufbuild/protobuf";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import { anonymous, deadlineExceeded, type CallContext, type Identity } from "./call-context.ts";
+import { createCodec, type Codec } from "./codec.ts";
+import { toConnectError } from "./rpc-error.ts";
+import { createMessageValidator } from "./validation.ts";
+
+/** A service of the contract with the object that implements it. */
+export type ServiceBinding = readonly [service: DescService, impl: Partial<ServiceImpl<DescService>>];
+
+/** Ties an implementation to its service, with the types checked. */
+export function bindService<S extends DescService>(service: S, impl: ServiceImpl<S>): ServiceBinding {
+  return [service, impl as unknown as Partial<ServiceImpl<DescService>>];
+}
+
+export interface PipelineLimits {
+  /** A request message larger than this is refused before it is parsed. */
+  readonly readMaxBytes: number;
+  /** Other bounds for some methods, by `/package.Service/Method`. */
+  readonly methodReadMaxBytes: Readonly<Record<string, number>>;
+  /** A longer timeout than this is refused. */
+  readonly maxTimeoutMs: number;
+  /** Unary calls running at once; above it callers get `unavailable`. */
+  readonly maxInFlight: number;
+  /** Streams open at once; above it callers get `unavailable`. */
+  readonly maxStreams: number;
+}
+
+export const defaultPipelineLimits: PipelineLimits = {
+  readMaxBytes: 8 * 1024 * 1024,
+  methodReadMaxBytes: {},
+  maxTimeoutMs: 24 * 60 * 60 * 1000,
+  maxInFlight: 10_000,
+  maxStreams: 5_000,
+};
+
+/** Told of every call; must not throw. */
+export interface CallObserver {
+  started?(call: CallContext): void;
+  ended?(call: CallContext, error: ConnectError | undefined, durationMs: number): void;
+}
+
+export interface PipelineOptions {
+  readonly services: readonly ServiceBinding[];
+  readonly limits?: Partial<PipelineLimits>;
+  /** Who calls; `anonymous` without this hook. Throws `unauthenticated`. */
+  readonly identify?: (call: CallContext) => Identity | Promise<Identity>;
+  /** Throws `permission_denied`. */
+  readonly authorize?: (call: CallContext) => void | Promise<void>;
+  /** Rate limits and the like; throws `resource_exhausted`. */
+  readonly admit?: (call: CallContext) => void | Promise<void>;
+  readonly observer?: CallObserver;
+  /** Runs a unary method inside a span. */
+  readonly trace?: <T>(call: CallContext, run: () => T) => T;
+  /** Milliseconds, monotonic. */
+  readonly now?: () => number;
+}
+
+type UnaryFn = (request: Message, call: CallContext) => Message | Promise<Message>;
+type ClientStreamFn = (requests: AsyncIterable<Message>, call: CallContext) => Promise<Message>;
+type ServerStreamFn = (request: Message, call: CallContext) => AsyncIterable<Message>;
+type BidiFn = (requests: AsyncIterable<Message>, call: CallContext) => AsyncIterable<Message>;
+
+/** One method, with all that is compiled once for it. */
+export interface PipelineMethod {
+  readonly desc: DescMethod;
+  /** `/package.Service/Method` */
+  readonly path: string;
+  /** Bound on one request message. */
+  readonly readMaxBytes: number;
+  readonly input: Codec;
+  readonly output: Codec;
+}
+
+interface BoundMethod extends PipelineMethod {
+  readonly validate: ((message: Message) => void) | undefined;
+  readonly run: unknown;
+}
+
+/** What stands before every method, whatever the door: identity, permission, limits, validation, method. */
+export interface Pipeline {
+  readonly services: readonly DescService[];
+  readonly limits: PipelineLimits;
+  /** By `/package.Service/Method`. */
+  readonly methods: ReadonlyMap<string, PipelineMethod>;
+  /** Calls and streams that run. */
+  readonly inFlight: number;
+  /**
+   * Runs a unary method on a decoded request. Answers synchronously where the method does; throws or rejects with a
+   * ConnectError only.
+   */
+  unary(method: PipelineMethod, request: Message, call: CallContext): Message | Promise<Message>;
+  /** Runs any method on a stream of decoded requests; throws ConnectErrors only. Unary methods are a stream of one. */
+  stream(method: PipelineMethod, requests: AsyncIterable<Message>, call: CallContext): AsyncIterable<Message>;
+}
+
+export function createPipeline(options: PipelineOptions): Pipeline {
+  const limits = { ...defaultPipelineLimits, ...options.limits };
+  const { identify, authorize, admit, observer, trace } = options;
+  const now = options.now ?? (() => performance.now());
+  const guarded = identify !== undefined || authorize !== undefined || admit !== undefined;
+  const methods = new Map<string, BoundMethod>();
+  for (const [service, impl] of options.services) {
+    for (const method of service.methods) {
+      const path = `/${service.typeName}/${method.name}`;
+      const run = (impl as Readonly<Record<string, ((...input: never[]) => unknown) | undefined>>)[method.localName];
+      methods.set(path, {
+        desc: method,
+        path,
+        readMaxBytes: limits.methodReadMaxBytes[path] ?? limits.readMaxBytes,
+        input: createCodec(method.input),
+        output: createCodec(method.output),
+        validate: createMessageValidator(method.input),
+        run: run === undefined ? unimplemented(path) : run.bind(impl),
+      });
+    }
+  }
+  let unaryCount = 0;
+  let streamCount = 0;
+
+  async function guard(call: CallContext): Promise<void> {
+    call.identity = identify === undefined ? anonymous : await identify(call);
+    await authorize?.(call);
+    await admit?.(call);
+  }
+
+  function invoke(method: BoundMethod, request: Message, call: CallContext): Message | Promise<Message> {
+    method.validate?.(request);
+    const run = method.run as UnaryFn;
+    return trace === undefined ? run(request, call) : trace(call, () => run(request, call));
+  }
+
+  function unary(method: BoundMethod, request: Message, call: CallContext): Message | Promise<Message> {
+    if (unaryCount >= limits.maxInFlight) throw overloaded();
+    const startedAt = observer === undefined ? 0 : now();
+    observer?.started?.(call);
+    unaryCount += 1;
+    let result: Message | Promise<Message>;
+    try {
+      result = guarded ? guard(call).then(() => invoke(method, request, call)) : invoke(method, request, call);
+    } catch (reason) {
+      throw settle(call, startedAt, toConnectError(reason));
+    }
+    if (!isPromise(result)) {
+      settle(call, startedAt, undefined);
+      return complete(method, result);
+    }
+    return untilDeadline(result, call).then(
+      (message) => {
+        settle(call, startedAt, undefined);
+        return complete(method, message);
+      },
+      (reason: unknown) => {
+        throw settle(call, startedAt, toConnectError(reason));
+      },
+    );
+  }
+
+  function settle<E extends ConnectError | undefined>(call: CallContext, startedAt: number, error: E): E {
+    unaryCount -= 1;
+    observer?.ended?.(call, error, now() - startedAt);
+    call.finish();
+    return error;
+  }
+
+  async function* stream(
+    method: BoundMethod,
+    requests: AsyncIterable<Message>,
+    call: CallContext,
+  ): AsyncIterable<Message> {
+    if (streamCount >= limits.maxStreams) throw overloaded();
+    const startedAt = now();
+    observer?.started?.(call);
+    streamCount += 1;
+    let error: ConnectError | undefined;
+    try {
+      if (guarded) await guard(call);
+      const input = validated(method, requests);
+      const output = openStream(method, input, call);
+      for await (const message of untilAborted(output, call.signal)) yield complete(method, message);
+    } catch (reason) {
+      error = toConnectError(reason);
+      throw error;
+    } finally {
+      streamCount -= 1;
+      observer?.ended?.(call, error, now() - startedAt);
+      call.finish();
+    }
+  }
+
+  return {
+    services: options.services.map(([service]) => service),
+    limits,
+    methods,
+    get inFlight() {
+      return unaryCount + streamCount;
+    },
+    unary: (method, request, call) => unary(method as BoundMethod, request, call),
+    stream: (method, requests, call) => stream(method as BoundMethod, requests, call),
+  };
+}
+
+// Method implementations may give a plain object; what leaves the pipeline is always a whole message.
+function complete(method: BoundMethod, message: Message): Message {
+  return message.$typeName === undefined ? create(method.desc.output, message) : message;
+}
+
+async function* validated(method: BoundMethod, requests: AsyncIterable<Message>): AsyncIterable<Message> {
+  for await (const request of requests) {
+    method.validate?.(request);
+    yield request;
+  }
+}
+
+async function* openStream(
+  method: BoundMethod,
+  requests: AsyncIterable<Message>,
+  call: CallContext,
+): AsyncIterable<Message> {
+  switch (method.desc.methodKind) {
+    case "unary":
+      yield await (method.run as UnaryFn)(await only(requests), call);
+      return;
+    case "server_streaming":
+      yield* (method.run as ServerStreamFn)(await only(requests), call);
+      return;
+    case "client_streaming":
+      yield await (method.run as ClientStreamFn)(requests, call);
+      return;
+    case "bidi_streaming":
+      yield* (method.run as BidiFn)(requests, call);
+  }
+}
+
+async function only(requests: AsyncIterable<Message>): Promise<Message> {
+  let first: Message | undefined;
+  for await (const request of requests) {
+    if (first !== undefined) throw new ConnectError("received extra input message", Code.Unimplemented);
+    first = request;
+  }
+  if (first === undefined) throw new ConnectError("missing input message", Code.Unimplemented);
+  return first;
+}
+
+// A method that does not look at its signal must still not hold its caller past the deadline.
+function untilDeadline(result: Promise<Message>, call: CallContext): Promise<Message> {
+  const left = call.timeoutMs();
+  if (left === undefined) return result;
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      const error = deadlineExceeded();
+      call.abort(error);
+      reject(error);
+    }, left);
+    result.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
+/** Ends the iteration with the signal's reason even while the source is waiting. */
+async function* untilAborted(source: AsyncIterable<Message>, signal: AbortSignal): AsyncIterable<Message> {
+  const iterator = source[Symbol.asyncIterator]();
+  // One listener for the whole stream: a race per message would leave a reaction behind for each.
+  let fail: ((reason: unknown) => void) | undefined;
+  const onAbort = () => fail?.(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  let done = false;
+  try {
+    while (true) {
+      if (signal.aborted) throw toConnectError(signal.reason);
+      const next = await new Promise<IteratorResult<Message>>((resolve, reject) => {
+        fail = reject;
+        iterator.next().then(resolve, (reason: unknown) => {
+          done = true;
+          reject(reason);
+        });
+      });
+      if (next.done === true) {
+        done = true;
+        return;
+      }
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    // Not awaited: a source that hangs would hang the caller; its error has no one to go to.
+    if (!done) void iterator.return?.().then(undefined, () => {});
+  }
+}
+
+function unimplemented(path: string) {
+  return () => {
+    throw new ConnectError(`${path.slice(1)} is not implemented`, Code.Unimplemented);
+  };
+}
+
+function overloaded(): ConnectError {
+  const error = new ConnectError("too many calls at once", Code.Unavailable);
+  error.metadata.set("retry-after", "1");
+  return error;
+}
+
+function isPromise(value: Message | Promise<Message>): value is Promise<Message> {
+  return typeof (value as Promise<Message>).then === "function";
+}

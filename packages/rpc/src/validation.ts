@@ -1,0 +1,55 @@
+import { getExtension, hasExtension, type DescMessage, type Message } from "@bufbuild/protobuf";
+import { createValidator } from "@bufbuild/protovalidate";
+import * as rules from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { pathToString } from "@bufbuild/protobuf/reflect";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { fieldError } from "./rpc-error.ts";
+
+const validator = createValidator();
+const ruled = new Map<DescMessage, boolean>();
+
+// True when the message or anything reachable from it carries a rule; messages without any skip the validator.
+function hasRules(desc: DescMessage, seen = new Set<DescMessage>()): boolean {
+  const known = ruled.get(desc);
+  if (known !== undefined) return known;
+  if (seen.has(desc)) return false;
+  seen.add(desc);
+  const messageOptions = desc.proto.options;
+  if (messageOptions !== undefined && hasExtension(messageOptions, rules.message)) return true;
+  for (const oneof of desc.oneofs) {
+    const options = oneof.proto.options;
+    if (options !== undefined && hasExtension(options, rules.oneof)) return true;
+  }
+  return desc.fields.some((field) => {
+    const options = field.proto.options;
+    if (options !== undefined && hasExtension(options, rules.field)) return true;
+    return field.message !== undefined && hasRules(field.message, seen);
+  });
+}
+
+/** Compiles the rules of a message once; the returned function throws `invalid_argument` naming every broken field. */
+export function createMessageValidator(desc: DescMessage): ((message: Message) => void) | undefined {
+  const known = hasRules(desc);
+  ruled.set(desc, known);
+  if (!known) return undefined;
+  return (message) => {
+    const result = validator.validate(desc, message);
+    if (result.kind === "valid") return;
+    if (result.kind === "error") {
+      throw new ConnectError("validation rules are broken", Code.Internal, undefined, undefined, result.error);
+    }
+    const details = result.violations.map((violation) => ({
+      field: pathToString(violation.field),
+      reason: violation.message,
+    }));
+    const words = details.map(({ field, reason }) => (field === "" ? reason : `${field}: ${reason}`)).join("; ");
+    throw fieldError(Code.InvalidArgument, words, details, result.error);
+  };
+}
+
+/** The rules that one field carries, for documentation. */
+export function fieldRules(field: DescMessage["fields"][number]): rules.FieldRules | undefined {
+  const options = field.proto.options;
+  if (options === undefined || !hasExtension(options, rules.field)) return undefined;
+  return getExtension(options, rules.field);
+}
