@@ -77,8 +77,9 @@ export function streamTopology(limits: TopologyLimits = defaultTopologyLimits): 
   const jobs = (["critical", "high", "normal", "low"] as const).map(
     (priority): StreamTopology => ({
       name: jobStream(priority),
-      // Exactly with or without an id: any other shape has no stream, and the publisher hears of it.
-      subjects: [`jobs.${priority}.*.*`, `jobs.${priority}.*.*.*`],
+      // A consumer's filter must be a subset of one of these (nats-server 2.9), so any depth is taken; a subject of
+      // another shape becomes a dead letter.
+      subjects: [`jobs.${priority}.>`],
       retention: "workqueue",
       maxBytes: limits.jobStreamBytes,
       maxAgeMs: 0,
