@@ -1,0 +1,150 @@
+import { JobState, Priority, stateName, type MillraceError } from "@millrace/protocol";
+import { expect, test } from "vitest";
+import type { JobPatch } from "./job-patch.ts";
+import type { Store } from "./store.ts";
+import { eachDatabase } from "./testing/each-database.ts";
+import { testPatch, testSubmission } from "./testing/job-patch.ts";
+
+const created = 1_699_999_999_000;
+
+/** Applies patches as successive messages of one stream. */
+function feeder(store: Store) {
+  let seq = 0;
+  return async (...patches: JobPatch[]) => {
+    const from = seq === 0 ? undefined : { seq, streamCreatedMs: created };
+    await store.applyEvents(patches, { name: "jobs", from, to: { seq: ++seq, streamCreatedMs: created } });
+  };
+}
+
+const done = { startedAtMs: 1_700_000_000_500, finishedAtMs: 1_700_000_000_900, runUs: 400_000, worker: "w1" };
+
+eachDatabase((openTestStore) => {
+  test("a job's row follows its events", async () => {
+    await using store = await openTestStore();
+    const feed = feeder(store);
+    const place = { stream: "JOBS_NORMAL", seq: 7, version: 18 };
+    await feed(testPatch("a", JobState.QUEUED, { submission: testSubmission(), place, maxAttempts: 5 }));
+    const queued = await store.getJob("a");
+    expect(queued?.job.state).toBe(JobState.QUEUED);
+    expect(queued?.job.payload?.content).toMatchObject({ case: "json" });
+    expect(queued?.job.tags).toEqual(["red", "green"]);
+    expect(queued?.place).toEqual(place);
+    expect(queued?.headers).toEqual({ "X-Test": "yes" });
+    const result = new Uint8Array([0, 255, 1]);
+    await feed(testPatch("a", JobState.SUCCEEDED, { ...done, result, resultContentType: "application/octet-stream" }));
+    const ended = (await store.getJob("a"))?.job;
+    expect(ended?.state).toBe(JobState.SUCCEEDED);
+    expect(ended?.result?.content).toEqual({ case: "raw", value: Buffer.from(result) });
+    expect(ended?.runUs).toBe(400_000n);
+    expect(ended?.worker).toBe("w1");
+    expect(ended?.maxAttempts).toBe(5);
+  });
+
+  test("a stale event changes nothing, and the first terminal state stays", async () => {
+    await using store = await openTestStore();
+    const feed = feeder(store);
+    await feed(testPatch("a", JobState.CANCELLED, { finishedAtMs: 5 }));
+    const before = await store.getJob("a");
+    await feed(testPatch("a", JobState.RUNNING));
+    await feed(testPatch("a", JobState.SUCCEEDED, done));
+    expect(await store.getJob("a")).toEqual(before);
+    await feed(testPatch("a", JobState.QUEUED, { submission: testSubmission() }));
+    const filled = await store.getJob("a");
+    expect(filled?.job.state).toBe(JobState.CANCELLED);
+    expect(filled?.job.correlationId).toBe("c1");
+    await feed(testPatch("a", JobState.QUEUED, { attempt: 2 }));
+    expect((await store.getJob("a"))?.job.state).toBe(JobState.QUEUED);
+  });
+
+  test("failures gather by attempt, the newest 20", async () => {
+    await using store = await openTestStore();
+    const feed = feeder(store);
+    for (let attempt = 25; attempt >= 1; attempt--) {
+      const failure = { attempt, code: "HANDLER_FAILED", message: `no ${attempt} \0`, retryable: true, atMs: attempt };
+      await feed(testPatch("a", JobState.RETRYING, { attempt, failures: [failure] }));
+      await feed(testPatch("a", JobState.RETRYING, { attempt, failures: [{ ...failure, message: "again" }] }));
+    }
+    const job = (await store.getJob("a"))?.job;
+    expect(job?.errors.map((e) => e.attempt)).toEqual(Array.from({ length: 20 }, (_, i) => i + 6));
+    expect(job?.error).toMatchObject({ attempt: 25, message: "no 25 \uFFFD" });
+  });
+
+  test("queue stats count what the rows say", async () => {
+    await using store = await openTestStore();
+    const feed = feeder(store);
+    const ids = Array.from({ length: 10 }, (_, i) => `j${i}`);
+    await feed(...ids.map((id) => testPatch(id, JobState.QUEUED, { queue: "mail", priority: Priority.HIGH })));
+    expect(await store.getQueueStats("mail")).toMatchObject({
+      queued: 10n,
+      waiting: [{ priority: Priority.HIGH, count: 10n }],
+    });
+    const some = ids.slice(0, 4).map((id) => testPatch(id, JobState.DEAD, { queue: "mail", priority: Priority.HIGH }));
+    await feed(...some, testPatch("other", JobState.RUNNING));
+    await feed(...some);
+    expect(await store.getQueueStats("mail")).toMatchObject({ queued: 6n, dead: 4n, running: 0n });
+    expect((await store.listQueues()).map((q) => [q.queue, q.running])).toEqual([
+      ["default", 1n],
+      ["mail", 0n],
+    ]);
+    expect(await store.getQueueStats("none")).toBeUndefined();
+  });
+
+  test("a reader whose cursor was moved by another writes nothing", async () => {
+    await using store = await openTestStore();
+    const to = { seq: 5, streamCreatedMs: created };
+    await store.applyEvents([], { name: "jobs", from: undefined, to });
+    expect(await store.readCursor("jobs")).toEqual(to);
+    const late = store.applyEvents([testPatch("a", JobState.QUEUED)], {
+      name: "jobs",
+      from: { seq: 3, streamCreatedMs: created },
+      to: { seq: 6, streamCreatedMs: created },
+    });
+    await expect(late).rejects.toMatchObject({ code: "aborted" } satisfies Partial<MillraceError>);
+    expect(await store.getJob("a")).toBeUndefined();
+    expect(await store.readCursor("jobs")).toEqual(to);
+  });
+
+  test("lists page by page, newest first, by every filter", async () => {
+    await using store = await openTestStore();
+    const feed = feeder(store);
+    const states = [JobState.QUEUED, JobState.SUCCEEDED, JobState.DEAD];
+    await feed(
+      ...Array.from({ length: 30 }, (_, i) =>
+        testPatch(`j${String(i).padStart(2, "0")}`, states[i % 3] ?? JobState.QUEUED, {
+          // Three share each instant, so that the id has to break ties.
+          submittedAtMs: 1_700_000_000_000 + Math.floor(i / 3),
+          queue: i < 20 ? "mail" : "other",
+          type: i % 2 === 0 ? "even" : "odd",
+          submission: { ...testSubmission(), tags: [`t${i % 5}`], correlationId: `c${i}` },
+        }),
+      ),
+    );
+    const seen: string[] = [];
+    let token = "";
+    do {
+      const page = await store.listJobs({}, { size: 7, token });
+      seen.push(...page.jobs.map((job) => job.id));
+      token = page.nextPageToken;
+    } while (token !== "");
+    expect(seen).toEqual(Array.from({ length: 30 }, (_, i) => `j${String(29 - i).padStart(2, "0")}`));
+    const count = async (filter: Parameters<Store["listJobs"]>[0]) =>
+      (await store.listJobs(filter, { size: 100, token: "" })).jobs.length;
+    expect(await count({ queue: "mail" })).toBe(20);
+    expect(await count({ states: [JobState.DEAD] })).toBe(10);
+    expect(await count({ states: [JobState.DEAD, JobState.SUCCEEDED], type: "even" })).toBe(10);
+    expect(await count({ tag: "t3" })).toBe(6);
+    expect(await count({ correlationId: "c9" })).toBe(1);
+    expect(await count({ priority: Priority.LOW })).toBe(0);
+    expect(await count({ submittedAfterMs: 1_700_000_000_003, submittedBeforeMs: 1_700_000_000_005 })).toBe(6);
+    const bad = store.listJobs({}, { size: 5, token: "!!" });
+    await expect(bad).rejects.toMatchObject({ code: "invalid_argument" });
+  });
+
+  test("every state has its place in the stats", async () => {
+    await using store = await openTestStore();
+    const states = [1, 2, 3, 4, 5, 6, 7, 8] as JobState[];
+    await feeder(store)(...states.map((state) => testPatch(`j${state}`, state)));
+    const stats = await store.getQueueStats("default");
+    for (const state of states) expect(stats).toHaveProperty(stateName(state), 1n);
+  });
+});

@@ -1,0 +1,72 @@
+import { stateRank, type JobState, type Priority } from "@millrace/protocol";
+import type { JobFailure } from "./schema.ts";
+
+/** What the publisher sent; absent in events that do not carry it. A row takes it once and keeps it. */
+export interface JobSubmission {
+  readonly payload: Uint8Array;
+  readonly contentType: string;
+  /** By header name; without what differs from one attempt to the next. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly tags: readonly string[];
+  readonly correlationId: string;
+  readonly uniqueKey: string;
+  /** Headers as they came, of a job that could not be read. */
+  readonly rawHeaders?: string;
+}
+
+/** Where a copy of the job lies in its stream. */
+export interface JobPlace {
+  readonly stream: string;
+  readonly seq: number;
+  /** The version that this copy brings the job to. */
+  readonly version: number;
+}
+
+/**
+ * What one or several events of one job, coalesced, change in its row. The fields of the state (from `state` to
+ * `eventIndex`) are taken together, iff `version` is above the row's; all others are merged so that the order of
+ * arrival does not matter: the earliest `submittedAtMs`, the greatest `maxAttempts`, `runAtMs` and `place`, the union
+ * of `failures`, and the first of what a publisher says once. Times are Unix ms; 0 stands for none.
+ */
+export interface JobPatch {
+  readonly id: string;
+  readonly queue: string;
+  readonly type: string;
+  readonly priority: Priority;
+
+  /** From jobVersion; -1 for a patch that only annotates. */
+  version: number;
+  state: JobState;
+  attempt: number;
+  worker: string;
+  startedAtMs: number;
+  finishedAtMs: number;
+  runUs: number;
+  result: Uint8Array | undefined;
+  resultContentType: string;
+  waitReason: string;
+  updatedAtMs: number;
+  eventSeq: number;
+  eventIndex: number;
+
+  submission: JobSubmission | undefined;
+  place: JobPlace | undefined;
+  traceparent: string;
+  submittedAtMs: number;
+  /** 0: not known. */
+  maxAttempts: number;
+  runAtMs: number;
+  failures: readonly JobFailure[];
+  cancelRequestedAtMs: number;
+}
+
+/** Most failures that a row keeps: the newest. */
+export const maxFailures = 20;
+
+/**
+ * `(attempt, rank)` as one number, which orders as `supersedes` of the protocol does; a parked job stands between
+ * queued and running.
+ */
+export function jobVersion(attempt: number, state: JobState, parked = false): number {
+  return attempt * 16 + stateRank(state) * 2 + (parked ? 1 : 0);
+}

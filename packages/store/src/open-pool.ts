@@ -1,0 +1,80 @@
+import { mkdir } from "node:fs/promises";
+import pg from "pg";
+import { lockDataDir } from "./lock-data-dir.ts";
+import { PgliteProcess } from "./pglite-process.ts";
+
+/** Connections of one process to a server. */
+const defaultPoolSize = 8;
+/** A caller that gets no connection by then hears `unavailable`. */
+const connectTimeoutMs = 5000;
+/** The server gives a statement up by then; the client a little later, for a server that went silent. */
+const statementTimeoutMs = 30_000;
+const queryTimeoutMs = 35_000;
+
+const INT8 = 20;
+
+// As pg's defaults, but for bigint: all of ours stay below 2^53.
+const types: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format: "text" | "binary") =>
+    oid === INT8 && format !== "binary"
+      ? Number
+      : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
+};
+
+export interface OpenPool extends AsyncDisposable {
+  readonly pool: pg.Pool;
+  /** Of PGlite only. */
+  readonly dump: (() => Promise<Uint8Array<ArrayBuffer>>) | undefined;
+}
+
+/** A pool to a server. Idle connections that break are replaced, and never fail the process. */
+export function openServerPool(databaseUrl: string, poolSize: number = defaultPoolSize): OpenPool {
+  const pool = quietPool({
+    connectionString: databaseUrl,
+    max: poolSize,
+    connectionTimeoutMillis: connectTimeoutMs,
+    statement_timeout: statementTimeoutMs,
+    query_timeout: queryTimeoutMs,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    application_name: "millrace",
+  });
+  return { pool, dump: undefined, [Symbol.asyncDispose]: () => pool.end() };
+}
+
+/**
+ * PGlite in a thread of its own, behind a pool of its one session.
+ * @param dataDir a folder of its own, created when missing, or `memory://`
+ */
+export async function openPglitePool(dataDir: string, image?: Uint8Array<ArrayBuffer>): Promise<OpenPool> {
+  const inMemory = dataDir.startsWith("memory://");
+  if (!inMemory) await mkdir(dataDir, { recursive: true });
+  const lock = inMemory ? undefined : await lockDataDir(dataDir);
+  const pglite = new PgliteProcess(image === undefined ? { dataDir } : { dataDir, image });
+  const pool = quietPool({
+    stream: () => pglite.openSocket(),
+    max: 1,
+    user: "postgres",
+    database: "postgres",
+    // Its one session is shared by all callers, and the first one waits for PGlite to start.
+    connectionTimeoutMillis: queryTimeoutMs,
+    query_timeout: queryTimeoutMs,
+    idleTimeoutMillis: 0,
+  });
+  return {
+    pool,
+    dump: () => pglite.dump(),
+    async [Symbol.asyncDispose]() {
+      await pool.end();
+      await pglite[Symbol.asyncDispose]();
+      await lock?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function quietPool(config: pg.PoolConfig): pg.Pool {
+  const pool = new pg.Pool({ ...config, types });
+  // An idle connection broke. Nobody waits for it: the next query opens another, and tells its caller what it finds.
+  pool.on("error", () => undefined);
+  return pool;
+}

@@ -1,0 +1,61 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { JobState } from "@millrace/protocol";
+import { describe, expect, test } from "vitest";
+import { openStore } from "./open-store.ts";
+import { findPostgresBinaries, startTestPostgres } from "./testing/each-database.ts";
+import { testPatch } from "./testing/job-patch.ts";
+
+const binaries = findPostgresBinaries();
+
+test("PGlite keeps its data from one opening to the next, and one process at a time", { timeout: 60_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "millrace-store-"));
+  const dataDir = join(folder, "data");
+  try {
+    {
+      await using store = await openStore({ dataDir });
+      await store.migrate();
+      const to = { seq: 1, streamCreatedMs: 1 };
+      await store.applyEvents([testPatch("a", JobState.QUEUED)], { name: "jobs", from: undefined, to });
+      await expect(openStore({ dataDir })).rejects.toMatchObject({ code: "failed_precondition" });
+    }
+    await using again = await openStore({ dataDir });
+    await again.migrate();
+    expect((await again.getJob("a"))?.job.state).toBe(JobState.QUEUED);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test("PGlite does not hold the event loop", { timeout: 60_000 }, async () => {
+  await using store = await openStore({ dataDir: "memory://" });
+  await store.ping();
+  let turns = 0;
+  const timer = setInterval(() => turns++, 5);
+  await store.migrate();
+  clearInterval(timer);
+  expect(turns).toBeGreaterThan(2);
+});
+
+test("callers that come at once are all answered", { timeout: 60_000 }, async () => {
+  await using store = await openStore({ dataDir: "memory://" });
+  await store.migrate();
+  const found = await Promise.all(Array.from({ length: 50 }, (_, i) => store.getJob(`j${i}`)));
+  expect(found.every((job) => job === undefined)).toBe(true);
+});
+
+describe.skipIf(binaries === undefined)("PostgreSQL goes away", () => {
+  test("callers hear unavailable, and are served when it is back", { timeout: 60_000 }, async () => {
+    await using server = await startTestPostgres(binaries ?? "");
+    await using store = await openStore({ databaseUrl: server.url });
+    await store.migrate();
+    await Promise.all([store.ping(), store.ping(), store.ping()]);
+    await server.stop();
+    await expect(store.getJob("a")).rejects.toMatchObject({ code: "unavailable" });
+    await expect(store.ping()).rejects.toMatchObject({ code: "unavailable" });
+    await server.start();
+    await store.ping();
+    expect(await store.getJob("a")).toBeUndefined();
+  });
+});

@@ -1,0 +1,78 @@
+import type { JobState, Priority } from "@millrace/protocol";
+
+/** Rows as the driver returns them: bigint as number (all of ours stay below 2^53), timestamptz as Date. */
+
+/** One failure as `jobs.errors` keeps it. */
+export interface JobFailure {
+  readonly attempt: number;
+  readonly code: string;
+  readonly message: string;
+  readonly retryable: boolean;
+  /** Unix ms. */
+  readonly atMs: number;
+}
+
+export interface JobsTable {
+  id: string;
+  queue: string;
+  type: string;
+  priority: Priority;
+  state: JobState;
+  attempt: number;
+  max_attempts: number | null;
+  version: number;
+  payload: Buffer | null;
+  content_type: string | null;
+  headers: Record<string, string> | null;
+  raw_headers: string | null;
+  tags: string[] | null;
+  correlation_id: string | null;
+  unique_key: string | null;
+  traceparent: string | null;
+  submitted_at: Date;
+  run_at: Date | null;
+  stream: string | null;
+  stream_seq: number | null;
+  stream_version: number;
+  worker: string | null;
+  started_at: Date | null;
+  finished_at: Date | null;
+  run_us: number | null;
+  result: Buffer | null;
+  result_content_type: string | null;
+  wait_reason: string | null;
+  errors: JobFailure[] | null;
+  cancel_requested_at: Date | null;
+  event_seq: number;
+  event_index: number;
+  updated_at: Date;
+}
+
+export interface QueueStatsTable {
+  queue: string;
+  state: JobState;
+  priority: Priority;
+  count: number;
+}
+
+export interface ProjectionCursorTable {
+  name: string;
+  seq: number;
+  stream_created_ms: number;
+}
+
+export interface SchedulesTable {
+  id: string;
+  attempt: number;
+  due_at: Date;
+  subject: string;
+  payload: Buffer;
+  headers: Record<string, string[]>;
+}
+
+export interface Schema {
+  jobs: JobsTable;
+  queue_stats: QueueStatsTable;
+  projection_cursor: ProjectionCursorTable;
+  schedules: SchedulesTable;
+}

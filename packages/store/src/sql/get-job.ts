@@ -1,0 +1,34 @@
+import type { Job } from "@millrace/protocol";
+import type { Kysely } from "kysely";
+import { toJob } from "../job-from-row.ts";
+import type { JobPlace } from "../job-patch.ts";
+import type { Schema } from "../schema.ts";
+
+/** A job as the contract shows it, and what only Millrace itself needs: to cancel it, or to run it again. */
+export interface StoredJob {
+  readonly job: Job;
+  /** The handler's input, as the publisher sent it; empty until the submission is known. */
+  readonly payload: Uint8Array;
+  readonly contentType: string;
+  /** By header name; without what differs from one attempt to the next. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly rawHeaders: string | undefined;
+  /** Where its newest copy lies (or lay, once it has run). */
+  readonly place: JobPlace | undefined;
+}
+
+export async function getJob(db: Kysely<Schema>, id: string): Promise<StoredJob | undefined> {
+  const row = await db.selectFrom("jobs").selectAll().where("id", "=", id).executeTakeFirst();
+  if (row === undefined) return undefined;
+  return {
+    job: toJob(row),
+    payload: row.payload ?? new Uint8Array(0),
+    contentType: row.content_type ?? "",
+    headers: row.headers ?? {},
+    rawHeaders: row.raw_headers ?? undefined,
+    place:
+      row.stream === null || row.stream_seq === null
+        ? undefined
+        : { stream: row.stream, seq: row.stream_seq, version: row.stream_version },
+  };
+}

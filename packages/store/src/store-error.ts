@@ -1,0 +1,32 @@
+import { MillraceError } from "@millrace/protocol";
+import pg from "pg";
+
+/** How long a caller may wait before it asks a database that is away again. */
+const retryAfterMs = 1000;
+
+// SQLSTATE classes (https://www.postgresql.org/docs/current/errcodes-appendix.html): connection, resources, operator
+// intervention (shut-down, cannot connect now), system; and read-only, which is what a demoted primary answers.
+const awayStates = /^(?:08|53|57P|58|25006)/;
+
+/**
+ * What a failed statement means to a caller: a database that cannot be reached is `unavailable`; a lost race is
+ * `aborted`; anything else is a defect, and goes up as it is.
+ */
+export function translateStoreError(error: unknown): unknown {
+  if (error instanceof MillraceError || error instanceof TypeError || error instanceof RangeError) return error;
+  if (error instanceof pg.DatabaseError) {
+    const state = error.code ?? "";
+    if (awayStates.test(state)) return unavailable(error);
+    if (state === "40001" || state === "40P01") {
+      return new MillraceError("aborted", "the database refused a concurrent change", { cause: error });
+    }
+    return error;
+  }
+  // What is left comes from the socket or the pool: refused, reset, timed out.
+  return error instanceof Error ? unavailable(error) : error;
+}
+
+function unavailable(cause: Error): MillraceError {
+  const code = "code" in cause && typeof cause.code === "string" ? ` (${cause.code})` : "";
+  return new MillraceError("unavailable", `the database cannot be reached${code}`, { cause, retryAfterMs });
+}

@@ -1,0 +1,104 @@
+import type { QueueStats } from "@millrace/protocol";
+import { Kysely, PostgresDialect, sql } from "kysely";
+import type { JobPatch } from "./job-patch.ts";
+import { migrate } from "./migrations.ts";
+import type { OpenPool } from "./open-pool.ts";
+import type { Schema } from "./schema.ts";
+import type { CursorStep, ProjectionCursor } from "./sql/advance-cursor.ts";
+import { applyEvents } from "./sql/apply-events.ts";
+import { claimDueSchedules } from "./sql/claim-due-schedules.ts";
+import { cancelSchedule, deleteSchedules } from "./sql/delete-schedules.ts";
+import { getJob, type StoredJob } from "./sql/get-job.ts";
+import { insertSchedules, type Schedule } from "./sql/insert-schedules.ts";
+import { listJobs, type JobFilter, type JobPage } from "./sql/list-jobs.ts";
+import { listQueueStats } from "./sql/list-queue-stats.ts";
+import { nextScheduleDelayMs } from "./sql/next-schedule-delay.ts";
+import { readCursor } from "./sql/read-cursor.ts";
+import { translateStoreError } from "./store-error.ts";
+
+/**
+ * The read model and the schedules, on PostgreSQL or PGlite. While the database is away every method throws
+ * MillraceError `unavailable`, and works again when it is back; nothing else happens to the process.
+ */
+export class Store implements AsyncDisposable {
+  readonly #open: OpenPool;
+  /** For this package and its tests. @internal */
+  readonly db: Kysely<Schema>;
+
+  constructor(open: OpenPool) {
+    this.#open = open;
+    this.db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: open.pool }) });
+  }
+
+  /** Brings the schema up to date; with `{ down: n }` takes back the last n migrations. */
+  migrate(direction: "up" | { readonly down: number } = "up"): Promise<void> {
+    return this.#run((db) => migrate(db, direction));
+  }
+
+  /** Answers when the database does. */
+  async ping(): Promise<void> {
+    await this.#run((db) => sql`SELECT 1`.execute(db));
+  }
+
+  getJob(id: string): Promise<StoredJob | undefined> {
+    return this.#run((db) => getJob(db, id));
+  }
+
+  listJobs(filter: JobFilter, page: { readonly size: number; readonly token: string }): Promise<JobPage> {
+    return this.#run((db) => listJobs(db, filter, page));
+  }
+
+  /** Every queue that has jobs; `paused` is not known here. */
+  listQueues(): Promise<QueueStats[]> {
+    return this.#run((db) => listQueueStats(db));
+  }
+
+  /** Undefined for a queue that never had a job. */
+  async getQueueStats(queue: string): Promise<QueueStats | undefined> {
+    const stats = await this.#run((db) => listQueueStats(db, queue));
+    return stats[0];
+  }
+
+  readCursor(name: string): Promise<ProjectionCursor | undefined> {
+    return this.#run((db) => readCursor(db, name));
+  }
+
+  /** Rows and cursor in one transaction; `aborted` when another reader moved the cursor. */
+  applyEvents(patches: readonly JobPatch[], step: CursorStep): Promise<void> {
+    return this.#run((db) => applyEvents(db, patches, step));
+  }
+
+  insertSchedules(schedules: readonly Schedule[]): Promise<void> {
+    return this.#run((db) => insertSchedules(db, schedules));
+  }
+
+  claimDueSchedules(options: { readonly limit: number; readonly leaseMs: number }): Promise<Schedule[]> {
+    return this.#run((db) => claimDueSchedules(db, options));
+  }
+
+  deleteSchedules(done: readonly Pick<Schedule, "id" | "attempt">[]): Promise<void> {
+    return this.#run((db) => deleteSchedules(db, done));
+  }
+
+  /** False when no such job waits for its time. */
+  cancelSchedule(id: string): Promise<boolean> {
+    return this.#run((db) => cancelSchedule(db, id));
+  }
+
+  /** Ms to the next due schedule, by the database's clock; undefined when none waits. */
+  nextScheduleDelayMs(): Promise<number | undefined> {
+    return this.#run((db) => nextScheduleDelayMs(db));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#open[Symbol.asyncDispose]();
+  }
+
+  async #run<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
+    try {
+      return await work(this.db);
+    } catch (error) {
+      throw translateStoreError(error);
+    }
+  }
+}

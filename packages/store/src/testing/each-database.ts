@@ -1,0 +1,90 @@
+import pg from "pg";
+import { afterAll, beforeAll, describe } from "vitest";
+import { openPglitePool } from "../open-pool.ts";
+import { openStore } from "../open-store.ts";
+import { Store } from "../store.ts";
+import { findPostgresBinaries, startTestPostgres } from "./test-postgres.ts";
+
+export { findPostgresBinaries, startTestPostgres, type TestPostgres } from "./test-postgres.ts";
+
+/** Starting PGlite or a server, on a busy machine. */
+const setUpMs = 60_000;
+
+/** A database of one test's own, migrated, dropped when the store is disposed. */
+export type OpenTestStore = () => Promise<Store>;
+
+/**
+ * Runs the suite on PGlite and on PostgreSQL: the server of DATABASE_URL, else one of the installed binaries, else
+ * skipped with a message.
+ */
+export function eachDatabase(suite: (openTestStore: OpenTestStore) => void): void {
+  describe("on PGlite", () => {
+    let image: Uint8Array<ArrayBuffer>;
+    beforeAll(async () => {
+      image = await migratedImage();
+    }, setUpMs);
+    suite(async () => openStore({ dataDir: "memory://", image }));
+  });
+
+  const given = process.env["DATABASE_URL"];
+  const binaries = findPostgresBinaries();
+  if (given === undefined && binaries === undefined) {
+    describe.skip("on PostgreSQL (skipped: no DATABASE_URL, and no initdb in /usr/lib/postgresql or the PATH)", () => {
+      suite(() => Promise.reject(new Error("skipped")));
+    });
+    return;
+  }
+  describe("on PostgreSQL", () => {
+    const stack = new AsyncDisposableStack();
+    let url = "";
+    const template = databaseName("template");
+    beforeAll(async () => {
+      url = given ?? stack.use(await startTestPostgres(binaries ?? "")).url;
+      await execute(url, `CREATE DATABASE ${template}`);
+      stack.defer(() => execute(url, `DROP DATABASE IF EXISTS ${template} WITH (FORCE)`));
+      await using store = await openStore({ databaseUrl: withDatabase(url, template) });
+      await store.migrate();
+    }, setUpMs);
+    afterAll(() => stack.disposeAsync(), setUpMs);
+    suite(async () => {
+      const name = databaseName("test");
+      await execute(url, `CREATE DATABASE ${name} TEMPLATE ${template}`);
+      const store = await openStore({ databaseUrl: withDatabase(url, name) });
+      const close = store[Symbol.asyncDispose].bind(store);
+      store[Symbol.asyncDispose] = async () => {
+        await close();
+        await execute(url, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+      };
+      return store;
+    });
+  });
+}
+
+async function migratedImage(): Promise<Uint8Array<ArrayBuffer>> {
+  const open = await openPglitePool("memory://");
+  await using store = new Store(open);
+  await store.migrate();
+  if (open.dump === undefined) throw new Error("PGlite gives no image");
+  return open.dump();
+}
+
+function databaseName(kind: string): string {
+  return `millrace_${kind}_${process.pid}_${Math.random().toString(36).slice(2, 10)}`;
+}
+
+function withDatabase(url: string, name: string): string {
+  const changed = new URL(url);
+  changed.pathname = `/${name}`;
+  return changed.href;
+}
+
+async function execute(url: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  client.on("error", () => undefined);
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,113 @@
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { chown, mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import pg from "pg";
+
+/** Longest wait for a fresh server to answer. */
+const startMs = 30_000;
+
+/** A PostgreSQL server of the test's own, in a temporary folder. */
+export interface TestPostgres extends AsyncDisposable {
+  /** Of the maintenance database, as a superuser. */
+  readonly url: string;
+  /** Ends the server as a crash would, or lets it come back on the same data and port. */
+  stop(): Promise<void>;
+  start(): Promise<void>;
+}
+
+/** @returns the folder of `initdb` and `postgres`, or undefined where none is installed */
+export function findPostgresBinaries(): string | undefined {
+  const debian = "/usr/lib/postgresql";
+  const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : [];
+  const folders = [...versions.map((v) => join(debian, v, "bin")), ...(process.env["PATH"] ?? "").split(delimiter)];
+  return folders.find((folder) => existsSync(join(folder, "initdb")) && existsSync(join(folder, "postgres")));
+}
+
+/** Settings that make a throw-away server quick: nothing of it outlives the test. */
+const quick = ["fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=60"];
+
+export async function startTestPostgres(binaries: string): Promise<TestPostgres> {
+  const folder = await mkdtemp(join(tmpdir(), "millrace-postgres-"));
+  const asRoot = process.getuid?.() === 0;
+  // PostgreSQL refuses to run as root: the account its Debian package makes, else "nobody".
+  const account = asRoot ? (userId("postgres") ?? userId("nobody")) : undefined;
+  if (account !== undefined) await chown(folder, account.uid, account.gid);
+  const options = { cwd: folder, ...account };
+  const data = join(folder, "data");
+  const made = spawnSync(
+    join(binaries, "initdb"),
+    ["-D", data, "-U", "millrace", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"],
+    { ...options, encoding: "utf8" },
+  );
+  if (made.status !== 0) throw new Error(`initdb failed: ${made.stderr}`, { cause: made.error });
+  const port = await freePort();
+  const url = `postgres://millrace@127.0.0.1:${port}/postgres`;
+  let server: ReturnType<typeof spawn> | undefined;
+
+  async function start(): Promise<void> {
+    const args = ["-D", data, "-p", String(port), "-h", "127.0.0.1", "-k", folder, ...quick.flatMap((q) => ["-c", q])];
+    const child = spawn(join(binaries, "postgres"), args, { ...options, stdio: ["ignore", "ignore", "pipe"] });
+    let log = "";
+    child.stderr.on("data", (chunk: Buffer) => (log = (log + chunk.toString()).slice(-4000)));
+    server = child;
+    await answers(url, () => {
+      if (child.exitCode !== null) throw new Error(`postgres ended: ${log}`);
+    });
+  }
+
+  async function stop(): Promise<void> {
+    const child = server;
+    server = undefined;
+    if (child === undefined || child.exitCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGQUIT");
+    await ended;
+  }
+
+  await start();
+  return {
+    url,
+    start,
+    stop,
+    async [Symbol.asyncDispose]() {
+      await stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function answers(url: string, check: () => void): Promise<void> {
+  const until = performance.now() + startMs;
+  for (;;) {
+    check();
+    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 1000 });
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+      await client.end();
+      return;
+    } catch (error) {
+      if (performance.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+function userId(name: string): { uid: number; gid: number } | undefined {
+  const read = (flag: string) => spawnSync("id", [flag, name], { encoding: "utf8" });
+  const uid = read("-u");
+  if (uid.status !== 0) return undefined;
+  return { uid: Number(uid.stdout), gid: Number(read("-g").stdout) };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === "string") throw new Error("no free port");
+  return address.port;
+}
