@@ -1,1 +1,25 @@
-export {};
+export { Bus, connectBus, type SendOptions } from "./bus.ts";
+export { BusError } from "./bus-error.ts";
+export type { BusLogger } from "./bus-logger.ts";
+export { BusMessage } from "./bus-message.ts";
+export { Delivery } from "./delivery.ts";
+export { EncodedHeaders, encodeHeaders, type HeaderList } from "./encode-headers.ts";
+export type { QueueConsumerOptions } from "./ensure-queue-consumers.ts";
+export type { TopologyOptions } from "./ensure-topology.ts";
+export type { KvBucket, KvEntry, KvWatch, KvWatchOptions } from "./kv-bucket.ts";
+export type { BusOptions, BusStatus } from "./link.ts";
+export type { ModuleStore } from "./module-store.ts";
+export type {
+  OutgoingMessage,
+  PipelinedPublisher,
+  PublishDone,
+  PublisherOptions,
+  PublishSummary,
+} from "./pipelined-publisher.ts";
+export type { PublishAck } from "./publish-ack.ts";
+export type { PullEnd, PullEndReason, PullHandlers, PullOptions } from "./pull-hub.ts";
+export type { ServerFeatures, ServerInfo } from "./server-info.ts";
+export type { ReadOptions, ReadStart, StreamReader } from "./stream-reader.ts";
+export type { ConsumerState, StreamState } from "./stream-state.ts";
+export type { SweepOptions, SweepReport } from "./sweep-zombies.ts";
+export type { FillOptions } from "./watch-fill.ts";

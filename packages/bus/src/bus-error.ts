@@ -1,0 +1,71 @@
+import { MillraceError, type ErrorCode } from "@millrace/protocol";
+
+/** A refusal by the broker, or by the way to it, in the closed set of codes. */
+export class BusError extends MillraceError {
+  /** JetStream's own `err_code`, 0 when there is none. */
+  readonly natsCode: number;
+
+  constructor(code: ErrorCode, message: string, options: { natsCode?: number; cause?: unknown; retryAfterMs?: number } = {}) {
+    super(code, message, options);
+    this.name = "BusError";
+    this.natsCode = options.natsCode ?? 0;
+  }
+}
+
+/** JetStream's `err_code`s that a decision hangs on (nats-server, server/errors.json). */
+export const natsCodes = {
+  noMessage: 10037,
+  streamNotFound: 10059,
+  consumerNotFound: 10014,
+  wrongLastSequence: 10071,
+  storeFailed: 10077,
+  messageTooLarge: 10054,
+  insufficientResources: 10023,
+  storageExceeded: 10047,
+} as const;
+
+/** The `error` member of a JetStream answer. */
+export interface ApiErrorBody {
+  readonly code: number;
+  readonly natsCode: number;
+  readonly description: string;
+}
+
+function errorCode(error: ApiErrorBody): ErrorCode {
+  switch (error.natsCode) {
+    case natsCodes.noMessage:
+    case natsCodes.streamNotFound:
+    case natsCodes.consumerNotFound:
+      return "not_found";
+    case natsCodes.wrongLastSequence:
+      return "aborted";
+    case natsCodes.messageTooLarge:
+      return "out_of_range";
+    case natsCodes.insufficientResources:
+    case natsCodes.storageExceeded:
+      return "resource_exhausted";
+    case natsCodes.storeFailed:
+      // One code for "the stream's bound is reached" and for "the disk refused"; only the words differ.
+      return /exceeded/.test(error.description) ? "resource_exhausted" : "unavailable";
+  }
+  if (error.code === 503) return "unavailable";
+  if (error.code === 404) return "not_found";
+  if (error.code === 400) return "failed_precondition";
+  return "internal";
+}
+
+export function apiError(context: string, error: ApiErrorBody): BusError {
+  const code = errorCode(error);
+  return new BusError(code, `${context}: ${error.description}`, {
+    natsCode: error.natsCode,
+    ...(code === "resource_exhausted" ? { retryAfterMs: 1000 } : {}),
+  });
+}
+
+export function noResponders(subject: string): BusError {
+  return new BusError("unavailable", `nobody listens on ${subject}`, { retryAfterMs: 500 });
+}
+
+export function notConnected(): BusError {
+  return new BusError("unavailable", "not connected to NATS", { retryAfterMs: 500 });
+}

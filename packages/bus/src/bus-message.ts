@@ -1,0 +1,97 @@
+import type { Msg } from "nats";
+
+const decoder = new TextDecoder();
+const empty = new Uint8Array(0);
+
+/** The client's message as it keeps it: the header block is read from here without its Map of arrays. */
+interface ClientMessage {
+  readonly _msg: { readonly hdr: number; readonly reply?: Uint8Array };
+  readonly _rdata: Uint8Array;
+}
+
+/** A message from the broker. Nothing is decoded before it is asked for. */
+export class BusMessage {
+  protected readonly source: Msg;
+  #headerText: string | undefined;
+
+  constructor(source: Msg) {
+    this.source = source;
+  }
+
+  get subject(): string {
+    return this.source.subject;
+  }
+
+  /** A view into the receive buffer, on Node of class Buffer: `new Uint8Array(data)` copies what is kept for long. */
+  get data(): Uint8Array {
+    return this.source.data;
+  }
+
+  /** Empty when no answer is expected. */
+  get reply(): string {
+    return hasReply(this.source) ? (this.source.reply ?? "") : "";
+  }
+
+  /** The header block as it came, empty when there is none. */
+  get headerBytes(): Uint8Array {
+    return headerBlock(this.source);
+  }
+
+  /** The first value of a header, by its exact name. */
+  header(name: string): string | undefined {
+    const text = (this.#headerText ??= decoder.decode(this.headerBytes));
+    if (text === "") return undefined;
+    const start = text.indexOf(`\r\n${name}:`);
+    if (start < 0) return undefined;
+    const from = start + name.length + 3;
+    return text.slice(from, text.indexOf("\r\n", from)).trim();
+  }
+
+  /** All headers in their order. */
+  headers(): [name: string, value: string][] {
+    const lines = (this.#headerText ??= decoder.decode(this.headerBytes)).split("\r\n").slice(1);
+    return lines.flatMap((line): [string, string][] => {
+      const colon = line.indexOf(":");
+      return colon > 0 ? [[line.slice(0, colon), line.slice(colon + 1).trim()]] : [];
+    });
+  }
+}
+
+export function hasReply(message: Msg): boolean {
+  const { _msg } = message as unknown as ClientMessage;
+  return _msg.reply !== undefined && _msg.reply.length > 0;
+}
+
+export function headerBlock(message: Msg): Uint8Array {
+  const { _msg, _rdata } = message as unknown as ClientMessage;
+  return _msg.hdr > 0 ? _rdata.subarray(0, _msg.hdr) : empty;
+}
+
+export interface MessageStatus {
+  readonly code: number;
+  readonly text: string;
+  /** With 408: what the pull did not get of its batch. */
+  readonly pendingMessages: number;
+}
+
+/** The status line of a message without data: `{code: 503}`, or undefined for an ordinary message. */
+export function messageStatus(message: Msg): MessageStatus | undefined {
+  return message.data.length > 0 ? undefined : parseStatus(headerBlock(message));
+}
+
+/** As `messageStatus`, for a message that was wrapped already. */
+export function messageStatusOf(message: BusMessage): MessageStatus | undefined {
+  return message.data.length > 0 ? undefined : parseStatus(message.headerBytes);
+}
+
+function parseStatus(bytes: Uint8Array): MessageStatus | undefined {
+  // "NATS/1.0 404 No Messages\r\n"
+  if (bytes.length < 12 || bytes[8] !== 32) return undefined;
+  const block = decoder.decode(bytes);
+  const pending = /Nats-Pending-Messages: *(\d+)/.exec(block);
+  return {
+    code: Number(block.slice(9, 12)),
+    text: block.slice(13, block.indexOf("\r\n")),
+    pendingMessages: pending === null ? 0 : Number(pending[1]),
+  };
+}

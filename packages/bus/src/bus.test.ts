@@ -1,0 +1,159 @@
+import { eventsStream, jobStream, queueConsumer } from "@millrace/protocol";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connectBus, type Bus } from "./bus.ts";
+import { BusError } from "./bus-error.ts";
+import type { Delivery } from "./delivery.ts";
+import type { PullEnd, PullOptions } from "./pull-hub.ts";
+import { startTestNats, type TestNats } from "./testing.ts";
+
+const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+const read = (value: Uint8Array): string => new TextDecoder().decode(value);
+
+let nats: TestNats;
+let bus: Bus;
+
+beforeAll(async () => {
+  nats = await startTestNats();
+  bus = await connectBus({ servers: nats.url, name: "test" });
+  await bus.ensureTopology();
+  await bus.ensureQueueConsumers("emails", { ackWaitMs: 30_000 });
+});
+
+afterAll(async () => {
+  await bus[Symbol.asyncDispose]();
+  await nats[Symbol.asyncDispose]();
+});
+
+function pullAll(options: PullOptions, from = bus): Promise<{ messages: Delivery[]; end: PullEnd }> {
+  const messages: Delivery[] = [];
+  return new Promise((resolve) => {
+    from.pull(jobStream("high"), queueConsumer("emails"), options, {
+      onMessage: (message) => messages.push(message),
+      onEnd: (end) => resolve({ messages, end }),
+    });
+  });
+}
+
+describe("core", () => {
+  it("answers requests with headers, through a queue group", async () => {
+    using _ = bus.subscribe("echo.*", { queue: "echo" }, (message) => {
+      bus.publish(message.reply, message.data, { headers: [["X-Was", message.header("X-Is") ?? "none"]] });
+    });
+    const answer = await bus.request("echo.a", text("hi"), { timeoutMs: 1000, headers: [["X-Is", "here"]] });
+    expect(read(answer.data)).toBe("hi");
+    expect(answer.headers()).toEqual([["X-Was", "here"]]);
+  });
+
+  it("says when nobody listens, and when nobody answers", async () => {
+    await expect(bus.request("nobody", text(""), { timeoutMs: 1000 })).rejects.toMatchObject({ code: "unavailable" });
+    using _ = bus.subscribe("silent", {}, () => undefined);
+    await expect(bus.request("silent", text(""), { timeoutMs: 50 })).rejects.toMatchObject({ code: "deadline_exceeded" });
+  });
+
+  it("refuses headers that break out of their line", () => {
+    expect(() => bus.publish("x", text(""), { headers: [["A", "b\r\nC: d"]] })).toThrow(BusError);
+  });
+});
+
+describe("topology", () => {
+  it("may be made by many at once, and again", async () => {
+    await Promise.all([bus.ensureTopology(), bus.ensureTopology(), bus.ensureQueueConsumers("emails", { ackWaitMs: 30_000 })]);
+    expect(await bus.streamCreatedMs(eventsStream)).toBeGreaterThan(1.7e12);
+  });
+
+  it("brings changed limits in line", async () => {
+    await bus.ensureQueueConsumers("emails", { ackWaitMs: 20_000 });
+    await bus.ensureQueueConsumers("emails", { ackWaitMs: 30_000 });
+    const state = await bus.consumerState(jobStream("high"), queueConsumer("emails"));
+    expect(state.filter).toBe("jobs.high.emails.>");
+  });
+
+  it("republishes each job into EVENTS", async () => {
+    const before = await bus.streamState(eventsStream);
+    await bus.publishDurable("jobs.low.other.kind.one", text("payload"));
+    const seen = Promise.withResolvers<Delivery>();
+    await using _ = bus.readEvents({
+      startSeq: before.lastSeq + 1,
+      onBatch: (messages) => {
+        if (messages[0] !== undefined) seen.resolve(messages[0]);
+      },
+    });
+    const copy = await seen.promise;
+    expect(copy.subject).toBe("events.submitted.low.other.kind.one");
+    expect(read(copy.data)).toBe("payload");
+    expect(copy.header("Nats-Stream")).toBe("JOBS_LOW");
+  });
+});
+
+describe("pull", () => {
+  it("delivers with its place, and ends a full batch", async () => {
+    for (let i = 0; i < 3; i++) await bus.publishDurable(`jobs.high.emails.send.p${i}`, text(String(i)), [["X-Index", String(i)]]);
+    const { messages, end } = await pullAll({ batch: 3, expiresMs: 5000 });
+    expect(end).toMatchObject({ reason: "filled", received: 3 });
+    expect(messages.map((message) => message.header("X-Index"))).toEqual(["0", "1", "2"]);
+    const [first] = messages;
+    expect(first).toMatchObject({ stream: "JOBS_HIGH", consumer: "w_emails", delivered: 1, pending: 2, subject: "jobs.high.emails.send.p0" });
+    expect(Math.abs((first?.timestampMs ?? 0) - Date.now())).toBeLessThan(60_000);
+    for (const message of messages) bus.ack(message.reply);
+    await bus.flush();
+  });
+
+  it("answers at once with what is there, and waits for the first when nothing is", async () => {
+    for (let i = 0; i < 2; i++) await bus.publishDurable(`jobs.high.emails.send.q${i}`, text(""));
+    const some = await pullAll({ batch: 100, expiresMs: 5000, noWait: true });
+    expect(some.end).toMatchObject({ reason: "empty", received: 2 });
+    for (const message of some.messages) bus.ack(message.reply);
+    const parked = pullAll({ batch: 100, expiresMs: 5000, noWait: true });
+    await bus.flush();
+    await bus.publishDurable("jobs.high.emails.send.q9", text(""));
+    const { messages } = await parked;
+    expect(messages.map((message) => message.subject)).toEqual(["jobs.high.emails.send.q9"]);
+    bus.ack(messages[0]?.reply ?? "");
+  });
+
+  it("ends empty when its time is over", async () => {
+    expect((await pullAll({ batch: 1, expiresMs: 100 })).end).toMatchObject({ reason: "empty", received: 0 });
+  });
+
+  it("keeps two open pulls apart", async () => {
+    const short = pullAll({ batch: 5, expiresMs: 150 });
+    const long = pullAll({ batch: 2, expiresMs: 5000 });
+    expect((await short).end).toMatchObject({ reason: "empty", received: 0 });
+    for (let i = 0; i < 2; i++) await bus.publishDurable(`jobs.high.emails.send.r${i}`, text(""));
+    const { messages, end } = await long;
+    expect(end).toMatchObject({ reason: "filled", received: 2 });
+    for (const message of messages) bus.ack(message.reply);
+  });
+
+  it("gives back with a delay, and counts deliveries", async () => {
+    await bus.publishDurable("jobs.high.emails.send.n0", text(""));
+    const first = await pullAll({ batch: 1, expiresMs: 2000 });
+    bus.nak(first.messages[0]?.reply ?? "", 50);
+    const second = await pullAll({ batch: 1, expiresMs: 2000 });
+    expect(second.messages[0]?.delivered).toBe(2);
+    bus.inProgress(second.messages[0]?.reply ?? "");
+    bus.term(second.messages[0]?.reply ?? "");
+    await bus.flush();
+    expect(await bus.consumerState(jobStream("high"), queueConsumer("emails"))).toMatchObject({ ackPending: 0, pending: 0 });
+  });
+
+  it("deletes one message by sequence", async () => {
+    const ack = await bus.publishDurable("jobs.high.emails.send.d0", text(""));
+    expect(await bus.deleteMessage("JOBS_HIGH", ack.seq)).toBe(true);
+    expect(await bus.deleteMessage("JOBS_HIGH", ack.seq)).toBe(false);
+  });
+});
+
+describe("modules", () => {
+  it("keeps bytes by their hash", async () => {
+    const bytes = new Uint8Array(400_000).map((_, i) => (i * 7) % 251);
+    const sha256 = await bus.modules.put(bytes);
+    expect(sha256).toMatch(/^[0-9a-f]{64}$/);
+    expect(await bus.modules.put(bytes)).toBe(sha256);
+    expect(Buffer.compare(await bus.modules.get(sha256), bytes)).toBe(0);
+    await bus.modules.delete(sha256);
+    await expect(bus.modules.get(sha256)).rejects.toMatchObject({ code: "not_found" });
+    expect(await bus.modules.put(bytes)).toBe(sha256);
+    expect((await bus.modules.get(sha256)).length).toBe(bytes.length);
+  });
+});

@@ -1,0 +1,258 @@
+import { buckets, eventsStream, moduleBucket } from "@millrace/protocol";
+import type { Subscription } from "nats";
+import type { BusLogger } from "./bus-logger.ts";
+import { BusMessage } from "./bus-message.ts";
+import { EncodedHeaders, encodeHeaders, type HeaderList } from "./encode-headers.ts";
+import { ensureQueueConsumers, ensureSchedulerConsumer, type QueueConsumerOptions } from "./ensure-queue-consumers.ts";
+import { ensureTopology, type TopologyOptions } from "./ensure-topology.ts";
+import { JetStreamApi } from "./jetstream-api.ts";
+import { KvBucket } from "./kv-bucket.ts";
+import { Link, type BusOptions, type BusStatus } from "./link.ts";
+import { ModuleStore } from "./module-store.ts";
+import { PipelinedPublisher, type OutgoingMessage, type PublisherOptions } from "./pipelined-publisher.ts";
+import type { PublishAck } from "./publish-ack.ts";
+import { PullHub, type PullHandlers, type PullOptions } from "./pull-hub.ts";
+import { RequestMux } from "./request-mux.ts";
+import { serverInfo, type ServerInfo } from "./server-info.ts";
+import { StreamReader, type ReadOptions } from "./stream-reader.ts";
+import { consumerState, listConsumers, streamState, type ConsumerState, type StreamState } from "./stream-state.ts";
+import { deleteMessage, sweepZombies, type SweepOptions, type SweepReport } from "./sweep-zombies.ts";
+import { watchFill, type FillOptions } from "./watch-fill.ts";
+
+export interface SendOptions {
+  readonly reply?: string;
+  readonly headers?: HeaderList | EncodedHeaders;
+}
+
+const encoder = new TextEncoder();
+const acked = encoder.encode("+ACK");
+const working = encoder.encode("+WPI");
+const terminated = encoder.encode("+TERM");
+const refused = encoder.encode("-NAK");
+
+/** All that a process does with NATS, over one connection. */
+export class Bus implements AsyncDisposable {
+  readonly #link: Link;
+  readonly #mux: RequestMux;
+  readonly #api: JetStreamApi;
+  readonly #pulls: PullHub;
+  readonly #publishers = new Set<PipelinedPublisher>();
+  readonly #readers = new Set<AsyncDisposable>();
+  #publisher: PipelinedPublisher | undefined;
+
+  constructor(link: Link) {
+    this.#link = link;
+    this.#mux = new RequestMux(link);
+    this.#api = new JetStreamApi(link, this.#mux);
+    this.#pulls = new PullHub(link);
+  }
+
+  /** The broker behind the connection of this moment. */
+  get info(): ServerInfo {
+    return serverInfo(this.#link.client.info);
+  }
+
+  get logger(): BusLogger {
+    return this.#link.logger;
+  }
+
+  get connected(): boolean {
+    return this.#link.connected;
+  }
+
+  get status(): BusStatus {
+    return this.#link.status;
+  }
+
+  onStatus(listener: (status: BusStatus) => void): Disposable {
+    return this.#link.onStatus(listener);
+  }
+
+  /** @throws BusError unavailable when the bus is closed first */
+  whenConnected(): Promise<void> {
+    return this.#link.whenConnected();
+  }
+
+  // Core: at most once.
+
+  /** @returns false when there is no connection: the message went nowhere */
+  publish(subject: string, data: Uint8Array, options: SendOptions = {}): boolean {
+    return this.#link.publish(subject, data, options.reply, encoded(options.headers));
+  }
+
+  /** Messages on a subject; with `queue`, each goes to one of that group. The callback must not throw. */
+  subscribe(subject: string, options: { queue?: string }, onMessage: (message: BusMessage) => void): Disposable {
+    const subscription: Subscription = this.#link.subscribe(
+      subject,
+      (message) => onMessage(new BusMessage(message)),
+      options.queue,
+    );
+    return {
+      [Symbol.dispose]: () => {
+        if (!subscription.isClosed()) subscription.unsubscribe();
+      },
+    };
+  }
+
+  /** A fresh subject for answers; subscribe to it, or to `<inbox>.*`. */
+  newInbox(): string {
+    return this.#link.newInbox();
+  }
+
+  /** @throws BusError unavailable (nobody listens, or no connection), deadline_exceeded, resource_exhausted, out_of_range */
+  async request(
+    subject: string,
+    data: Uint8Array,
+    options: { timeoutMs: number; headers?: HeaderList | EncodedHeaders },
+  ): Promise<BusMessage> {
+    const headers = encoded(options.headers);
+    return this.#mux.request(subject, data, { timeoutMs: options.timeoutMs, ...(headers === undefined ? {} : { headers }) });
+  }
+
+  /** Resolves when the broker has everything that was published before. Rejects when the connection is lost first. */
+  async flush(): Promise<void> {
+    await this.#link.whenConnected();
+    await this.#link.client.flush();
+  }
+
+  // Streams.
+
+  ensureTopology(options: TopologyOptions = {}): Promise<void> {
+    return ensureTopology(this.#api, options);
+  }
+
+  ensureQueueConsumers(queue: string, options: QueueConsumerOptions): Promise<void> {
+    return ensureQueueConsumers(this.#api, queue, options);
+  }
+
+  ensureSchedulerConsumer(options: QueueConsumerOptions): Promise<void> {
+    return ensureSchedulerConsumer(this.#api, options);
+  }
+
+  /** @throws BusError not_found */
+  streamState(stream: string): Promise<StreamState> {
+    return streamState(this.#api, stream);
+  }
+
+  /** When the stream was made, Unix ms. @throws BusError not_found */
+  async streamCreatedMs(stream: string): Promise<number> {
+    return (await streamState(this.#api, stream)).createdMs;
+  }
+
+  consumerState(stream: string, consumer: string): Promise<ConsumerState> {
+    return consumerState(this.#api, stream, consumer);
+  }
+
+  listConsumers(stream: string): Promise<ConsumerState[]> {
+    return listConsumers(this.#api, stream);
+  }
+
+  /** @returns false when there is no such message */
+  deleteMessage(stream: string, seq: number): Promise<boolean> {
+    return deleteMessage(this.#api, stream, seq);
+  }
+
+  sweepZombies(options: SweepOptions = {}): Promise<SweepReport> {
+    return sweepZombies(this.#api, this.#defaultPublisher, options);
+  }
+
+  watchFill(options: FillOptions): AsyncDisposable {
+    return this.#own(watchFill(this.#api, options));
+  }
+
+  // Publishing into streams: at least once, stored once.
+
+  /** A publisher with a window of its own; closed with the bus at the latest. */
+  publisher(options: PublisherOptions = {}): PipelinedPublisher {
+    const publisher = new PipelinedPublisher(this.#link, options);
+    this.#publishers.add(publisher);
+    return publisher;
+  }
+
+  /** By the bus's own publisher; see PipelinedPublisher.publish. */
+  publishDurable(subject: string, data: Uint8Array, headers?: OutgoingMessage["headers"]): Promise<PublishAck> {
+    return this.#defaultPublisher.publish({ subject, data, ...(headers === undefined ? {} : { headers }) });
+  }
+
+  // Consuming.
+
+  /** One raw pull; ends in exactly one `onEnd`. */
+  pull(stream: string, consumer: string, options: PullOptions, handlers: PullHandlers): void {
+    this.#pulls.pull(stream, consumer, options, handlers);
+  }
+
+  /** @returns false when there is no connection: the message will be delivered again */
+  ack(reply: string): boolean {
+    return this.#link.publish(reply, acked);
+  }
+
+  /** Gives a message back, to be delivered again after `delayMs`. */
+  nak(reply: string, delayMs = 0): boolean {
+    const data = delayMs > 0 ? encoder.encode(`-NAK {"delay":${Math.round(delayMs) * 1_000_000}}`) : refused;
+    return this.#link.publish(reply, data);
+  }
+
+  /** Renews the lease by the consumer's ack wait. */
+  inProgress(reply: string): boolean {
+    return this.#link.publish(reply, working);
+  }
+
+  /** Ends a message for good, without success. */
+  term(reply: string): boolean {
+    return this.#link.publish(reply, terminated);
+  }
+
+  /** Reads any stream in order; see StreamReader. */
+  readStream(options: ReadOptions): StreamReader {
+    const reader = this.#own(new StreamReader(this.#api, this.#pulls, options));
+    const forget = (): void => void this.#readers.delete(reader);
+    reader.done.then(forget, forget);
+    return reader;
+  }
+
+  /** Reads EVENTS in order from `startSeq`. */
+  readEvents(options: Omit<ReadOptions, "stream" | "start"> & { readonly startSeq: number | "new" }): StreamReader {
+    const { startSeq, ...rest } = options;
+    return this.readStream({ ...rest, stream: eventsStream, start: startSeq === "new" ? "new" : { seq: startSeq } });
+  }
+
+  // Buckets.
+
+  kv(bucket: keyof typeof buckets): KvBucket {
+    return new KvBucket(this.#api, this.#pulls, buckets[bucket].name);
+  }
+
+  get modules(): ModuleStore {
+    return new ModuleStore(this.#api, this.#pulls, this.#defaultPublisher, moduleBucket);
+  }
+
+  /** Ends readers, waits for what publishers have in flight, then closes the connection. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#readers].map((reader) => reader[Symbol.asyncDispose]()));
+    await Promise.all([...this.#publishers].map((publisher) => publisher[Symbol.asyncDispose]()));
+    this.#pulls[Symbol.dispose]();
+    this.#mux[Symbol.dispose]();
+    await this.#link[Symbol.asyncDispose]();
+  }
+
+  get #defaultPublisher(): PipelinedPublisher {
+    return (this.#publisher ??= this.publisher());
+  }
+
+  #own<T extends AsyncDisposable>(owned: T): T {
+    this.#readers.add(owned);
+    return owned;
+  }
+}
+
+function encoded(headers: HeaderList | EncodedHeaders | undefined): EncodedHeaders | undefined {
+  return headers === undefined || headers instanceof EncodedHeaders ? headers : encodeHeaders(headers);
+}
+
+/**
+ * Connects to NATS and stays connected.
+ * @throws BusError unavailable when no server answers in time, unauthenticated when it refuses the credentials
+ */
+export async function connectBus(options: BusOptions): Promise<Bus> {
+  return new Bus(await Link.open(options));
+}

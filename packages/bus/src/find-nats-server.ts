@@ -1,0 +1,85 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { access, chmod, constants, copyFile, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import { BusError } from "./bus-error.ts";
+import type { BusLogger } from "./bus-logger.ts";
+import { natsReleases } from "./nats-releases.ts";
+
+const run = promisify(execFile);
+const downloadTimeoutMs = 60_000;
+/** Debian installs it where only root's PATH leads. */
+const moreFolders = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"];
+
+/**
+ * A `nats-server` binary: from the PATH, else from `cacheDir`, else fetched into it: on Debian by `apt-get download` and
+ * `dpkg -x`, elsewhere as the official release by pinned checksum. Nothing is installed and nothing needs root.
+ * @throws BusError unavailable with each way that was tried and why it failed
+ */
+export async function findNatsServer(cacheDir: string, logger: BusLogger): Promise<string> {
+  const cached = join(cacheDir, "nats-server");
+  const folders = [...(process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== ""), ...moreFolders];
+  for (const path of [...folders.map((folder) => join(folder, "nats-server")), cached]) {
+    if (await isExecutable(path)) return path;
+  }
+  await mkdir(cacheDir, { recursive: true });
+  const causes: unknown[] = [];
+  for (const [way, fetchInto] of [
+    ["Debian package", fetchDebianPackage],
+    ["official release", fetchRelease],
+  ] as const) {
+    const folder = await mkdtemp(join(cacheDir, "fetch-"));
+    try {
+      logger.info({ way }, "fetching nats-server");
+      const binary = await fetchInto(folder);
+      await chmod(binary, 0o755);
+      // Whole or not at all, though others may fetch at the same time.
+      await rename(binary, cached);
+      return cached;
+    } catch (cause) {
+      causes.push(cause);
+      logger.warn({ way, err: cause }, "could not fetch nats-server");
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+  throw new BusError(
+    "unavailable",
+    "no nats-server: set NATS_URL, or put nats-server 2.9.10 or newer on the PATH; fetching it failed too",
+    { cause: new AggregateError(causes) },
+  );
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  return access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function fetchDebianPackage(folder: string): Promise<string> {
+  await run("apt-get", ["download", "nats-server"], { cwd: folder, timeout: downloadTimeoutMs });
+  const archive = (await readdir(folder)).find((name) => name.endsWith(".deb"));
+  if (archive === undefined) throw new Error("apt-get left no package");
+  await run("dpkg", ["-x", archive, "unpacked"], { cwd: folder, timeout: downloadTimeoutMs });
+  const binary = join(folder, "nats-server");
+  await copyFile(join(folder, "unpacked/usr/sbin/nats-server"), binary);
+  return binary;
+}
+
+async function fetchRelease(folder: string): Promise<string> {
+  const platform = `${process.platform}-${process.arch}`;
+  const release = natsReleases[platform];
+  if (release === undefined) throw new Error(`no pinned release for ${platform}`);
+  const name = `nats-server-v${release.version}-${release.file}`;
+  const url = `https://github.com/nats-io/nats-server/releases/download/v${release.version}/${name}.tar.gz`;
+  const response = await fetch(url, { signal: AbortSignal.timeout(downloadTimeoutMs) });
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  if (sha256 !== release.sha256) throw new Error(`${url}: sha256 is ${sha256}, should be ${release.sha256}`);
+  await writeFile(join(folder, "release.tar.gz"), bytes);
+  await run("tar", ["-xzf", "release.tar.gz"], { cwd: folder, timeout: downloadTimeoutMs });
+  return join(folder, name, "nats-server");
+}

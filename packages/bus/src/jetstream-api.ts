@@ -1,0 +1,61 @@
+import { BusError, apiError } from "./bus-error.ts";
+import { JsonObject } from "./json.ts";
+import type { Link } from "./link.ts";
+import { backoffMs, pause } from "./pause.ts";
+import type { RequestMux } from "./request-mux.ts";
+
+const requestTimeoutMs = 5000;
+/** While JetStream starts, nobody listens on its subjects for a moment. */
+const startupMs = 10_000;
+const encoder = new TextEncoder();
+
+/** Requests to `$JS.API`, answers as JSON. Only what 2.9 knows is sent; callers check `features` for more. */
+export class JetStreamApi {
+  readonly link: Link;
+  readonly mux: RequestMux;
+
+  constructor(link: Link, mux: RequestMux) {
+    this.link = link;
+    this.mux = mux;
+  }
+
+  /** @throws BusError by JetStream's own error, or as RequestMux.request does */
+  async request(subject: string, body: object | undefined): Promise<JsonObject> {
+    const data = body === undefined ? new Uint8Array(0) : encoder.encode(JSON.stringify(body));
+    const answer = await this.mux.request(`$JS.API.${subject}`, data, { timeoutMs: requestTimeoutMs });
+    const json = JsonObject.parse(answer.data);
+    if (json.has("error")) {
+      const error = json.object("error");
+      throw apiError(subject, {
+        code: error.number("code"),
+        natsCode: error.number("err_code"),
+        description: error.string("description"),
+      });
+    }
+    return json;
+  }
+
+  /** As `request`, tried again while the broker is starting or away. For what may be done twice. */
+  async requestPatiently(subject: string, body: object | undefined): Promise<JsonObject> {
+    const deadline = Date.now() + startupMs;
+    for (let failures = 0; ; failures++) {
+      try {
+        return await this.request(subject, body);
+      } catch (error) {
+        const passing = error instanceof BusError && (error.code === "unavailable" || error.code === "deadline_exceeded");
+        if (!passing || Date.now() >= deadline || this.link.closed) throw error;
+        await pause(backoffMs(failures, 50, 1000));
+      }
+    }
+  }
+
+  /** As `requestPatiently`, undefined when the stream or consumer does not exist. */
+  async find(subject: string, body?: object): Promise<JsonObject | undefined> {
+    try {
+      return await this.requestPatiently(subject, body);
+    } catch (error) {
+      if (error instanceof BusError && error.code === "not_found") return undefined;
+      throw error;
+    }
+  }
+}

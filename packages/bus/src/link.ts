@@ -1,0 +1,213 @@
+import {
+  connect,
+  createInbox,
+  credsAuthenticator,
+  Events,
+  type ConnectionOptions,
+  type Msg,
+  type NatsConnection,
+  type NatsError,
+  type PublishOptions,
+  type Subscription,
+  type TlsOptions,
+} from "nats";
+import { silentLogger, type BusLogger } from "./bus-logger.ts";
+import { asClientHeaders, type EncodedHeaders } from "./encode-headers.ts";
+import { BusError, notConnected } from "./bus-error.ts";
+import { pause } from "./pause.ts";
+
+export interface BusOptions {
+  /** `nats://host:port`, one or many. */
+  readonly servers: string | readonly string[];
+  /** Shown in the broker's list of connections. */
+  readonly name: string;
+  readonly user?: string;
+  readonly password?: string;
+  readonly token?: string;
+  /** Content of a `.creds` file. */
+  readonly creds?: Uint8Array;
+  readonly tls?: TlsOptions;
+  /** Replies come back under this prefix, so that a user may be allowed its own and no other. */
+  readonly inboxPrefix?: string;
+  /** How long the first connection is tried for; later ones are tried for ever. */
+  readonly connectTimeoutMs?: number;
+  readonly logger?: BusLogger;
+}
+
+export interface BusStatus {
+  readonly connected: boolean;
+  /** Connections made, the first included. */
+  readonly epoch: number;
+  /** When the connection was last lost, Unix ms; 0: never. */
+  readonly lostAtMs: number;
+}
+
+type StatusListener = (status: BusStatus) => void;
+
+const pingIntervalMs = 20_000;
+const firstTryDelayMs = 100;
+
+/**
+ * One connection, remade for ever when it is lost.
+ *
+ * The client drops what is published while it is disconnected without a word. So `publish` says false then, and whoever
+ * must not lose a message keeps it until an answer came (PipelinedPublisher), or ends its wait on `onStatus`.
+ */
+export class Link implements AsyncDisposable {
+  readonly client: NatsConnection;
+  readonly logger: BusLogger;
+  readonly inboxPrefix: string;
+  #status: BusStatus = { connected: true, epoch: 1, lostAtMs: 0 };
+  #closed = false;
+  readonly #listeners = new Set<StatusListener>();
+
+  private constructor(client: NatsConnection, options: BusOptions) {
+    this.client = client;
+    this.logger = options.logger ?? silentLogger;
+    this.inboxPrefix = options.inboxPrefix ?? "_INBOX";
+    void this.#follow();
+  }
+
+  static async open(options: BusOptions): Promise<Link> {
+    const deadline = Date.now() + (options.connectTimeoutMs ?? 30_000);
+    for (;;) {
+      try {
+        return new Link(await connect(clientOptions(options)), options);
+      } catch (cause) {
+        const remaining = deadline - Date.now();
+        const refused = /AUTHORIZATION|AUTHENTICATION|BAD_CREDS/.test(errorCodeOf(cause));
+        if (refused) throw new BusError("unauthenticated", "NATS refused the credentials", { cause });
+        if (remaining <= 0) {
+          throw new BusError("unavailable", `no NATS server answers at ${String(options.servers)}`, { cause });
+        }
+        await pause(Math.min(firstTryDelayMs, remaining));
+      }
+    }
+  }
+
+  get status(): BusStatus {
+    return this.#status;
+  }
+
+  get connected(): boolean {
+    return this.#status.connected;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get maxPayloadBytes(): number {
+    return this.client.info?.max_payload ?? 1 << 20;
+  }
+
+  onStatus(listener: StatusListener): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  /** @returns false when there is no connection: the message went nowhere */
+  publish(subject: string, data: Uint8Array, reply?: string, headers?: EncodedHeaders): boolean {
+    if (!this.#status.connected || this.#closed) return false;
+    const options: PublishOptions = {};
+    if (reply !== undefined) options.reply = reply;
+    if (headers !== undefined) options.headers = asClientHeaders(headers);
+    this.client.publish(subject, data, options);
+    return true;
+  }
+
+  /** Survives reconnects. The callback must not throw. */
+  subscribe(subject: string, onMessage: (message: Msg) => void, queue?: string): Subscription {
+    if (this.#closed) throw notConnected();
+    return this.client.subscribe(subject, {
+      ...(queue === undefined ? {} : { queue }),
+      callback: (error: NatsError | null, message: Msg) => {
+        if (error === null) return onMessage(message);
+        this.logger.error({ subject, err: error }, "subscription refused");
+      },
+    });
+  }
+
+  /** A fresh subject that nobody else listens on; `<inbox>.*` is what to subscribe to. */
+  newInbox(): string {
+    return createInbox(this.inboxPrefix);
+  }
+
+  /** Resolves with the next connection; rejects when the bus is closed first. */
+  async whenConnected(): Promise<void> {
+    if (this.#closed) throw notConnected();
+    if (this.#status.connected) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const listening = this.onStatus(() => {
+      if (this.#status.connected || this.#closed) resolve();
+    });
+    await promise;
+    listening[Symbol.dispose]();
+    if (this.#closed) throw notConnected();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    if (this.#status.connected) {
+      // Acks that were just written should get out; a broker that does not answer must not keep us.
+      await Promise.race([this.client.flush().catch(() => undefined), pause(2000, { unref: true })]);
+    }
+    this.#closed = true;
+    this.#set({ ...this.#status, connected: false });
+    await this.client.close();
+  }
+
+  #set(status: BusStatus): void {
+    this.#status = status;
+    for (const listener of [...this.#listeners]) listener(status);
+  }
+
+  async #follow(): Promise<void> {
+    for await (const event of this.client.status()) {
+      if (this.#closed) return;
+      if (event.type === Events.Disconnect && this.#status.connected) {
+        this.logger.warn({ server: event.data }, "connection to NATS lost");
+        this.#set({ ...this.#status, connected: false, lostAtMs: Date.now() });
+      } else if (event.type === Events.Reconnect) {
+        this.logger.info({ server: event.data }, "connection to NATS remade");
+        this.#set({ ...this.#status, connected: true, epoch: this.#status.epoch + 1 });
+      } else if (event.type === Events.Error) {
+        this.logger.error({ code: event.data }, "NATS reports an error");
+      } else if (event.type === Events.LDM) {
+        this.logger.warn({ server: event.data }, "NATS server is about to shut down");
+      }
+    }
+    // The status ends when the client gave up for good, which is by credentials that it no longer accepts.
+    if (!this.#closed) {
+      this.#closed = true;
+      this.logger.error({}, "NATS client closed");
+      this.#set({ ...this.#status, connected: false });
+    }
+  }
+}
+
+function errorCodeOf(cause: unknown): string {
+  return cause instanceof Error && "code" in cause ? String(cause.code) : "";
+}
+
+function clientOptions(options: BusOptions): ConnectionOptions {
+  return {
+    servers: typeof options.servers === "string" ? options.servers.split(",") : [...options.servers],
+    name: options.name,
+    ...(options.user === undefined ? {} : { user: options.user }),
+    ...(options.password === undefined ? {} : { pass: options.password }),
+    ...(options.token === undefined ? {} : { token: options.token }),
+    ...(options.creds === undefined ? {} : { authenticator: credsAuthenticator(options.creds) }),
+    ...(options.tls === undefined ? {} : { tls: options.tls }),
+    ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),
+    // The client's default is ten tries, then it closes for good.
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 100,
+    reconnectJitter: 400,
+    reconnectJitterTLS: 400,
+    pingInterval: pingIntervalMs,
+    maxPingOut: 2,
+    timeout: 5000,
+    noAsyncTraces: true,
+  };
+}

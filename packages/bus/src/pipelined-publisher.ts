@@ -1,0 +1,304 @@
+import { nuid, type Msg, type Subscription } from "nats";
+import { headerNames } from "@millrace/protocol";
+import { BusError, noResponders, notConnected } from "./bus-error.ts";
+import { messageStatus } from "./bus-message.ts";
+import { EncodedHeaders, encodeWithMessageId, headerLines, type HeaderList } from "./encode-headers.ts";
+import type { Link } from "./link.ts";
+import { backoffMs } from "./pause.ts";
+import { PublishAck, publishError } from "./publish-ack.ts";
+import { Sweeper } from "./sweeper.ts";
+
+export interface OutgoingMessage {
+  readonly subject: string;
+  readonly data: Uint8Array;
+  /**
+   * A list gets a `Nats-Msg-Id` when it has none, so that sending again stores once. Encoded headers go out as they are and
+   * should hold one.
+   */
+  readonly headers?: HeaderList | EncodedHeaders;
+}
+
+export interface PublisherOptions {
+  /** Messages without an answer at one time. */
+  readonly windowMessages?: number;
+  /** Bytes without an answer at one time. */
+  readonly windowBytes?: number;
+  /** No answer for this long: the message is sent again. */
+  readonly ackTimeoutMs?: number;
+  /** No answer for this long, over all tries: the caller gets an error. */
+  readonly deliveryTimeoutMs?: number;
+}
+
+/** Exactly one of the two is defined. */
+export type PublishDone = (error: BusError | undefined, ack: PublishAck | undefined) => void;
+
+export interface PublishSummary {
+  readonly stored: number;
+  readonly failed: number;
+}
+
+interface InFlight {
+  readonly subject: string;
+  readonly data: Uint8Array;
+  readonly headers: EncodedHeaders;
+  readonly bytes: number;
+  readonly deadlineMs: number;
+  readonly done: PublishDone;
+  nextTryMs: number;
+  failures: number;
+}
+
+/** Callers of `publish` that may wait for room; one more is refused. */
+const mostWaiting = 100_000;
+const sweepMs = 50;
+const retryBaseMs = 50;
+const retryMostMs = 2000;
+
+/**
+ * Publishes into streams with many messages in flight: one wildcard inbox counts the answers, one timer looks after all.
+ *
+ * Every message that was taken ends in exactly one call of its `done`: stored, or an error. It is sent again after a
+ * reconnect, when no answer came, or when the stream was not up (503), under the same `Nats-Msg-Id`. Order is kept except
+ * for what is sent again. `unavailable` after all tries means that it may be stored or not.
+ */
+export class PipelinedPublisher implements AsyncDisposable {
+  readonly #link: Link;
+  readonly #inbox: string;
+  readonly #subscription: Subscription;
+  readonly #listening: Disposable;
+  readonly #sweeper: Sweeper;
+  readonly #idPrefix = `${nuid.next()}-`;
+  readonly #windowMessages: number;
+  readonly #windowBytes: number;
+  readonly #ackTimeoutMs: number;
+  readonly #deliveryTimeoutMs: number;
+  readonly #inFlight = new Map<string, InFlight>();
+  #bytes = 0;
+  #next = 0;
+  #closed = false;
+  #waiting: (() => void)[] = [];
+  #idle: (() => void)[] = [];
+
+  constructor(link: Link, options: PublisherOptions = {}) {
+    this.#link = link;
+    this.#windowMessages = options.windowMessages ?? 4096;
+    this.#windowBytes = options.windowBytes ?? 32 << 20;
+    this.#ackTimeoutMs = options.ackTimeoutMs ?? 5000;
+    this.#deliveryTimeoutMs = options.deliveryTimeoutMs ?? 30_000;
+    this.#inbox = link.newInbox();
+    this.#subscription = link.subscribe(`${this.#inbox}.*`, (message) => this.#receive(message));
+    this.#listening = link.onStatus((status) => {
+      if (status.connected) this.#sendAllAgain();
+      else if (link.closed) this.#failAll(notConnected());
+    });
+    this.#sweeper = new Sweeper(sweepMs, (nowMs) => this.#sweep(nowMs));
+  }
+
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
+  /** Whether `post` takes a message. */
+  get hasRoom(): boolean {
+    return this.#inFlight.size < this.#windowMessages && this.#bytes < this.#windowBytes;
+  }
+
+  /**
+   * Sends one message, without a promise.
+   * @returns false when the window is full: nothing was taken; wait for `room()`
+   * @throws BusError out_of_range (too large for the broker), invalid_argument (headers), unavailable (closed)
+   */
+  post(message: OutgoingMessage, done: PublishDone): boolean {
+    if (this.#closed || this.#link.closed) throw notConnected();
+    if (!this.hasRoom) return false;
+    const token = (this.#next++).toString(36);
+    const headers = this.#encode(message.headers, token);
+    const bytes = message.data.length + headers.bytes.length;
+    if (bytes > this.#link.maxPayloadBytes) {
+      throw new BusError("out_of_range", `${bytes} bytes with headers exceed the broker's ${this.#link.maxPayloadBytes}`);
+    }
+    const nowMs = Date.now();
+    this.#inFlight.set(token, {
+      subject: message.subject,
+      data: message.data,
+      headers,
+      bytes,
+      deadlineMs: nowMs + this.#deliveryTimeoutMs,
+      done,
+      nextTryMs: nowMs + this.#ackTimeoutMs,
+      failures: 0,
+    });
+    this.#bytes += bytes;
+    this.#link.publish(message.subject, message.data, `${this.#inbox}.${token}`, headers);
+    this.#sweeper.wake();
+    return true;
+  }
+
+  /** Resolves when there is room in the window. First come, first served. */
+  async room(): Promise<void> {
+    while (!this.hasRoom || this.#waiting.length > 0) {
+      if (this.#closed) throw notConnected();
+      if (this.#waiting.length >= mostWaiting) {
+        throw new BusError("resource_exhausted", `${mostWaiting} publishers wait for room`, { retryAfterMs: 1000 });
+      }
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiting.push(resolve);
+      await promise;
+      if (this.hasRoom) return;
+    }
+  }
+
+  /**
+   * Resolves when the stream holds the message; waits for room first.
+   * @throws BusError resource_exhausted (stream full), unavailable (no stream there, no connection: stored or not),
+   * out_of_range, aborted (an expectation in the headers failed)
+   */
+  async publish(message: OutgoingMessage): Promise<PublishAck> {
+    if (!this.hasRoom || this.#waiting.length > 0) await this.room();
+    const { promise, resolve, reject } = Promise.withResolvers<PublishAck>();
+    const done: PublishDone = (error, ack) => (ack === undefined ? reject(error) : resolve(ack));
+    while (!this.post(message, done)) await this.room();
+    return promise;
+  }
+
+  /** Publishes all that `messages` gives, never more than the window at once, and waits for every answer. */
+  async publishMany(
+    messages: Iterable<OutgoingMessage> | AsyncIterable<OutgoingMessage>,
+    onDone?: (index: number, error: BusError | undefined, ack: PublishAck | undefined) => void,
+  ): Promise<PublishSummary> {
+    const all = Promise.withResolvers<void>();
+    let index = 0;
+    let stored = 0;
+    let failed = 0;
+    let ended = false;
+    const settle = (at: number, error: BusError | undefined, ack: PublishAck | undefined): void => {
+      if (error === undefined) stored++;
+      else failed++;
+      onDone?.(at, error, ack);
+      if (ended && stored + failed === index) all.resolve();
+    };
+    const offer = (at: number, message: OutgoingMessage): boolean => {
+      try {
+        return this.post(message, (error, ack) => settle(at, error, ack));
+      } catch (error) {
+        if (!(error instanceof BusError)) throw error;
+        settle(at, error, undefined);
+        return true;
+      }
+    };
+    if (Symbol.iterator in messages) {
+      for (const message of messages) {
+        const at = index++;
+        while (!offer(at, message)) await this.room();
+      }
+    } else {
+      for await (const message of messages) {
+        const at = index++;
+        while (!offer(at, message)) await this.room();
+      }
+    }
+    ended = true;
+    if (stored + failed < index) await all.promise;
+    return { stored, failed };
+  }
+
+  /** Resolves when nothing is in flight. */
+  async flush(): Promise<void> {
+    if (this.#inFlight.size === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#idle.push(resolve);
+    await promise;
+  }
+
+  /** Takes nothing new, waits for what is in flight (bounded by the delivery timeout), then ends. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#wakeAll();
+    if (!this.#link.closed) await this.flush();
+    this.#failAll(notConnected());
+    this.#listening[Symbol.dispose]();
+    this.#sweeper[Symbol.dispose]();
+    this.#subscription.unsubscribe();
+  }
+
+  #encode(headers: HeaderList | EncodedHeaders | undefined, token: string): EncodedHeaders {
+    if (headers instanceof EncodedHeaders) return headers;
+    if (headers === undefined) return encodeWithMessageId(this.#idPrefix + token, "");
+    const own = headers.find(([name]) => name === headerNames.messageId);
+    if (own === undefined) return encodeWithMessageId(this.#idPrefix + token, headerLines(headers));
+    return encodeWithMessageId(own[1], headerLines(headers.filter((header) => header !== own)));
+  }
+
+  #receive(message: Msg): void {
+    const subject = message.subject;
+    const token = subject.slice(subject.lastIndexOf(".") + 1);
+    const entry = this.#inFlight.get(token);
+    // A second answer, to a message that was sent twice.
+    if (entry === undefined) return;
+    const data = message.data;
+    if (data.length === 0) {
+      if (messageStatus(message)?.code === 503) this.#retryLater(entry);
+      return;
+    }
+    const error = publishError(entry.subject, data);
+    if (error === undefined) this.#settle(token, entry, undefined, new PublishAck(data));
+    else if (error.code === "unavailable") this.#retryLater(entry);
+    else this.#settle(token, entry, error, undefined);
+  }
+
+  #retryLater(entry: InFlight): void {
+    entry.nextTryMs = Date.now() + backoffMs(entry.failures++, retryBaseMs, retryMostMs);
+  }
+
+  #settle(token: string, entry: InFlight, error: BusError | undefined, ack: PublishAck | undefined): void {
+    this.#inFlight.delete(token);
+    this.#bytes -= entry.bytes;
+    entry.done(error, ack);
+    // A quarter of the window at a time, so that waking does not cost one microtask a message.
+    if (this.#waiting.length > 0 && this.#inFlight.size <= this.#windowMessages * 0.75 && this.hasRoom) this.#wakeSome();
+    if (this.#inFlight.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #wakeSome(): void {
+    const free = this.#windowMessages - this.#inFlight.size;
+    for (const resolve of this.#waiting.splice(0, free)) resolve();
+  }
+
+  #wakeAll(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  #send(token: string, entry: InFlight, nowMs: number): void {
+    entry.nextTryMs = nowMs + this.#ackTimeoutMs;
+    this.#link.publish(entry.subject, entry.data, `${this.#inbox}.${token}`, entry.headers);
+  }
+
+  #sendAllAgain(): void {
+    const nowMs = Date.now();
+    for (const [token, entry] of this.#inFlight) this.#send(token, entry, nowMs);
+  }
+
+  #sweep(nowMs: number): boolean {
+    const connected = this.#link.connected;
+    for (const [token, entry] of this.#inFlight) {
+      if (entry.deadlineMs <= nowMs) {
+        const none = entry.failures > 0 ? noResponders(entry.subject).message : "no answer";
+        const error = new BusError("unavailable", `publish to ${entry.subject}: ${none}; it may be stored or not`, {
+          retryAfterMs: 1000,
+        });
+        this.#settle(token, entry, error, undefined);
+      } else if (connected && entry.nextTryMs <= nowMs) {
+        this.#send(token, entry, nowMs);
+      }
+    }
+    // Those who were woken and then did not publish wake nobody else.
+    if (this.#waiting.length > 0 && this.hasRoom) this.#wakeSome();
+    return this.#inFlight.size > 0 || this.#waiting.length > 0;
+  }
+
+  #failAll(error: BusError): void {
+    for (const [token, entry] of [...this.#inFlight]) this.#settle(token, entry, error, undefined);
+    this.#wakeAll();
+  }
+}

@@ -1,0 +1,200 @@
+import type { Msg, Subscription } from "nats";
+import { hasReply, messageStatus } from "./bus-message.ts";
+import { Delivery } from "./delivery.ts";
+import type { Link } from "./link.ts";
+import { Sweeper } from "./sweeper.ts";
+
+export interface PullOptions {
+  readonly batch: number;
+  /** How long the broker waits for messages. */
+  readonly expiresMs: number;
+  /** Answer with what is there; when nothing is, wait for the first message. */
+  readonly noWait?: boolean;
+  /** Bound on the answer; must hold the largest single message. */
+  readonly maxBytes?: number;
+}
+
+/**
+ * Why a pull is over. `filled`: batch complete. `empty`: nothing (more) is there. `busy`: others wait already, come back after a
+ * jittered pause. `limited`: the consumer refuses for now. `gone`: the consumer was deleted meanwhile. `disconnected`: wait for the
+ * connection. `lost`: the broker never said how it ended; also what comes of a consumer that does not exist, so make sure of it.
+ */
+export type PullEndReason = "filled" | "empty" | "busy" | "limited" | "gone" | "disconnected" | "lost";
+
+export interface PullEnd {
+  readonly reason: PullEndReason;
+  readonly received: number;
+  /** The broker's own words, empty when it gave none. */
+  readonly text: string;
+}
+
+export interface PullHandlers {
+  /** Once for each message; must not throw. */
+  onMessage(message: Delivery): void;
+  /** Exactly once, last; must not throw. */
+  onEnd(end: PullEnd): void;
+}
+
+interface OpenPull {
+  readonly token: string;
+  readonly batch: number;
+  readonly handlers: PullHandlers;
+  readonly deadlineMs: number;
+  received: number;
+}
+
+/** Over the pull's own time before we believe that its end got lost. */
+const graceMs = 3000;
+const encoder = new TextEncoder();
+
+/**
+ * Raw `CONSUMER.MSG.NEXT` pulls: one wildcard inbox for each consumer, no promise and no timer for a message.
+ * Every pull ends in exactly one `onEnd`, a lost connection included.
+ */
+export class PullHub implements Disposable {
+  readonly #link: Link;
+  readonly #channels = new Map<string, PullChannel>();
+  readonly #listening: Disposable;
+  readonly #sweeper: Sweeper;
+
+  constructor(link: Link) {
+    this.#link = link;
+    this.#listening = link.onStatus((status) => {
+      if (!status.connected) this.#endAll();
+    });
+    this.#sweeper = new Sweeper(1000, (nowMs) => {
+      let open = false;
+      for (const channel of this.#channels.values()) open = channel.sweep(nowMs) || open;
+      return open;
+    });
+  }
+
+  pull(stream: string, consumer: string, options: PullOptions, handlers: PullHandlers): void {
+    if (!this.#link.connected) {
+      queueMicrotask(() => handlers.onEnd({ reason: "disconnected", received: 0, text: "" }));
+      return;
+    }
+    const key = `${stream}.${consumer}`;
+    let channel = this.#channels.get(key);
+    if (channel === undefined) {
+      channel = new PullChannel(this.#link, `$JS.API.CONSUMER.MSG.NEXT.${key}`);
+      this.#channels.set(key, channel);
+    }
+    channel.pull(options, handlers);
+    this.#sweeper.wake();
+  }
+
+  /** Forgets a consumer; its open pulls end as `gone`. */
+  release(stream: string, consumer: string): void {
+    const key = `${stream}.${consumer}`;
+    this.#channels.get(key)?.end("gone");
+    this.#channels.delete(key);
+  }
+
+  [Symbol.dispose](): void {
+    this.#listening[Symbol.dispose]();
+    this.#sweeper[Symbol.dispose]();
+    this.#endAll();
+  }
+
+  #endAll(): void {
+    const channels = [...this.#channels.values()];
+    // A new inbox for the next connection: the broker must not fill a pull that its owner gave up.
+    this.#channels.clear();
+    for (const channel of channels) channel.end("disconnected");
+  }
+}
+
+class PullChannel {
+  readonly #link: Link;
+  readonly #nextSubject: string;
+  readonly #inbox: string;
+  readonly #subscription: Subscription;
+  #open: OpenPull[] = [];
+  #last: PullHandlers | undefined;
+  #counter = 0;
+
+  constructor(link: Link, nextSubject: string) {
+    this.#link = link;
+    this.#nextSubject = nextSubject;
+    this.#inbox = link.newInbox();
+    this.#subscription = link.subscribe(`${this.#inbox}.*`, (message) => this.#receive(message));
+  }
+
+  pull(options: PullOptions, handlers: PullHandlers): void {
+    const token = (this.#counter++).toString(36);
+    this.#last = handlers;
+    this.#open.push({
+      token,
+      batch: options.batch,
+      handlers,
+      deadlineMs: Date.now() + options.expiresMs + graceMs,
+      received: 0,
+    });
+    const request = {
+      batch: options.batch,
+      expires: options.expiresMs * 1_000_000,
+      ...(options.noWait === true ? { no_wait: true } : {}),
+      ...(options.maxBytes === undefined ? {} : { max_bytes: options.maxBytes }),
+    };
+    this.#link.publish(this.#nextSubject, encoder.encode(JSON.stringify(request)), `${this.#inbox}.${token}`);
+  }
+
+  /** @returns whether pulls are open */
+  sweep(nowMs: number): boolean {
+    for (const pull of [...this.#open]) if (pull.deadlineMs <= nowMs) this.#end(pull, "lost", "");
+    return this.#open.length > 0;
+  }
+
+  end(reason: PullEndReason): void {
+    this.#subscription.unsubscribe();
+    for (const pull of [...this.#open]) this.#end(pull, reason, "");
+  }
+
+  #receive(message: Msg): void {
+    if (!hasReply(message)) return this.#receiveStatus(message);
+    // A message carries its own subject, not the pull's; the broker serves pulls in the order they came.
+    const pull = this.#open[0];
+    const delivery = new Delivery(message);
+    // After its end was given up for lost, a message still belongs to somebody.
+    if (pull === undefined) return this.#last?.onMessage(delivery);
+    pull.received++;
+    pull.handlers.onMessage(delivery);
+    if (pull.received >= pull.batch) this.#end(pull, "filled", "");
+  }
+
+  #receiveStatus(message: Msg): void {
+    const status = messageStatus(message);
+    if (status === undefined || status.code === 100) return;
+    const token = message.subject.slice(message.subject.lastIndexOf(".") + 1);
+    const index = this.#open.findIndex((pull) => pull.token === token);
+    const pull = this.#open[index];
+    if (pull === undefined) return;
+    this.#open.splice(index, 1);
+    const next = this.#open[index];
+    // What it was credited with beyond what it got belongs to the next one.
+    const surplus = status.code === 408 ? pull.received - (pull.batch - status.pendingMessages) : 0;
+    if (next !== undefined && surplus > 0) {
+      next.received += surplus;
+      pull.received -= surplus;
+    }
+    pull.handlers.onEnd({ reason: reasonOf(status.code, status.text), received: pull.received, text: status.text });
+    if (next !== undefined && next.received >= next.batch) this.#end(next, "filled", "");
+  }
+
+  #end(pull: OpenPull, reason: PullEndReason, text: string): void {
+    const index = this.#open.indexOf(pull);
+    if (index < 0) return;
+    this.#open.splice(index, 1);
+    pull.handlers.onEnd({ reason, received: pull.received, text });
+  }
+}
+
+function reasonOf(code: number, text: string): PullEndReason {
+  if (code === 404) return "empty";
+  if (code === 408) return /Requests Pending/i.test(text) ? "busy" : "empty";
+  if (code === 503) return "gone";
+  if (code === 409 && /Consumer Deleted|Leadership|Server Shutdown/i.test(text)) return "gone";
+  if (code === 409 && /MaxBytes|Batch Completed/i.test(text)) return "filled";
+  return "limited";
+}
