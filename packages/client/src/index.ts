@@ -1,1 +1,19 @@
-export {};
+export {
+  createClient,
+  type Accepted,
+  type Client,
+  type ClientOptions,
+  type WaitOptions,
+  type WatchFilter,
+} from "./client.ts";
+export { toSubmitRequest, type JobSpec } from "./job-spec.ts";
+export { type ResumeOptions } from "./resume-stream.ts";
+export { toMillraceError } from "./to-millrace-error.ts";
+export {
+  createPublisher,
+  type Publisher,
+  type PublisherOptions,
+  type PublishManyOptions,
+  type PublishTotals,
+  type Refusal,
+} from "./publisher.ts";

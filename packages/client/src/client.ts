@@ -1,0 +1,202 @@
+import { Agent as HttpAgent } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
+import { create } from "@bufbuild/protobuf";
+import {
+  createClient as createServiceClient,
+  type Client as ServiceClient,
+  type Interceptor,
+} from "@connectrpc/connect";
+import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import {
+  isTerminal,
+  JobResultSchema,
+  JobService,
+  JobState,
+  MillraceError,
+  PluginService,
+  SystemService,
+  type JobResult,
+  type WatchJobResponse,
+  type WatchJobsResponse,
+} from "@millrace/protocol";
+import { toSubmitRequest, type JobSpec } from "./job-spec.ts";
+import { resumeStream, type ResumeOptions } from "./resume-stream.ts";
+import { toMillraceError } from "./to-millrace-error.ts";
+
+export interface ClientOptions {
+  /** `http://127.0.0.1:8080` */
+  readonly baseUrl: string;
+  /** `1.1` when left out; `2` wants a server that speaks HTTP/2 at this address. */
+  readonly httpVersion?: "1.1" | "2";
+  /** Bound on a unary call; 30 s when left out. What waits for a job has its own. */
+  readonly timeoutMs?: number;
+  /** Sent with every call. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly interceptors?: readonly Interceptor[];
+}
+
+/** An accepted job. */
+export interface Accepted {
+  readonly id: string;
+  /** This id had been accepted a moment before. */
+  readonly duplicate: boolean;
+}
+
+export interface WaitOptions {
+  /** `deadline_exceeded` after it; 60 s when left out. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface WatchFilter {
+  readonly queue?: string;
+  readonly type?: string;
+  /** Past-tense words: `succeeded`, `dead`, …; all when left out. */
+  readonly kinds?: readonly string[];
+  readonly correlationId?: string;
+}
+
+/**
+ * The services of a Millrace server, typed, and what most callers want of them.
+ * `jobs`, `plugins` and `system` throw Connect's errors; the methods beside them throw MillraceError.
+ */
+export interface Client extends AsyncDisposable {
+  readonly baseUrl: string;
+  readonly jobs: ServiceClient<typeof JobService>;
+  readonly plugins: ServiceClient<typeof PluginService>;
+  readonly system: ServiceClient<typeof SystemService>;
+  /** Resolves when the job is stored. */
+  submit(job: JobSpec, options?: { signal?: AbortSignal }): Promise<Accepted>;
+  /** Submits, and resolves with how the job ended, whether well or not. */
+  submitAndWait(job: JobSpec, options?: WaitOptions): Promise<JobResult>;
+  /** Resolves with how the job ended, whether well or not. */
+  wait(id: string, options?: WaitOptions): Promise<JobResult>;
+  /** The job's row, then its events, to its end; reconnects without a gap. */
+  watch(id: string, options?: ResumeOptions): AsyncIterable<WatchJobResponse>;
+  /** The events of all jobs that match, without end; reconnects without a gap. */
+  watchAll(filter?: WatchFilter, options?: ResumeOptions): AsyncIterable<WatchJobsResponse>;
+}
+
+/** The longest that SubmitJob itself waits. */
+const maxServerWaitMs = 60_000;
+/** A server's answer larger than this is refused: a page of 500 jobs, or a job with its payload, is far below. */
+const readMaxBytes = 64 << 20;
+
+export function createClient(options: ClientOptions): Client {
+  const baseUrl = options.baseUrl.replace(/\/+$/, "");
+  const { transport, close } = createTransport(baseUrl, options);
+  const jobs = createServiceClient(JobService, transport);
+
+  function watch(id: string, resume?: ResumeOptions): AsyncGenerator<WatchJobResponse, void, undefined> {
+    return resumeStream(
+      // Without a bound of its own: a job may take a day.
+      (resumeAfter, signal) => jobs.watchJob({ id, resumeAfter }, { signal, timeoutMs: 0 }),
+      (message) => isTerminal(message.update.value?.state ?? JobState.UNSPECIFIED),
+      baseUrl,
+      resume,
+    );
+  }
+
+  async function wait(id: string, { timeoutMs = 60_000, signal }: WaitOptions = {}): Promise<JobResult> {
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const both = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+    try {
+      for await (const message of watch(id, { signal: both })) {
+        const result = resultOf(message);
+        if (result !== undefined) return result;
+      }
+    } catch (error) {
+      if (timeout.aborted) throw stillRunning(id, timeoutMs, error);
+      throw error;
+    }
+    throw new MillraceError("internal", `the watch of job ${id} ended before the job`);
+  }
+
+  async function submitAndWait(job: JobSpec, { timeoutMs = 60_000, signal }: WaitOptions = {}): Promise<JobResult> {
+    const started = Date.now();
+    const waitMs = Math.min(timeoutMs, maxServerWaitMs);
+    const request = toSubmitRequest(job);
+    request.waitMs = waitMs;
+    const response = await jobs
+      .submitJob(request, { ...(signal === undefined ? {} : { signal }), timeoutMs: waitMs + 10_000 })
+      .catch((reason: unknown) => {
+        throw toMillraceError(reason, baseUrl);
+      });
+    if (response.result !== undefined) return response.result;
+    const remainingMs = timeoutMs - (Date.now() - started);
+    if (remainingMs <= 0) throw stillRunning(response.id, timeoutMs, undefined);
+    return wait(response.id, { timeoutMs: remainingMs, ...(signal === undefined ? {} : { signal }) });
+  }
+
+  return {
+    baseUrl,
+    jobs,
+    plugins: createServiceClient(PluginService, transport),
+    system: createServiceClient(SystemService, transport),
+    async submit(job, call = {}) {
+      try {
+        const { id, duplicate } = await jobs.submitJob(toSubmitRequest(job), call);
+        return { id, duplicate };
+      } catch (reason) {
+        throw toMillraceError(reason, baseUrl);
+      }
+    },
+    submitAndWait,
+    wait,
+    watch,
+    watchAll({ queue = "", type = "", kinds = [], correlationId = "" } = {}, resume) {
+      return resumeStream(
+        (resumeAfter, signal) =>
+          jobs.watchJobs({ queue, type, kinds: [...kinds], correlationId, resumeAfter }, { signal, timeoutMs: 0 }),
+        () => false,
+        baseUrl,
+        resume,
+      );
+    },
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function stillRunning(id: string, timeoutMs: number, cause: unknown): MillraceError {
+  return new MillraceError("deadline_exceeded", `job ${id} had not ended after ${timeoutMs} ms; it goes on`, { cause });
+}
+
+function resultOf({ update }: WatchJobResponse): JobResult | undefined {
+  if (update.value === undefined || !isTerminal(update.value.state)) return undefined;
+  const { state, attempt, error, result } = update.value;
+  const done = create(JobResultSchema, { state, attempt });
+  if (error !== undefined) done.error = error;
+  if (result !== undefined) done.output = result;
+  if (update.case === "job") {
+    done.id = update.value.id;
+    done.runUs = update.value.runUs;
+  } else {
+    done.id = update.value.jobId;
+  }
+  return done;
+}
+
+function createTransport(baseUrl: string, options: ClientOptions) {
+  const shared = {
+    baseUrl,
+    readMaxBytes,
+    defaultTimeoutMs: options.timeoutMs ?? 30_000,
+    interceptors: [withHeaders(options.headers ?? {}), ...(options.interceptors ?? [])],
+  };
+  if (options.httpVersion === "2") {
+    const sessionManager = new Http2SessionManager(baseUrl);
+    const transport = createConnectTransport({ ...shared, httpVersion: "2", sessionManager });
+    return { transport, close: async () => sessionManager.abort() };
+  }
+  const agent = baseUrl.startsWith("https:") ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+  const transport = createConnectTransport({ ...shared, httpVersion: "1.1", nodeOptions: { agent } });
+  return { transport, close: async () => agent.destroy() };
+}
+
+function withHeaders(headers: Readonly<Record<string, string>>): Interceptor {
+  const entries = Object.entries(headers);
+  return (next) => (request) => {
+    for (const [name, value] of entries) request.header.set(name, value);
+    return next(request);
+  };
+}
