@@ -1,0 +1,42 @@
+/**
+ * `npm run bench [-- --quick] [-- --json] [-- --only jobs,doors]`: Millrace beside the raw ceilings and its neighbours, all
+ * in one run. Neighbours are measured where Redis and PostgreSQL are installed, the doors where h2load is.
+ */
+import { parseArgs } from "node:util";
+import { renderRows, type Row } from "./report.ts";
+import { measureDoors } from "./section-doors.ts";
+import { measureBullMq, measureJobs, measureMemory, measurePostgresQueues, type Sizes } from "./section-jobs.ts";
+import { measurePlugins, measureProjection } from "./section-services.ts";
+import { measureInternalCalls } from "./section-internal.ts";
+
+const { values } = parseArgs({
+  options: { quick: { type: "boolean" }, json: { type: "boolean" }, only: { type: "string" } },
+});
+
+const sizes: Sizes = values.quick
+  ? { jobs: 20_000, backlog: 20_000, waiting: 100_000, latencies: 100, requests: 10_000 }
+  : { jobs: 100_000, backlog: 100_000, waiting: 1_000_000, latencies: 500, requests: 40_000 };
+
+const bull = await measureBullMq(sizes);
+const sections: Record<string, () => Promise<Row[]>> = {
+  jobs: () => measureJobs(sizes, bull),
+  projection: () => measureProjection(sizes, bull),
+  plugins: () => measurePlugins(sizes),
+  doors: () => measureDoors(sizes),
+  internal: () => measureInternalCalls(sizes),
+  neighbours: () => measurePostgresQueues(sizes),
+  memory: () => measureMemory(sizes),
+};
+
+const wanted = values.only?.split(",") ?? Object.keys(sections);
+const unknown = wanted.filter((name) => !(name in sections));
+if (unknown.length > 0) {
+  console.error(`no section ${unknown.join(", ")}; there are ${Object.keys(sections).join(", ")}`);
+  process.exit(2);
+}
+const report: Record<string, Row[]> = {};
+for (const name of wanted) {
+  report[name] = await sections[name]!();
+  if (!values.json) console.log(`\n## ${name}\n${renderRows(report[name])}`);
+}
+if (values.json) console.log(JSON.stringify(report, null, 2));

@@ -1,0 +1,58 @@
+/** A worker with the handlers that the benchmarks need: `noop`, `sleep5` and `stamp`. */
+import { startWorker } from "@millrace/worker";
+import { latencyFigures, serveBench, sharedNowMs } from "./child.ts";
+
+await serveBench<{ port: number; queues: string[]; slots?: number; executors?: number }>(async (input) => {
+  let seen = 0;
+  let first = 0;
+  let target = Number.POSITIVE_INFINITY;
+  let reached: () => void = () => {};
+  let waited: number[] = [];
+  const count = () => {
+    if (first === 0) first = performance.now();
+    if (++seen === target) reached();
+  };
+  const decoder = new TextDecoder();
+  const worker = await startWorker({
+    queues: input.queues,
+    natsUrl: `nats://127.0.0.1:${input.port}`,
+    executors: input.executors ?? 0,
+    ...(input.slots === undefined ? {} : { slots: input.slots }),
+    handlers: {
+      noop: async () => {
+        count();
+      },
+      sleep5: async () => {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      },
+      stamp: async (job) => {
+        const { at } = JSON.parse(decoder.decode(job.payload)) as { at: number };
+        waited.push(sharedNowMs() - at);
+        count();
+      },
+    },
+  });
+  return {
+    async work({ jobs, memory }) {
+      if (memory === true) {
+        globalThis.gc?.();
+        const { rss, heapUsed, external } = process.memoryUsage();
+        return { rss, heapUsed, external };
+      }
+      target = Number(jobs);
+      await new Promise<void>((resolve) => {
+        reached = resolve;
+        if (seen >= target) resolve();
+      });
+      // The last acks leave with the events behind them.
+      await worker.settled();
+      const figures = { perSecond: (seen / (performance.now() - first)) * 1000, ...latencyFigures(waited) };
+      seen = 0;
+      first = 0;
+      waited = [];
+      target = Number.POSITIVE_INFINITY;
+      return figures;
+    },
+    stop: () => worker[Symbol.asyncDispose](),
+  };
+});

@@ -1,0 +1,178 @@
+import { BenchChild } from "./child.ts";
+import type { Row } from "./report.ts";
+import { startNats, startPostgres, startRedis, type RunningServer } from "./servers.ts";
+import { prepareTopology } from "./topology.ts";
+
+/** How many jobs the sections use; smaller with `--quick`. */
+export interface Sizes {
+  readonly jobs: number;
+  readonly backlog: number;
+  readonly waiting: number;
+  readonly latencies: number;
+  readonly requests: number;
+}
+
+async function submitAndWork(
+  submitter: BenchChild,
+  worker: BenchChild,
+  jobs: number,
+  queue: string,
+  type: string,
+): Promise<number> {
+  const start = performance.now();
+  const done = worker.go({ jobs });
+  await submitter.go({ jobs, window: 1000, queue, type });
+  await done;
+  return (jobs / (performance.now() - start)) * 1000;
+}
+
+/** The best of some runs: on a shared machine the disturbed ones say least. */
+async function best(runs: number, run: (index: number) => Promise<number>): Promise<number> {
+  let most = 0;
+  for (let i = 0; i < runs; i++) most = Math.max(most, await run(i));
+  return most;
+}
+
+export interface JobCeilings {
+  readonly bullSubmit: number | undefined;
+  readonly bullBoth: number | undefined;
+  readonly bullPickupP50: number | undefined;
+}
+
+/** BullMQ's figures for the same jobs; undefined where Redis is not installed. */
+export async function measureBullMq(sizes: Sizes): Promise<JobCeilings> {
+  await using redis = await startRedis();
+  if (redis === undefined) return { bullSubmit: undefined, bullBoth: undefined, bullPickupP50: undefined };
+  await using submitter = await BenchChild.start("bullmq-submit.ts", { port: redis.port });
+  const jobs = Math.max(10_000, Math.round(sizes.jobs / 4 / 1000) * 1000);
+  const submitted = await submitter.go({ jobs });
+  await using worker = await BenchChild.start("bullmq-worker.ts", { port: redis.port, concurrency: 100 });
+  await worker.go({ jobs });
+  const both = await best(2, () => submitAndWork(submitter, worker, jobs, "", ""));
+  const pickup = worker.go({ jobs: sizes.latencies });
+  await submitter.go({ latency: sizes.latencies, settleMs: 5 });
+  const { p50 } = await pickup;
+  return { bullSubmit: submitted["perSecond"]!, bullBoth: both, bullPickupP50: p50! };
+}
+
+/** Submitting, and the way from submit to ack, beside the raw ceilings of the same server. */
+export async function measureJobs(sizes: Sizes, bull: JobCeilings): Promise<Row[]> {
+  const rows: Row[] = [];
+  await using nats = await startNats();
+  const queues = ["raw", "client", "rawboth", "noop", "pickup", "busy"];
+  await prepareTopology(nats.port, queues);
+
+  {
+    await using raw = await BenchChild.start("raw-submit.ts", { port: nats.port });
+    await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
+    let rawRate = 0;
+    // In turn, so that a slow moment of the machine meets both.
+    const clientRate = await best(4, async (i) => {
+      rawRate = Math.max(rawRate, (await raw.go({ jobs: sizes.jobs, window: 1000, queue: `raw${i}` }))["perSecond"]!);
+      return (await client.go({ jobs: sizes.jobs, queue: `client${i}`, type: "noop" }))["perSecond"]!;
+    });
+    rows.push({
+      what: "submit through @millrace/client, 256-byte jobs",
+      value: clientRate,
+      unit: "jobs/s",
+      against: [
+        { name: "raw JetStream with republish", value: rawRate, atLeast: 0.8 },
+        ...(bull.bullSubmit === undefined ? [] : [{ name: "BullMQ addBulk", value: bull.bullSubmit, atLeast: 2.5 }]),
+      ],
+    });
+  }
+
+  {
+    await using submitter = await BenchChild.start("raw-submit.ts", { port: nats.port });
+    await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
+    let rawRate = 0;
+    const rate = await best(3, async () => {
+      {
+        await using rawWorker = await BenchChild.start("raw-worker.ts", { port: nats.port, queue: "rawboth" });
+        rawRate = Math.max(rawRate, await submitAndWork(submitter, rawWorker, sizes.jobs, "rawboth", "noop"));
+      }
+      await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["noop"] });
+      return submitAndWork(client, worker, sizes.jobs, "noop", "noop");
+    });
+    rows.push({
+      what: "submit → no-op native handler → durable event → ack, two processes",
+      value: rate,
+      unit: "jobs/s",
+      against: [
+        { name: "raw two-process ceiling", value: rawRate, atLeast: 0.7 },
+        ...(bull.bullBoth === undefined ? [] : [{ name: "BullMQ", value: bull.bullBoth, atLeast: 3.5 }]),
+      ],
+    });
+  }
+
+  {
+    await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
+    await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["pickup"] });
+    const pickup = worker.go({ jobs: sizes.latencies });
+    await client.go({ latency: sizes.latencies, everyMs: 5, queue: "pickup", type: "stamp" });
+    const { p50, p99 } = await pickup;
+    rows.push({
+      what: "pickup when idle, submit → handler starts, p50",
+      value: p50!,
+      unit: "ms",
+      against: bull.bullPickupP50 === undefined ? [] : [{ name: "BullMQ", value: bull.bullPickupP50, atMost: 1 }],
+    });
+    rows.push({ what: "pickup when idle, p99", value: p99!, unit: "ms", atMost: 5 });
+  }
+
+  {
+    await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
+    await client.go({ jobs: sizes.backlog, queue: "busy", type: "sleep5", priority: "low" });
+    await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["busy"], slots: 16 });
+    const waited = worker.go({ jobs: sizes.latencies });
+    await client.go({ latency: sizes.latencies, everyMs: 20, queue: "busy", type: "stamp", priority: "critical" });
+    const { p50, p99 } = await waited;
+    const what = `a critical job, slots busy with 5 ms low jobs, ${sizes.backlog.toLocaleString("en-US")} waiting`;
+    rows.push({ what: `${what}, p50`, value: p50!, unit: "ms" });
+    rows.push({ what: `${what}, p99`, value: p99!, unit: "ms", atMost: 20 });
+  }
+  return rows;
+}
+
+/** Memory of a worker that has work to do, with few and with many jobs waiting. */
+export async function measureMemory(sizes: Sizes): Promise<Row[]> {
+  await using nats = await startNats();
+  await prepareTopology(nats.port, ["mem"]);
+  await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
+  const measure = async (): Promise<number> => {
+    await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["mem"], slots: 16 });
+    // Long enough at work for buffers to have their size.
+    await worker.go({ jobs: 0, work: "sleep5" });
+    await new Promise((resolve) => setTimeout(resolve, 5000));
+    return (await worker.go({ memory: true }))["rss"]! / 1e6;
+  };
+  await client.go({ jobs: 20_000, queue: "mem", type: "sleep5", priority: "low" });
+  const few = await measure();
+  await client.go({ jobs: sizes.waiting, queue: "mem", type: "sleep5", priority: "low" });
+  const many = await measure();
+  return [
+    { what: "worker memory with 20,000 jobs waiting", value: few, unit: "MB" },
+    { what: `worker memory with ${sizes.waiting.toLocaleString("en-US")} jobs waiting`, value: many, unit: "MB" },
+    { what: "the difference", value: many - few, unit: "MB", atMost: 20 },
+  ];
+}
+
+/** Graphile Worker and pg-boss, for the record. */
+export async function measurePostgresQueues(sizes: Sizes): Promise<Row[]> {
+  const postgres = await startPostgres();
+  if (postgres === undefined) return [];
+  await using _server: RunningServer = postgres;
+  const jobs = Math.max(10_000, Math.round(sizes.jobs / 4 / 1000) * 1000);
+  const rows: Row[] = [];
+  for (const [name, program] of [
+    ["Graphile Worker", "graphile.ts"],
+    ["pg-boss", "pg-boss.ts"],
+  ] as const) {
+    await using child = await BenchChild.start(program, { url: postgres.url });
+    const figures = await child.go({ jobs });
+    rows.push({ what: `${name}, submit`, value: figures["submitPerSecond"]!, unit: "jobs/s" });
+    rows.push({ what: `${name}, work`, value: figures["workPerSecond"]!, unit: "jobs/s" });
+    rows.push({ what: `${name}, submit then work`, value: figures["perSecond"]!, unit: "jobs/s" });
+  }
+  return rows;
+}

@@ -1,0 +1,106 @@
+import { ServiceProcess } from "../lib/process.ts";
+import { until } from "../lib/until.ts";
+import { BenchChild } from "./child.ts";
+import type { Row } from "./report.ts";
+import type { JobCeilings, Sizes } from "./section-jobs.ts";
+import { startNats, startPostgres, type RunningServer } from "./servers.ts";
+import { prepareTopology } from "./topology.ts";
+
+async function projectedJobs(url: string): Promise<number> {
+  const { Client } = (await import("pg")).default;
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ count: string }>("select count(*) from jobs where finished_at is not null");
+    return Number(rows[0]?.count ?? 0);
+  } finally {
+    await client.end();
+  }
+}
+
+/** The way from submit to ack with projector and PostgreSQL on the same cores, and how fast the projection catches up. */
+export async function measureProjection(sizes: Sizes, bull: JobCeilings): Promise<Row[]> {
+  const postgres = await startPostgres();
+  if (postgres === undefined) return [];
+  await using _postgres: RunningServer = postgres;
+  await using nats = await startNats();
+  await prepareTopology(nats.port, ["noop"]);
+  const env = {
+    NATS_URL: `nats://127.0.0.1:${nats.port}`,
+    DATABASE_URL: postgres.url,
+    MILLRACE_OPS_PORT: "0",
+  };
+  const rows: Row[] = [];
+  await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
+  let rate = 0;
+  {
+    await using _projector = ServiceProcess.service("projector", env);
+    await until(async () => ((await projectedJobs(postgres.url)) >= 0 ? true : undefined), "the projector's tables");
+    await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["noop"] });
+    const start = performance.now();
+    const done = worker.go({ jobs: sizes.jobs });
+    await client.go({ jobs: sizes.jobs, queue: "noop", type: "noop" });
+    await done;
+    rate = (sizes.jobs / (performance.now() - start)) * 1000;
+    rows.push({
+      what: "submit → ack with projector and PostgreSQL on the same cores",
+      value: rate,
+      unit: "jobs/s",
+      against: bull.bullBoth === undefined ? [] : [{ name: "BullMQ", value: bull.bullBoth, atLeast: 2 }],
+    });
+    await until(
+      async () => ((await projectedJobs(postgres.url)) >= sizes.jobs ? true : undefined),
+      "the projection of the first burst",
+      120_000,
+    );
+  }
+  {
+    // A burst with the projector away, then the time it takes to catch up.
+    await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["noop"] });
+    const done = worker.go({ jobs: sizes.jobs });
+    await client.go({ jobs: sizes.jobs, queue: "noop", type: "noop" });
+    await done;
+  }
+  const before = await projectedJobs(postgres.url);
+  await using _projector = ServiceProcess.service("projector", env);
+  let first = 0;
+  await until(
+    async () => {
+      const count = await projectedJobs(postgres.url);
+      if (first === 0 && count > before) first = performance.now();
+      return count >= before + sizes.jobs ? true : undefined;
+    },
+    "the projection to catch up",
+    120_000,
+  );
+  const caughtUp = (sizes.jobs / (performance.now() - first)) * 1000;
+  rows.push({
+    what: "projection catching up after a burst",
+    value: caughtUp,
+    unit: "jobs/s",
+    against: [{ name: "the rate of ingest above", value: rate, atLeast: 2 }],
+  });
+  return rows;
+}
+
+/** Plugin jobs through one executor. */
+export async function measurePlugins(sizes: Sizes): Promise<Row[]> {
+  await using nats = await startNats();
+  await prepareTopology(nats.port, ["plug"]);
+  const { installPlugin } = await import("./install-plugin.ts");
+  await installPlugin(nats.port, "noop");
+  await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
+  await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["plug"], executors: 1 });
+  let rate = 0;
+  const jobs = sizes.jobs / 2;
+  for (let round = 0; round < 3; round++) {
+    const start = performance.now();
+    const done = worker.go({ settled: jobs });
+    await client.go({ jobs, queue: "plug", type: "noop_plugin" });
+    await done;
+    rate = Math.max(rate, (jobs / (performance.now() - start)) * 1000);
+  }
+  return [
+    { what: "submit → plugin call → ack, one executor, no state kept", value: rate, unit: "jobs/s", atLeast: 8000 },
+  ];
+}
