@@ -5,7 +5,11 @@ export class BusError extends MillraceError {
   /** JetStream's own `err_code`, 0 when there is none. */
   readonly natsCode: number;
 
-  constructor(code: ErrorCode, message: string, options: { natsCode?: number; cause?: unknown; retryAfterMs?: number } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { natsCode?: number; cause?: unknown; retryAfterMs?: number } = {},
+  ) {
     super(code, message, options);
     this.name = "BusError";
     this.natsCode = options.natsCode ?? 0;

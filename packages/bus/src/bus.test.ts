@@ -47,7 +47,9 @@ describe("core", () => {
   it("says when nobody listens, and when nobody answers", async () => {
     await expect(bus.request("nobody", text(""), { timeoutMs: 1000 })).rejects.toMatchObject({ code: "unavailable" });
     using _ = bus.subscribe("silent", {}, () => undefined);
-    await expect(bus.request("silent", text(""), { timeoutMs: 50 })).rejects.toMatchObject({ code: "deadline_exceeded" });
+    await expect(bus.request("silent", text(""), { timeoutMs: 50 })).rejects.toMatchObject({
+      code: "deadline_exceeded",
+    });
   });
 
   it("refuses headers that break out of their line", () => {
@@ -57,7 +59,11 @@ describe("core", () => {
 
 describe("topology", () => {
   it("may be made by many at once, and again", async () => {
-    await Promise.all([bus.ensureTopology(), bus.ensureTopology(), bus.ensureQueueConsumers("emails", { ackWaitMs: 30_000 })]);
+    await Promise.all([
+      bus.ensureTopology(),
+      bus.ensureTopology(),
+      bus.ensureQueueConsumers("emails", { ackWaitMs: 30_000 }),
+    ]);
     expect(await bus.streamCreatedMs(eventsStream)).toBeGreaterThan(1.7e12);
   });
 
@@ -87,12 +93,19 @@ describe("topology", () => {
 
 describe("pull", () => {
   it("delivers with its place, and ends a full batch", async () => {
-    for (let i = 0; i < 3; i++) await bus.publishDurable(`jobs.high.emails.send.p${i}`, text(String(i)), [["X-Index", String(i)]]);
+    for (let i = 0; i < 3; i++)
+      await bus.publishDurable(`jobs.high.emails.send.p${i}`, text(String(i)), [["X-Index", String(i)]]);
     const { messages, end } = await pullAll({ batch: 3, expiresMs: 5000 });
     expect(end).toMatchObject({ reason: "filled", received: 3 });
     expect(messages.map((message) => message.header("X-Index"))).toEqual(["0", "1", "2"]);
     const [first] = messages;
-    expect(first).toMatchObject({ stream: "JOBS_HIGH", consumer: "w_emails", delivered: 1, pending: 2, subject: "jobs.high.emails.send.p0" });
+    expect(first).toMatchObject({
+      stream: "JOBS_HIGH",
+      consumer: "w_emails",
+      delivered: 1,
+      pending: 2,
+      subject: "jobs.high.emails.send.p0",
+    });
     expect(Math.abs((first?.timestampMs ?? 0) - Date.now())).toBeLessThan(60_000);
     for (const message of messages) bus.ack(message.reply);
     await bus.flush();
@@ -134,7 +147,10 @@ describe("pull", () => {
     bus.inProgress(second.messages[0]?.reply ?? "");
     bus.term(second.messages[0]?.reply ?? "");
     await bus.flush();
-    expect(await bus.consumerState(jobStream("high"), queueConsumer("emails"))).toMatchObject({ ackPending: 0, pending: 0 });
+    expect(await bus.consumerState(jobStream("high"), queueConsumer("emails"))).toMatchObject({
+      ackPending: 0,
+      pending: 0,
+    });
   });
 
   it("deletes one message by sequence", async () => {

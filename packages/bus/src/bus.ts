@@ -106,7 +106,10 @@ export class Bus implements AsyncDisposable {
     options: { timeoutMs: number; headers?: HeaderList | EncodedHeaders },
   ): Promise<BusMessage> {
     const headers = encoded(options.headers);
-    return this.#mux.request(subject, data, { timeoutMs: options.timeoutMs, ...(headers === undefined ? {} : { headers }) });
+    return this.#mux.request(subject, data, {
+      timeoutMs: options.timeoutMs,
+      ...(headers === undefined ? {} : { headers }),
+    });
   }
 
   /** Resolves when the broker has everything that was published before. Rejects when the connection is lost first. */

@@ -1,4 +1,12 @@
-import { jobStream, priorityLevels, priorityName, queueConsumer, queueFilter, schedulerConsumer, scheduleStream } from "@millrace/protocol";
+import {
+  jobStream,
+  priorityLevels,
+  priorityName,
+  queueConsumer,
+  queueFilter,
+  schedulerConsumer,
+  scheduleStream,
+} from "@millrace/protocol";
 import { BusError } from "./bus-error.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 
@@ -15,7 +23,11 @@ const maxWaiting = 4096;
 const nanosecondsPerMs = 1_000_000;
 
 /** The durable consumer of a queue on each of the four levels, made or brought in line. */
-export async function ensureQueueConsumers(api: JetStreamApi, queue: string, options: QueueConsumerOptions): Promise<void> {
+export async function ensureQueueConsumers(
+  api: JetStreamApi,
+  queue: string,
+  options: QueueConsumerOptions,
+): Promise<void> {
   await Promise.all(
     priorityLevels.map((level) =>
       ensureConsumer(api, jobStream(priorityName(level)), queueConsumer(queue), queueFilter(level, queue), options),
@@ -49,7 +61,9 @@ async function ensureConsumer(
   const found = await api.find(`CONSUMER.INFO.${stream}.${name}`);
   const current = found?.object("config");
   if (current !== undefined) {
-    const fixed = (["ack_policy", "filter_subject"] as const).filter((field) => current.string(field) !== wanted[field]);
+    const fixed = (["ack_policy", "filter_subject"] as const).filter(
+      (field) => current.string(field) !== wanted[field],
+    );
     if (fixed.length > 0) {
       const text = fixed.map((field) => `${field} is ${current.string(field)}, should be ${wanted[field]}`).join("; ");
       throw new BusError("failed_precondition", `consumer ${name} of ${stream} is not as Millrace needs it: ${text}`);

@@ -48,7 +48,8 @@ export async function ensureTopology(api: JetStreamApi, options: TopologyOptions
   for (const stream of streamTopology(options.limits ?? defaultTopologyLimits)) {
     await ensureStream(api, { ...streamConfig(stream), num_replicas: replicas });
   }
-  for (const bucket of Object.values(buckets)) await ensureStream(api, { ...bucketConfig(bucket), num_replicas: replicas });
+  for (const bucket of Object.values(buckets))
+    await ensureStream(api, { ...bucketConfig(bucket), num_replicas: replicas });
   const modules = objectStoreConfig(moduleBucket, options.moduleBytes ?? defaultModuleBytes);
   await ensureStream(api, { ...modules, num_replicas: replicas });
 }

@@ -42,7 +42,8 @@ export class JetStreamApi {
       try {
         return await this.request(subject, body);
       } catch (error) {
-        const passing = error instanceof BusError && (error.code === "unavailable" || error.code === "deadline_exceeded");
+        const passing =
+          error instanceof BusError && (error.code === "unavailable" || error.code === "deadline_exceeded");
         if (!passing || Date.now() >= deadline || this.link.closed) throw error;
         await pause(backoffMs(failures, 50, 1000));
       }

@@ -109,7 +109,8 @@ export class ModuleStore {
         if (chunks.length >= count) complete.resolve();
       },
       onCaughtUp: () => {
-        if (chunks.length < count) complete.reject(new BusError("data_loss", `${chunks.length} of ${count} chunks are stored`));
+        if (chunks.length < count)
+          complete.reject(new BusError("data_loss", `${chunks.length} of ${count} chunks are stored`));
         else complete.resolve();
       },
     });

@@ -2,7 +2,9 @@
  * Official releases by checksum, as in the project's SHA256SUMS (https://github.com/nats-io/nats-server/releases).
  * Key: `<process.platform>-<process.arch>`.
  */
-export const natsReleases: Readonly<Record<string, { readonly version: string; readonly file: string; readonly sha256: string }>> = {
+export const natsReleases: Readonly<
+  Record<string, { readonly version: string; readonly file: string; readonly sha256: string }>
+> = {
   "linux-x64": {
     version: "2.10.29",
     file: "linux-amd64",

@@ -81,7 +81,9 @@ export async function provideNatsServer(options: NatsServerOptions): Promise<Nat
   } catch (cause) {
     shell.stdin.end();
     const log = await readFile(join(dataDir, "nats.log"), "utf8").catch(() => "");
-    throw new BusError("unavailable", `nats-server did not start: ${log.trim().split("\n").slice(-3).join(" | ")}`, { cause });
+    throw new BusError("unavailable", `nats-server did not start: ${log.trim().split("\n").slice(-3).join(" | ")}`, {
+      cause,
+    });
   }
 }
 

@@ -38,7 +38,9 @@ it("never has more in flight than its window", async () => {
   }
   expect(await publisher.publishMany(jobs())).toEqual({ stored: 500, failed: 0 });
   expect(most).toBeLessThanOrEqual(10);
-  const acks = await Promise.all(Array.from({ length: 300 }, (_, i) => publisher.publish({ subject: `jobs.low.q.t.v${i}`, data: text("") })));
+  const acks = await Promise.all(
+    Array.from({ length: 300 }, (_, i) => publisher.publish({ subject: `jobs.low.q.t.v${i}`, data: text("") })),
+  );
   expect(new Set(acks.map((ack) => ack.seq)).size).toBe(300);
 });
 
@@ -59,9 +61,13 @@ it("says that a stream is full, and takes jobs again when there is room", async 
 });
 
 it("refuses what the broker would, with the reason", async () => {
-  await expect(bus.publishDurable("jobs.high.q.t.big", new Uint8Array(3 << 20))).rejects.toMatchObject({ code: "out_of_range" });
+  await expect(bus.publishDurable("jobs.high.q.t.big", new Uint8Array(3 << 20))).rejects.toMatchObject({
+    code: "out_of_range",
+  });
   await using publisher = bus.publisher({ deliveryTimeoutMs: 300 });
-  await expect(publisher.publish({ subject: "no.stream", data: text("") })).rejects.toMatchObject({ code: "unavailable" });
+  await expect(publisher.publish({ subject: "no.stream", data: text("") })).rejects.toMatchObject({
+    code: "unavailable",
+  });
 });
 
 it("delivers what was in flight when the broker was killed, and what was published while it was away", async () => {
@@ -83,10 +89,15 @@ it("delivers what was in flight when the broker was killed, and what was publish
   await bus.ensureQueueConsumers("q", { ackWaitMs: 30_000 });
   const stored = new Set<string>();
   const read = Promise.withResolvers<void>();
-  bus.pull("JOBS_CRITICAL", "w_q", { batch: 10_000, expiresMs: 5000, noWait: true }, {
-    onMessage: (message) => stored.add(message.subject.slice(message.subject.lastIndexOf(".") + 2)),
-    onEnd: () => read.resolve(),
-  });
+  bus.pull(
+    "JOBS_CRITICAL",
+    "w_q",
+    { batch: 10_000, expiresMs: 5000, noWait: true },
+    {
+      onMessage: (message) => stored.add(message.subject.slice(message.subject.lastIndexOf(".") + 2)),
+      onEnd: () => read.resolve(),
+    },
+  );
   await read.promise;
   const lost = [...accepted].filter((index) => !stored.has(String(index)));
   expect(lost).toEqual([]);
@@ -99,5 +110,7 @@ it("ends every promise when the bus is closed", async () => {
   const pending = publisher.publish({ subject: "jobs.high.q.t.z", data: text("") });
   await expect(pending).rejects.toMatchObject({ code: "unavailable" });
   await publisher[Symbol.asyncDispose]();
-  await expect(publisher.publish({ subject: "jobs.high.q.t.z", data: text("") })).rejects.toMatchObject({ code: "unavailable" });
+  await expect(publisher.publish({ subject: "jobs.high.q.t.z", data: text("") })).rejects.toMatchObject({
+    code: "unavailable",
+  });
 });

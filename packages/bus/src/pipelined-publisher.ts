@@ -2,7 +2,7 @@ import { nuid, type Msg, type Subscription } from "nats";
 import { headerNames } from "@millrace/protocol";
 import { BusError, noResponders, notConnected } from "./bus-error.ts";
 import { messageStatus } from "./bus-message.ts";
-import { EncodedHeaders, encodeWithMessageId, headerLines, type HeaderList } from "./encode-headers.ts";
+import { EncodedHeaders, encodeHeaders, encodeWithMessageId, headerLines, type HeaderList } from "./encode-headers.ts";
 import type { Link } from "./link.ts";
 import { backoffMs } from "./pause.ts";
 import { PublishAck, publishError } from "./publish-ack.ts";
@@ -12,8 +12,8 @@ export interface OutgoingMessage {
   readonly subject: string;
   readonly data: Uint8Array;
   /**
-   * A list gets a `Nats-Msg-Id` when it has none, so that sending again stores once. Encoded headers go out as they are and
-   * should hold one.
+   * A list gets a `Nats-Msg-Id` when it has none (see `messageIds`), so that sending again stores once. Encoded headers go out as
+   * they are and should hold one.
    */
   readonly headers?: HeaderList | EncodedHeaders;
 }
@@ -25,6 +25,11 @@ export interface PublisherOptions {
   readonly windowBytes?: number;
   /** No answer for this long: the message is sent again. */
   readonly ackTimeoutMs?: number;
+  /**
+   * Whether messages without a `Nats-Msg-Id` get one; true by default. Without, the broker stores some 20 % faster, and what is sent
+   * again after a lost connection may be stored twice: for messages whose subject holds the identity (a job's id).
+   */
+  readonly messageIds?: boolean;
   /** No answer for this long, over all tries: the caller gets an error. */
   readonly deliveryTimeoutMs?: number;
 }
@@ -40,7 +45,7 @@ export interface PublishSummary {
 interface InFlight {
   readonly subject: string;
   readonly data: Uint8Array;
-  readonly headers: EncodedHeaders;
+  readonly headers: EncodedHeaders | undefined;
   readonly bytes: number;
   readonly deadlineMs: number;
   readonly done: PublishDone;
@@ -72,6 +77,7 @@ export class PipelinedPublisher implements AsyncDisposable {
   readonly #windowBytes: number;
   readonly #ackTimeoutMs: number;
   readonly #deliveryTimeoutMs: number;
+  readonly #messageIds: boolean;
   readonly #inFlight = new Map<string, InFlight>();
   #bytes = 0;
   #next = 0;
@@ -85,6 +91,7 @@ export class PipelinedPublisher implements AsyncDisposable {
     this.#windowBytes = options.windowBytes ?? 32 << 20;
     this.#ackTimeoutMs = options.ackTimeoutMs ?? 5000;
     this.#deliveryTimeoutMs = options.deliveryTimeoutMs ?? 30_000;
+    this.#messageIds = options.messageIds ?? true;
     this.#inbox = link.newInbox();
     this.#subscription = link.subscribe(`${this.#inbox}.*`, (message) => this.#receive(message));
     this.#listening = link.onStatus((status) => {
@@ -113,9 +120,12 @@ export class PipelinedPublisher implements AsyncDisposable {
     if (!this.hasRoom) return false;
     const token = (this.#next++).toString(36);
     const headers = this.#encode(message.headers, token);
-    const bytes = message.data.length + headers.bytes.length;
+    const bytes = message.data.length + (headers?.bytes.length ?? 0);
     if (bytes > this.#link.maxPayloadBytes) {
-      throw new BusError("out_of_range", `${bytes} bytes with headers exceed the broker's ${this.#link.maxPayloadBytes}`);
+      throw new BusError(
+        "out_of_range",
+        `${bytes} bytes with headers exceed the broker's ${this.#link.maxPayloadBytes}`,
+      );
     }
     const nowMs = Date.now();
     this.#inFlight.set(token, {
@@ -222,12 +232,14 @@ export class PipelinedPublisher implements AsyncDisposable {
     this.#subscription.unsubscribe();
   }
 
-  #encode(headers: HeaderList | EncodedHeaders | undefined, token: string): EncodedHeaders {
+  #encode(headers: HeaderList | EncodedHeaders | undefined, token: string): EncodedHeaders | undefined {
     if (headers instanceof EncodedHeaders) return headers;
-    if (headers === undefined) return encodeWithMessageId(this.#idPrefix + token, "");
-    const own = headers.find(([name]) => name === headerNames.messageId);
-    if (own === undefined) return encodeWithMessageId(this.#idPrefix + token, headerLines(headers));
-    return encodeWithMessageId(own[1], headerLines(headers.filter((header) => header !== own)));
+    if (headers === undefined || headers.length === 0) {
+      return this.#messageIds ? encodeWithMessageId(this.#idPrefix + token, "") : undefined;
+    }
+    const own = headers.some(([name]) => name === headerNames.messageId);
+    if (own || !this.#messageIds) return encodeHeaders(headers);
+    return encodeWithMessageId(this.#idPrefix + token, headerLines(headers));
   }
 
   #receive(message: Msg): void {
@@ -256,7 +268,8 @@ export class PipelinedPublisher implements AsyncDisposable {
     this.#bytes -= entry.bytes;
     entry.done(error, ack);
     // A quarter of the window at a time, so that waking does not cost one microtask a message.
-    if (this.#waiting.length > 0 && this.#inFlight.size <= this.#windowMessages * 0.75 && this.hasRoom) this.#wakeSome();
+    if (this.#waiting.length > 0 && this.#inFlight.size <= this.#windowMessages * 0.75 && this.hasRoom)
+      this.#wakeSome();
     if (this.#inFlight.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 

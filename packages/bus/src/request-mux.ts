@@ -46,10 +46,14 @@ export class RequestMux implements Disposable {
   /** @throws BusError unavailable (nobody listens, or no connection), deadline_exceeded, resource_exhausted, out_of_range */
   request(subject: string, data: Uint8Array, options: RequestOptions): Promise<BusMessage> {
     if (this.#pending.size >= mostPending) {
-      return Promise.reject(new BusError("resource_exhausted", `${mostPending} requests are waiting`, { retryAfterMs: 500 }));
+      return Promise.reject(
+        new BusError("resource_exhausted", `${mostPending} requests are waiting`, { retryAfterMs: 500 }),
+      );
     }
     if (data.length > this.#link.maxPayloadBytes) {
-      return Promise.reject(new BusError("out_of_range", `${data.length} bytes exceed the broker's ${this.#link.maxPayloadBytes}`));
+      return Promise.reject(
+        new BusError("out_of_range", `${data.length} bytes exceed the broker's ${this.#link.maxPayloadBytes}`),
+      );
     }
     const token = (this.#next++).toString(36);
     const { promise, resolve, reject } = Promise.withResolvers<BusMessage>();

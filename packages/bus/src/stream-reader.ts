@@ -32,7 +32,12 @@ export interface ReadOptions {
 
 const pullExpiresMs = 20_000;
 const inactiveMs = 60_000;
-const passing: ReadonlySet<ErrorCode> = new Set(["unavailable", "deadline_exceeded", "not_found", "resource_exhausted"]);
+const passing: ReadonlySet<ErrorCode> = new Set([
+  "unavailable",
+  "deadline_exceeded",
+  "not_found",
+  "resource_exhausted",
+]);
 const defaultMaxBytes = 16 << 20;
 
 /**
@@ -93,7 +98,7 @@ export class StreamReader implements AsyncDisposable {
 
   async #fetchLoop(): Promise<void> {
     const { signal } = this.#abort;
-    for (let failures = 0; !signal.aborted; ) {
+    for (let failures = 0; !signal.aborted;) {
       try {
         await abortable(this.#api.link.whenConnected(), signal);
         if (signal.aborted) return;

@@ -80,7 +80,7 @@ export async function sweepZombies(
 
 async function storedBelowFloor(api: JetStreamApi, stream: string, consumer: ConsumerState): Promise<number[]> {
   const found: number[] = [];
-  for (let seq = 1; seq <= consumer.ackFloorSeq && found.length < mostInOneSweep; ) {
+  for (let seq = 1; seq <= consumer.ackFloorSeq && found.length < mostInOneSweep;) {
     const answer = await api.find(`STREAM.MSG.GET.${stream}`, { seq, next_by_subj: consumer.filter });
     if (answer === undefined) break;
     const at = answer.object("message").number("seq");
@@ -95,7 +95,10 @@ async function getBySeq(api: JetStreamApi, stream: string, seq: number): Promise
   const answer = await api.find(`STREAM.MSG.GET.${stream}`, { seq });
   if (answer === undefined) return undefined;
   const message = answer.object("message");
-  const lines = decoder.decode(Buffer.from(message.string("hdrs"), "base64")).split("\r\n").slice(1);
+  const lines = decoder
+    .decode(Buffer.from(message.string("hdrs"), "base64"))
+    .split("\r\n")
+    .slice(1);
   return {
     subject: message.string("subject"),
     seq: message.number("seq"),
