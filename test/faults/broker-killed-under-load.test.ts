@@ -32,38 +32,43 @@ function startWorker(bus: Bus, seen: Map<string, number>): { stop: () => void; e
   return { stop: () => (stopped = true), ended };
 }
 
-it("runs every accepted job although the broker is killed again and again, and leaves no zombie", { timeout: 120_000 }, async () => {
-  await using nats = await startTestNats();
-  await using bus = await connectBus({ servers: nats.url, name: "load" });
-  await bus.ensureTopology();
-  await bus.ensureQueueConsumers("load", { ackWaitMs: 2000 });
-  const seen = new Map<string, number>();
-  const worker = startWorker(bus, seen);
-  await using publisher = bus.publisher({ windowMessages: 1000 });
-  const accepted = new Set<string>();
-  for (let round = 0; round < kills; round++) {
-    function* batch() {
-      for (let i = 0; i < jobs / kills; i++) yield { subject: `jobs.high.load.t.r${round}-${i}`, data: new Uint8Array(64) };
+it(
+  "runs every accepted job although the broker is killed again and again, and leaves no zombie",
+  { timeout: 120_000 },
+  async () => {
+    await using nats = await startTestNats();
+    await using bus = await connectBus({ servers: nats.url, name: "load" });
+    await bus.ensureTopology();
+    await bus.ensureQueueConsumers("load", { ackWaitMs: 2000 });
+    const seen = new Map<string, number>();
+    const worker = startWorker(bus, seen);
+    await using publisher = bus.publisher({ windowMessages: 1000 });
+    const accepted = new Set<string>();
+    for (let round = 0; round < kills; round++) {
+      function* batch() {
+        for (let i = 0; i < jobs / kills; i++)
+          yield { subject: `jobs.high.load.t.r${round}-${i}`, data: new Uint8Array(64) };
+      }
+      let crashed: Promise<void> | undefined;
+      const summary = await publisher.publishMany(batch(), (index, error) => {
+        if (error === undefined) accepted.add(`r${round}-${index}`);
+        if (index === Math.floor(jobs / kills / 2)) crashed = nats.kill9().then(() => nats.restart());
+      });
+      expect(summary.failed).toBe(0);
+      await crashed;
+      await bus.whenConnected();
+      await bus.sweepZombies({ serverStartedMs: nats.startedMs });
     }
-    let crashed: Promise<void> | undefined;
-    const summary = await publisher.publishMany(batch(), (index, error) => {
-      if (error === undefined) accepted.add(`r${round}-${index}`);
-      if (index === Math.floor(jobs / kills / 2)) crashed = nats.kill9().then(() => nats.restart());
-    });
-    expect(summary.failed).toBe(0);
-    await crashed;
-    await bus.whenConnected();
+    // Until every lease that died with an ack was delivered again: pending work is what the broker says it is.
+    for (;;) {
+      const state = await bus.consumerState("JOBS_HIGH", "w_load");
+      if (state.pending === 0 && state.ackPending === 0) break;
+    }
     await bus.sweepZombies({ serverStartedMs: nats.startedMs });
-  }
-  // Until every lease that died with an ack was delivered again: pending work is what the broker says it is.
-  for (;;) {
-    const state = await bus.consumerState("JOBS_HIGH", "w_load");
-    if (state.pending === 0 && state.ackPending === 0) break;
-  }
-  await bus.sweepZombies({ serverStartedMs: nats.startedMs });
-  worker.stop();
-  await worker.ended;
-  const lost = [...accepted].filter((id) => !seen.has(id));
-  expect(lost).toEqual([]);
-  expect((await bus.streamState("JOBS_HIGH")).messages).toBe(0);
-});
+    worker.stop();
+    await worker.ended;
+    const lost = [...accepted].filter((id) => !seen.has(id));
+    expect(lost).toEqual([]);
+    expect((await bus.streamState("JOBS_HIGH")).messages).toBe(0);
+  },
+);

@@ -9,7 +9,7 @@ import {
 } from "@millrace/protocol";
 import { BusError } from "./bus-error.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
-import { JsonObject } from "./json.ts";
+import type { JsonObject } from "./json.ts";
 
 export interface TopologyOptions {
   readonly limits?: TopologyLimits;

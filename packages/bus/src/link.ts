@@ -159,7 +159,9 @@ export class Link implements AsyncDisposable {
 
   #set(status: BusStatus): void {
     this.#status = status;
-    for (const listener of [...this.#listeners]) listener(status);
+    // A copy: the callee may change it.
+    const all = [...this.#listeners];
+    for (const listener of all) listener(status);
   }
 
   async #follow(): Promise<void> {

@@ -120,10 +120,10 @@ jetstream {
 
 /** The server writes its addresses once JetStream is recovered and it listens. */
 async function untilReady(portsDir: string, exited: Promise<void>): Promise<{ url: string; pid: number }> {
-  let over = false;
-  void exited.then(() => (over = true));
+  const end = { reached: false };
+  void exited.then(() => (end.reached = true));
   const deadline = Date.now() + startTimeoutMs;
-  while (Date.now() < deadline && !over) {
+  while (Date.now() < deadline && !end.reached) {
     for (const name of await readdir(portsDir)) {
       const pid = /_(\d+)\.ports$/.exec(name)?.[1];
       const found = /"nats":\s*\[\s*"([^"]+)"/.exec(await readFile(join(portsDir, name), "utf8"));
@@ -131,7 +131,7 @@ async function untilReady(portsDir: string, exited: Promise<void>): Promise<{ ur
     }
     await pause(10);
   }
-  throw new Error(over ? "it ended" : `not ready within ${startTimeoutMs} ms`);
+  throw new Error(end.reached ? "it ended" : `not ready within ${startTimeoutMs} ms`);
 }
 
 async function stop(dataDir: string, shell: ChildProcess, pid: number, exited: Promise<void>): Promise<void> {

@@ -311,7 +311,9 @@ export class PipelinedPublisher implements AsyncDisposable {
   }
 
   #failAll(error: BusError): void {
-    for (const [token, entry] of [...this.#inFlight]) this.#settle(token, entry, error, undefined);
+    // A copy: the callee may change it.
+    const all = [...this.#inFlight];
+    for (const [token, entry] of all) this.#settle(token, entry, error, undefined);
     this.#wakeAll();
   }
 }

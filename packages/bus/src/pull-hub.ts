@@ -142,13 +142,17 @@ class PullChannel {
 
   /** @returns whether pulls are open */
   sweep(nowMs: number): boolean {
-    for (const pull of [...this.#open]) if (pull.deadlineMs <= nowMs) this.#end(pull, "lost", "");
+    // A copy: the callee may change it.
+    const all = [...this.#open];
+    for (const pull of all) if (pull.deadlineMs <= nowMs) this.#end(pull, "lost", "");
     return this.#open.length > 0;
   }
 
   end(reason: PullEndReason): void {
     this.#subscription.unsubscribe();
-    for (const pull of [...this.#open]) this.#end(pull, reason, "");
+    // A copy: the callee may change it.
+    const all = [...this.#open];
+    for (const pull of all) this.#end(pull, reason, "");
   }
 
   #receive(message: Msg): void {

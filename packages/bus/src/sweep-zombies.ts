@@ -1,7 +1,6 @@
 import { deriveJobId, headerNames, jobStream, parseJobSubject, priorityNames } from "@millrace/protocol";
 import { BusError } from "./bus-error.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
-import { JsonObject } from "./json.ts";
 import { pause } from "./pause.ts";
 import type { PipelinedPublisher } from "./pipelined-publisher.ts";
 import { decodeStreamState, listConsumers, type ConsumerState } from "./stream-state.ts";
