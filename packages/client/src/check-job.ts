@@ -44,6 +44,11 @@ function explain(spec: JobSpec): void {
     if (Number.isFinite(instantMs(value))) continue;
     throw refused([{ field, reason: "must be a date" }]);
   }
+  // Beyond what protobuf's uint32 holds, so beyond what its rules see.
+  for (const [field, value] of Object.entries({ max_attempts: spec.maxAttempts, timeout_ms: spec.timeoutMs })) {
+    if (value === undefined || (Number.isInteger(value) && value >= 0 && value < 2 ** 32)) continue;
+    throw refused([{ field, reason: "must be a whole number from 0" }]);
+  }
   // What a header carries as text only; the contract's string types let it through.
   if (spec.uniqueKey !== undefined && !/^[\x20-\x7e]*$/.test(spec.uniqueKey)) {
     throw refused([{ field: "unique_key", reason: "must be printable ASCII" }]);
