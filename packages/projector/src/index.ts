@@ -1,1 +1,3 @@
-export {};
+export { defaultProjectorConfig, type ProjectorConfig } from "./config.ts";
+export { type ProjectorLogger, type ProjectorMetrics } from "./projector-signals.ts";
+export { startProjector, type Projector, type ProjectorDeps, type ProjectorStatus } from "./start-projector.ts";

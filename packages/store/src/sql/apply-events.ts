@@ -1,12 +1,11 @@
-import { MillraceError } from "@millrace/protocol";
 import { CompiledQuery, type Kysely } from "kysely";
 import { byteaArray, int4Array, int8Array, jsonbArray, storable, textArray, timestampArray } from "../binary-array.ts";
 import type { JobPatch } from "../job-patch.ts";
 import type { Schema } from "../schema.ts";
 import { advanceCursor, type CursorStep } from "./advance-cursor.ts";
 
-/** Rows of one statement. Beyond a few thousand nothing is gained, and the row locks are held longer. */
-export const maxPatches = 5000;
+/** Rows of one statement: beyond a few thousand nothing is gained, and its arrays only take memory. */
+const rowsPerStatement = 5000;
 
 const columns: readonly (readonly [name: string, type: string, encode: (patches: readonly JobPatch[]) => Buffer])[] = [
   ["id", "text", (p) => textArray(p.map((x) => x.id))],
@@ -118,17 +117,19 @@ ON CONFLICT (queue, state, priority) DO UPDATE SET count = queue_stats.count + e
 
 /**
  * Writes what a run of events changed, together with the cursor that says so. Patches that a row has seen change nothing.
- * The ids are distinct; at most `maxPatches`.
+ * The ids are distinct.
  * @throws MillraceError `aborted` when another projector moved the cursor, `unavailable` when the database is away
  */
 export async function applyEvents(db: Kysely<Schema>, patches: readonly JobPatch[], step: CursorStep): Promise<void> {
-  if (patches.length > maxPatches) throw new MillraceError("invalid_argument", `more than ${maxPatches} patches`);
-  const values = patches.length === 0 ? [] : columns.map(([, , encode]) => encode(patches));
   await db.transaction().execute(async (transaction) => {
     // The cursor goes with the rows: what a crash of the server takes back is read again from EVENTS.
     await transaction.executeQuery(CompiledQuery.raw("SET LOCAL synchronous_commit = off"));
     await advanceCursor(transaction, step);
-    if (patches.length > 0) await transaction.executeQuery(CompiledQuery.raw(statement, values));
+    for (let from = 0; from < patches.length; from += rowsPerStatement) {
+      const part = patches.slice(from, from + rowsPerStatement);
+      const values = columns.map(([, , encode]) => encode(part));
+      await transaction.executeQuery(CompiledQuery.raw(statement, values));
+    }
   });
 }
 

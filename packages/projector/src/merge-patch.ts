@@ -1,0 +1,47 @@
+import { maxFailures, type JobFailure, type JobPatch } from "@millrace/store";
+
+/**
+ * Takes `next` into `into`, two patches of one job, by the rules that the table applies to a row: so that a run of events
+ * may be written as one patch, and nobody can tell.
+ */
+export function mergePatch(into: JobPatch, next: JobPatch): void {
+  if (next.version > into.version) {
+    into.version = next.version;
+    into.state = next.state;
+    into.attempt = next.attempt;
+    into.worker = next.worker;
+    into.startedAtMs = next.startedAtMs;
+    into.finishedAtMs = next.finishedAtMs;
+    into.runUs = next.runUs;
+    into.result = next.result;
+    into.resultContentType = next.resultContentType;
+    into.waitReason = next.waitReason;
+    into.updatedAtMs = next.updatedAtMs;
+    into.eventSeq = next.eventSeq;
+    into.eventIndex = next.eventIndex;
+  }
+  if (into.submission === undefined) into.submission = next.submission;
+  else if (into.submission.rawHeaders === undefined && next.submission?.rawHeaders !== undefined) {
+    into.submission = { ...into.submission, rawHeaders: next.submission.rawHeaders };
+  }
+  if (next.place !== undefined && next.place.version > (into.place?.version ?? -1)) into.place = next.place;
+  if (into.traceparent === "") into.traceparent = next.traceparent;
+  if (next.submittedAtMs < into.submittedAtMs) into.submittedAtMs = next.submittedAtMs;
+  if (next.maxAttempts > into.maxAttempts) into.maxAttempts = next.maxAttempts;
+  if (next.runAtMs > into.runAtMs) into.runAtMs = next.runAtMs;
+  if (next.failures.length > 0) into.failures = mergeFailures(into.failures, next.failures);
+  if (
+    next.cancelRequestedAtMs > 0 &&
+    !(into.cancelRequestedAtMs > 0 && into.cancelRequestedAtMs <= next.cancelRequestedAtMs)
+  ) {
+    into.cancelRequestedAtMs = next.cancelRequestedAtMs;
+  }
+}
+
+function mergeFailures(known: readonly JobFailure[], added: readonly JobFailure[]): readonly JobFailure[] {
+  if (known.length === 0) return added;
+  const attempts = new Set(known.map((failure) => failure.attempt));
+  return [...known, ...added.filter((failure) => !attempts.has(failure.attempt))]
+    .sort((a, b) => a.attempt - b.attempt)
+    .slice(-maxFailures);
+}

@@ -1,0 +1,70 @@
+import {
+  EventKind,
+  isTerminal,
+  JobState,
+  Priority,
+  priorityLevels,
+  stateAfter,
+  type JobEvent,
+} from "@millrace/protocol";
+import { jobVersion, type EventPosition, type JobPatch } from "@millrace/store";
+
+/** What an event of a batch changes in its job's row. @param source who published the batch */
+export function patchFromEvent(event: JobEvent, source: string, position: EventPosition): JobPatch {
+  const { kind, attempt, atMs } = event;
+  const moved = stateAfter(kind);
+  const parked = kind === EventKind.PARKED;
+  const state = moved ?? JobState.QUEUED;
+  const terminal = isTerminal(state);
+  const ended = terminal || state === JobState.RETRYING;
+  return {
+    id: event.jobId,
+    queue: event.queue,
+    type: event.type,
+    priority: priorityLevels.find((level) => level === event.priority) ?? Priority.UNSPECIFIED,
+    // A request to cancel only annotates: the row's state is another event's to tell.
+    version: moved === undefined && !parked ? -1 : jobVersion(attempt, state, parked),
+    state,
+    attempt,
+    worker: ended || kind === EventKind.STARTED ? source : "",
+    startedAtMs: event.startedAtMs,
+    finishedAtMs: terminal ? atMs : 0,
+    runUs: event.runUs,
+    result: kind === EventKind.SUCCEEDED ? event.result : undefined,
+    resultContentType: event.resultContentType,
+    waitReason: parked ? event.reason : "",
+    updatedAtMs: atMs,
+    eventSeq: position.seq,
+    eventIndex: position.index,
+    submission:
+      event.payload.length === 0 && event.rawHeaders === ""
+        ? undefined
+        : {
+            payload: event.payload,
+            contentType: "",
+            headers: {},
+            tags: [],
+            correlationId: "",
+            uniqueKey: "",
+            rawHeaders: event.rawHeaders,
+          },
+    place: undefined,
+    traceparent: event.traceparent,
+    submittedAtMs: event.submittedAtMs > 0 ? event.submittedAtMs : atMs,
+    maxAttempts: event.maxAttempts,
+    runAtMs: event.nextRunAtMs,
+    failures:
+      event.errorCode === ""
+        ? []
+        : [
+            {
+              attempt,
+              code: event.errorCode,
+              message: event.errorMessage,
+              retryable: event.errorRetryable,
+              atMs,
+            },
+          ],
+    cancelRequestedAtMs: kind === EventKind.CANCEL_REQUESTED ? atMs : 0,
+  };
+}

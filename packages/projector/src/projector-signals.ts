@@ -1,0 +1,26 @@
+/** What the projector logs to; pino's loggers fit. */
+export interface ProjectorLogger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** Where the projector counts. */
+export interface ProjectorMetrics {
+  /** Events and rows of a transaction, how long it took, and how many messages still wait. */
+  written(batch: { events: number; rows: number; seconds: number; lagMessages: number; lagSeconds: number }): void;
+  /** A message or an event that can never be projected. */
+  skipped(): void;
+  /** A job whose subject or headers are not of a job. */
+  rejected(): void;
+  /** A write that will be tried again. */
+  writeFailed(): void;
+}
+
+export const noProjectorMetrics: ProjectorMetrics = {
+  written: () => undefined,
+  skipped: () => undefined,
+  rejected: () => undefined,
+  writeFailed: () => undefined,
+};

@@ -1,0 +1,225 @@
+import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { connectBus, type Bus } from "@millrace/bus";
+import { startTestNats, type TestNats } from "@millrace/bus/testing";
+import {
+  deriveJobId,
+  eventBatchSubject,
+  EventBatchSchema,
+  EventKind,
+  eventsStream,
+  JobState,
+  type JobEventSchema,
+} from "@millrace/protocol";
+import { openStore, type Store } from "@millrace/store";
+import { findPostgresBinaries, startTestPostgres } from "@millrace/store/testing";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { startProjector, type Projector } from "./start-projector.ts";
+import { trimOnce } from "./trim-events.ts";
+
+const limits = {
+  jobStreamBytes: 64 << 20,
+  scheduleStreamBytes: 16 << 20,
+  eventsBytes: 1 << 20,
+  eventsMaxAgeMs: 3_600_000,
+};
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+const setUpMs = 60_000;
+
+let stack: AsyncDisposableStack;
+let nats: TestNats;
+let bus: Bus;
+let store: Store;
+
+beforeEach(async () => {
+  stack = new AsyncDisposableStack();
+  nats = stack.use(await startTestNats());
+  bus = stack.use(await connectBus({ servers: nats.url, name: "test" }));
+  await bus.ensureTopology({ limits });
+  store = stack.use(await openStore({ dataDir: "memory://" }));
+}, setUpMs);
+
+afterEach(() => stack.disposeAsync(), setUpMs);
+
+function project(name = "jobs", to: Store = store): Promise<Projector> {
+  return startProjector({ name, rowsPerWrite: 50 }, { bus, store: to, logger: silent });
+}
+
+/** Resolves when the rows hold all that EVENTS holds at this moment. */
+async function catchUp(projector: Projector): Promise<number> {
+  const { lastSeq } = await bus.streamState(eventsStream);
+  await projector.whenProjected(lastSeq);
+  return lastSeq;
+}
+
+function publishBatch(source: string, events: MessageInitShape<typeof JobEventSchema>[]) {
+  const full = events.map((event) => ({
+    attempt: 1,
+    queue: "mail",
+    type: "send",
+    priority: 2,
+    atMs: Date.now(),
+    ...event,
+  }));
+  const batch = create(EventBatchSchema, { source, events: full });
+  return bus.publishDurable(eventBatchSubject(source), toBinary(EventBatchSchema, batch));
+}
+
+test("a bare publish, then the worker's events, become one row", { timeout: 30_000 }, async () => {
+  await using projector = await project();
+  await bus.publishDurable("jobs.high.mail.send.j1", text('{"to":"a@b.c"}'), [
+    ["Millrace-Tags", "red,blue"],
+    ["Millrace-Max-Attempts", "7"],
+    ["X-Own", "kept"],
+  ]);
+  await catchUp(projector);
+  const queued = await store.getJob("j1");
+  expect(queued?.job).toMatchObject({
+    queue: "mail",
+    type: "send",
+    priority: 2,
+    maxAttempts: 7,
+    tags: ["red", "blue"],
+  });
+  expect(queued?.job.state).toBe(JobState.QUEUED);
+  expect(queued?.headers).toEqual({ "Millrace-Tags": "red,blue", "X-Own": "kept" });
+  expect(queued?.place).toMatchObject({ stream: "JOBS_HIGH", seq: 1 });
+  await publishBatch("w1", [
+    { jobId: "j1", kind: EventKind.STARTED, startedAtMs: Date.now() },
+    { jobId: "j1", kind: EventKind.SUCCEEDED, startedAtMs: Date.now(), runUs: 12, result: text('"ok"') },
+  ]);
+  await catchUp(projector);
+  const ended = (await store.getJob("j1"))?.job;
+  expect(ended?.state).toBe(JobState.SUCCEEDED);
+  expect(ended?.worker).toBe("w1");
+  expect(projector.status()).toMatchObject({ ready: true, lagMessages: 0 });
+});
+
+test("a job without an id gets the one that a worker derives", { timeout: 30_000 }, async () => {
+  await using projector = await project();
+  const ack = await bus.publishDurable("jobs.low.mail.send", text("hello"));
+  await catchUp(projector);
+  const id = deriveJobId("JOBS_LOW", await bus.streamCreatedMs("JOBS_LOW"), ack.seq);
+  expect((await store.getJob(id))?.job.payload?.content).toEqual({ case: "text", value: "hello" });
+});
+
+test(
+  "what can never run is dead with its reason and its bytes, and leaves its stream",
+  { timeout: 30_000 },
+  async () => {
+    await using projector = await project();
+    await bus.publishDurable("jobs.normal.Bad-Queue.send.j1", text("bytes"), [["X-A", "b"]]);
+    await bus.publishDurable("jobs.normal.mail.send.j2", text("more"), [["Millrace-Max-Attempts", "many"]]);
+    await bus.publishDurable("jobs.normal.mail.send.j3.too.deep", text("deep"));
+    await bus.publishDurable("jobs.normal.mail.send.fine", text("fine"));
+    await catchUp(projector);
+    await catchUp(projector);
+    const bad = await store.getJob("j1");
+    expect(bad?.job.state).toBe(JobState.DEAD);
+    expect(bad?.job.error).toMatchObject({ code: "POISONED", message: expect.stringContaining("Bad-Queue") });
+    expect(Buffer.from(bad?.payload ?? []).toString()).toBe("bytes");
+    expect(bad?.rawHeaders).toContain("X-A: b");
+    expect((await store.getJob("j2"))?.job.error?.message).toContain("Millrace-Max-Attempts");
+    expect((await store.getJob("fine"))?.job.state).toBe(JobState.QUEUED);
+    expect((await store.listJobs({ states: [JobState.DEAD] }, { size: 10, token: "" })).jobs).toHaveLength(3);
+    expect((await bus.streamState("JOBS_NORMAL")).messages).toBe(1);
+  },
+);
+
+test("a batch that does not decode is skipped, and what follows is projected", { timeout: 30_000 }, async () => {
+  let skipped = 0;
+  const metrics = { written() {}, skipped: () => skipped++, rejected() {}, writeFailed() {} };
+  await using projector = await startProjector({}, { bus, store, logger: silent, metrics });
+  await bus.publishDurable(eventBatchSubject("w1"), text("\xff\xff\xff no protobuf"));
+  await bus.publishDurable("events.other", text("?"));
+  await publishBatch("w1", [{ jobId: "j1", kind: EventKind.STARTED }]);
+  await catchUp(projector);
+  expect(skipped).toBe(2);
+  expect((await store.getJob("j1"))?.job.state).toBe(JobState.RUNNING);
+});
+
+test("reading everything again changes nothing", { timeout: 30_000 }, async () => {
+  for (let i = 0; i < 120; i++) await bus.publishDurable(`jobs.normal.mail.send.j${i}`, text(`${i}`));
+  await publishBatch(
+    "w1",
+    Array.from({ length: 120 }, (_, i) => ({
+      jobId: `j${i}`,
+      kind: i % 2 === 0 ? EventKind.SUCCEEDED : EventKind.DEAD,
+      ...(i % 2 === 0 ? {} : { errorCode: "TRAPPED", errorMessage: "unreachable" }),
+    })),
+  );
+  const snapshot = async () => [await store.listJobs({}, { size: 500, token: "" }), await store.listQueues()];
+  let first: unknown;
+  {
+    await using projector = await project("first");
+    await catchUp(projector);
+    first = await snapshot();
+  }
+  await using projector = await project("second");
+  await catchUp(projector);
+  expect(await snapshot()).toEqual(first);
+  expect(await store.getQueueStats("mail")).toMatchObject({ succeeded: 60n, dead: 60n, queued: 0n });
+});
+
+test("two projectors of one name write every event once", { timeout: 30_000 }, async () => {
+  await using left = await project();
+  await using right = await project();
+  for (let round = 0; round < 20; round++) {
+    const kinds = [EventKind.STARTED, EventKind.SUCCEEDED];
+    await publishBatch(
+      "w1",
+      kinds.map((kind) => ({ jobId: `j${round}`, kind })),
+    );
+  }
+  await Promise.all([catchUp(left), catchUp(right)]);
+  expect(await store.getQueueStats("mail")).toMatchObject({ succeeded: 20n, running: 0n });
+});
+
+test("a stream made anew is read from its start", { timeout: 30_000 }, async () => {
+  await publishBatch("w1", [{ jobId: "old", kind: EventKind.STARTED }]);
+  {
+    await using projector = await project();
+    await catchUp(projector);
+  }
+  await bus.request(`$JS.API.STREAM.DELETE.${eventsStream}`, new Uint8Array(0), { timeoutMs: 5000 });
+  await bus.ensureTopology({ limits });
+  await publishBatch("w1", [{ jobId: "new", kind: EventKind.STARTED }]);
+  await using projector = await project();
+  await catchUp(projector);
+  expect((await store.getJob("new"))?.job.state).toBe(JobState.RUNNING);
+  expect((await store.getJob("old"))?.job.state).toBe(JobState.RUNNING);
+});
+
+test("a full stream is trimmed up to what is projected, and no further", { timeout: 30_000 }, async () => {
+  for (let i = 0; i < 200; i++) await bus.publishDurable(`jobs.normal.mail.send.j${i}`, new Uint8Array(4000));
+  const before = await bus.streamState(eventsStream);
+  expect(before.bytes).toBeGreaterThan(limits.eventsBytes * 0.6);
+  expect(await trimOnce(bus, 10)).toBe(10);
+  expect((await bus.streamState(eventsStream)).firstSeq).toBe(11);
+  expect(await trimOnce(bus, 200)).toBeGreaterThan(50);
+  const after = await bus.streamState(eventsStream);
+  expect(after.bytes).toBeLessThan(limits.eventsBytes * 0.45);
+  expect(await trimOnce(bus, 200)).toBe(0);
+});
+
+const binaries = findPostgresBinaries();
+describe.skipIf(binaries === undefined)("while PostgreSQL is away", () => {
+  test("events wait, and all of them are projected when it is back", { timeout: 60_000 }, async () => {
+    await using server = await startTestPostgres(binaries ?? "");
+    await using remote = await openStore({ databaseUrl: server.url });
+    const lost = Promise.withResolvers<void>();
+    const metrics = { written() {}, skipped() {}, rejected() {}, writeFailed: () => lost.resolve() };
+    const deps = { bus, store: remote, logger: silent, metrics };
+    await using projector = await startProjector({ rowsPerWrite: 20 }, deps);
+    await bus.publishDurable("jobs.normal.mail.send.first", text("x"));
+    await catchUp(projector);
+    await server.stop();
+    for (let i = 0; i < 100; i++) await bus.publishDurable(`jobs.normal.mail.send.j${i}`, text("x"));
+    await lost.promise;
+    expect(projector.status().ready).toBe(false);
+    await server.start();
+    await catchUp(projector);
+    expect(await remote.getQueueStats("mail")).toMatchObject({ queued: 101n });
+    expect(projector.status()).toMatchObject({ ready: true, reason: "" });
+  });
+});
