@@ -1,0 +1,38 @@
+import type { Command } from "commander";
+import { createClient, toMillraceError, type Client } from "@millrace/client";
+import { createOutput, type Output } from "./output.ts";
+
+/** The process's surroundings, as the commands see them. */
+export interface CliContext {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdin: AsyncIterable<Uint8Array>;
+  readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  /** Aborts on Ctrl-C. */
+  readonly signal: AbortSignal;
+  setExitCode(code: number): void;
+}
+
+/** What one run of a command works with. */
+export interface Session {
+  readonly client: Client;
+  readonly output: Output;
+  readonly context: CliContext;
+}
+
+export const defaultServer = "http://127.0.0.1:8080";
+
+/** Runs a command's body with a client, which is closed at the end; every error is one of the contract. */
+export async function withSession(
+  context: CliContext,
+  command: Command,
+  body: (session: Session) => Promise<void>,
+): Promise<void> {
+  const options = command.optsWithGlobals<{ server: string; json?: boolean }>();
+  await using client = createClient({ baseUrl: options.server });
+  try {
+    await body({ client, context, output: createOutput(context.stdout, options.json === true) });
+  } catch (reason) {
+    throw toMillraceError(reason, client.baseUrl);
+  }
+}

@@ -1,0 +1,34 @@
+import { toJson, type DescMessage, type JsonValue, type MessageShape } from "@bufbuild/protobuf";
+import { formatTable, type Column } from "./format-table.ts";
+
+/** Where results go: JSON for programs, text for people. */
+export interface Output {
+  readonly json: boolean;
+  /** One document. */
+  document(value: JsonValue | undefined, text: () => string): void;
+  /** One document of the contract. */
+  message<D extends DescMessage>(schema: D, value: MessageShape<D>, text: () => string): void;
+  /** One line of many: JSON on a line of its own. */
+  line<D extends DescMessage>(schema: D, value: MessageShape<D>, text: () => string): void;
+}
+
+export function createOutput(stream: NodeJS.WritableStream, json: boolean): Output {
+  const write = (text: string) => void stream.write(text.endsWith("\n") ? text : `${text}\n`);
+  return {
+    json,
+    document(value, text) {
+      write(json ? JSON.stringify(value ?? {}, null, 2) : text());
+    },
+    message(schema, value, text) {
+      write(json ? JSON.stringify(toJson(schema, value), null, 2) : text());
+    },
+    line(schema, value, text) {
+      write(json ? JSON.stringify(toJson(schema, value)) : text());
+    },
+  };
+}
+
+/** A table, or the sentence that stands for an empty one. */
+export function table<T>(rows: readonly T[], columns: readonly Column<T>[], none: string): string {
+  return rows.length === 0 ? none : formatTable(rows, columns);
+}

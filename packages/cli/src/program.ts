@@ -1,0 +1,35 @@
+import { Command } from "commander";
+import { version } from "@millrace/protocol";
+import { defaultServer, type CliContext } from "./cli-context.ts";
+import { demoCommand } from "./commands/demo.ts";
+import { infoCommand } from "./commands/info.ts";
+import { jobCommands } from "./commands/jobs.ts";
+import { pluginCommands } from "./commands/plugins.ts";
+import { queueCommands } from "./commands/queues.ts";
+import { submitCommand } from "./commands/submit.ts";
+import { exitCodeHelp } from "./exit-codes.ts";
+
+/** The whole command line. Nothing in it ends the process: errors are thrown, codes are set. */
+export function createProgram(context: CliContext): Command {
+  const program = new Command("millrace")
+    .description("submit, see and steer jobs and plugins")
+    .version(version)
+    .option("--server <url>", "the server (MILLRACE_URL)", context.env["MILLRACE_URL"] || defaultServer)
+    .option("--json", "print JSON for programs")
+    .showHelpAfterError("(see millrace --help)")
+    .addHelpText("after", exitCodeHelp)
+    // Options of the program may stand after the command as well.
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void context.stdout.write(text),
+      writeErr: (text) => void context.stderr.write(text),
+    });
+  submitCommand(program, context);
+  jobCommands(program, context);
+  queueCommands(program, context);
+  pluginCommands(program, context);
+  infoCommand(program, context);
+  demoCommand(program, context);
+  return program;
+}
