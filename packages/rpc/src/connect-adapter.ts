@@ -5,6 +5,7 @@ import { createConnectRouter, type ConnectRouter, type HandlerContext } from "@c
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { compressionBrotli, compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
 import { CallContext } from "./call-context.ts";
+import { one } from "./one.ts";
 import type { Pipeline, PipelineMethod } from "./pipeline.ts";
 
 /** Connect's own handler, for streams and what is unusual: compression, GET, odd encodings. */
@@ -72,9 +73,4 @@ function callFrom(context: HandlerContext): CallContext {
     responseHeader: context.responseHeader,
     responseTrailer: context.responseTrailer,
   });
-}
-
-/** A stream of one message. */
-export async function* one(message: Message): AsyncIterable<Message> {
-  yield message;
 }

@@ -6,7 +6,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import {
   GetInfoResponseSchema,
-  GetJobResponseSchema,
+  type GetJobResponseSchema,
   JobService,
   JobState,
   MillraceError,
@@ -17,12 +17,14 @@ import { callOf } from "./call-context.ts";
 import { createGrpcHandler, createHttpHandler, type DoorOptions } from "./http-handler.ts";
 import { bindService, createPipeline, type Pipeline, type PipelineOptions } from "./pipeline.ts";
 
-export const info = create(GetInfoResponseSchema, {
-  name: "millrace",
-  version: "0.1.0",
-  node: "test",
-  startedAt: { seconds: 1_700_000_000n, nanos: 0 },
-});
+export const info = Object.freeze(
+  create(GetInfoResponseSchema, {
+    name: "millrace",
+    version: "0.1.0",
+    node: "test",
+    startedAt: { seconds: 1_700_000_000n, nanos: 0 },
+  }),
+);
 
 /** Signals that streams were ended by their caller. */
 export interface Traces {
@@ -42,6 +44,9 @@ export function jobService(traces: Traces): Partial<ServiceImpl<typeof JobServic
       if (request.type === "rule") throw new MillraceError("failed_precondition", "queue is closed");
       if (request.type === "huge") throw new MillraceError("out_of_range", "payload is larger than a job may be");
       if (request.type === "who") return { id: callOf(context).identity.subject };
+      if (request.type === "size") {
+        return { id: String(request.payload?.content.case === "raw" ? request.payload.content.value.byteLength : 0) };
+      }
       if (request.type === "slow") {
         await new Promise((_, reject) =>
           context.signal.addEventListener("abort", () => reject(context.signal.reason), { once: true }),
@@ -59,6 +64,7 @@ export function jobService(traces: Traces): Partial<ServiceImpl<typeof JobServic
     },
     getJob(request) {
       if (request.id === "missing") throw new MillraceError("not_found", "no job missing");
+      if (request.id === "large") return { job: { correlationId: "x".repeat(3_000_000) } };
       const job: MessageInitShape<typeof GetJobResponseSchema> = {
         job: { id: request.id, queue: "default", type: "t", state: JobState.QUEUED, tags: ["a", "ü"] },
       };

@@ -21,3 +21,8 @@ export {
   restStatus,
   toConnectError,
 } from "./rpc-error.ts";
+export { createDirectTransport } from "./direct-transport.ts";
+export { createNatsTransport, type NatsTransportOptions, type RpcBus } from "./nats-transport.ts";
+export { serveNats, type NatsServer, type ServeNatsOptions } from "./serve-nats.ts";
+export { createGrpcTransport, type GrpcTransportOptions } from "./grpc-transport.ts";
+export { forwardService } from "./forward-service.ts";

@@ -1,10 +1,10 @@
 import type { Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { CallContext } from "./call-context.ts";
-import { one } from "./connect-adapter.ts";
 import { tooLarge, type Exchange } from "./exchange.ts";
+import { one } from "./one.ts";
 import type { Pipeline } from "./pipeline.ts";
-import { replyError, replyMessage } from "./rest-handler.ts";
+import { replyError, replyMessage } from "./rest-reply.ts";
 import { decodeRestLine, stringField } from "./rest-request.ts";
 import type { RestRoute } from "./rest-routes.ts";
 import { errorBody, toConnectError } from "./rpc-error.ts";

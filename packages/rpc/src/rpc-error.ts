@@ -1,9 +1,9 @@
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import {
-  FieldPathElementSchema,
   ViolationsSchema,
   type FieldPath,
+  type FieldPathElementSchema,
 } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { errorTable, MillraceError, type ErrorBody, type ErrorCode, type ErrorDetail } from "@millrace/protocol";

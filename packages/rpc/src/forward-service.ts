@@ -1,0 +1,111 @@
+import type {
+  DescMessage,
+  DescMethod,
+  DescMethodStreaming,
+  DescMethodUnary,
+  DescService,
+  Message,
+} from "@bufbuild/protobuf";
+import { ConnectError, type HandlerContext, type Transport } from "@connectrpc/connect";
+import { callOf } from "./call-context.ts";
+import { one } from "./one.ts";
+import type { ServiceBinding } from "./pipeline.ts";
+
+// What a caller may say to the method behind the gateway; everything else stays at the door.
+const forwardedHeaders = ["authorization", "traceparent", "tracestate", "x-request-id"];
+
+/** Serves every method of a service by calling it through a transport. */
+export function forwardService(service: DescService, transport: Transport): ServiceBinding {
+  const impl: Record<string, unknown> = {};
+  for (const method of service.methods) impl[method.localName] = forward(method, transport);
+  return [service, impl as ServiceBinding[1]];
+}
+
+function forward(method: DescMethod, transport: Transport): unknown {
+  switch (method.methodKind) {
+    case "unary":
+      return (request: Message, context: HandlerContext) =>
+        forwardUnary(method as DescMethodUnary, transport, request, context);
+    case "client_streaming":
+      return async (requests: AsyncIterable<Message>, context: HandlerContext) => {
+        let last: Message | undefined;
+        for await (const message of forwardStream(method as DescMethodStreaming, transport, requests, context))
+          last = message;
+        return last;
+      };
+    case "server_streaming":
+      return (request: Message, context: HandlerContext) =>
+        forwardStream(method as DescMethodStreaming, transport, one(request), context);
+    case "bidi_streaming":
+      return (requests: AsyncIterable<Message>, context: HandlerContext) =>
+        forwardStream(method as DescMethodStreaming, transport, requests, context);
+  }
+}
+
+async function forwardUnary(
+  method: DescMethodUnary<DescMessage, DescMessage>,
+  transport: Transport,
+  request: Message,
+  context: HandlerContext,
+): Promise<Message> {
+  try {
+    const answer = await transport.unary(
+      method,
+      context.signal,
+      context.timeoutMs(),
+      headersOf(context),
+      request as never,
+    );
+    answer.header.forEach((value, name) => copyHeader(context.responseHeader, name, value));
+    answer.trailer.forEach((value, name) => copyHeader(context.responseTrailer, name, value));
+    return answer.message;
+  } catch (reason) {
+    throw own(reason);
+  }
+}
+
+async function* forwardStream(
+  method: DescMethodStreaming<DescMessage, DescMessage>,
+  transport: Transport,
+  requests: AsyncIterable<Message>,
+  context: HandlerContext,
+): AsyncIterable<Message> {
+  try {
+    const answer = await transport.stream(
+      method,
+      context.signal,
+      context.timeoutMs(),
+      headersOf(context),
+      requests as never,
+    );
+    yield* answer.message;
+  } catch (reason) {
+    throw own(reason);
+  }
+}
+
+function headersOf(context: HandlerContext): Record<string, string> {
+  const call = callOf(context);
+  const headers: Record<string, string> = {};
+  for (const name of forwardedHeaders) {
+    const value = call.header(name);
+    if (value !== undefined) headers[name] = value;
+  }
+  return headers;
+}
+
+const answerHeaders = new Set(["retry-after"]);
+
+function copyHeader(into: Headers, name: string, value: string): void {
+  if (answerHeaders.has(name) || name.startsWith("x-")) into.set(name, value);
+}
+
+// An error from the wire keeps code, words and details; of its metadata only what the caller should see.
+function own(reason: unknown): unknown {
+  if (!(reason instanceof ConnectError)) return reason;
+  const metadata = new Headers();
+  reason.metadata.forEach((value, name) => copyHeader(metadata, name, value));
+  const error = new ConnectError(reason.rawMessage, reason.code, metadata, undefined, reason);
+  error.details = reason.details;
+  return error;
+}
