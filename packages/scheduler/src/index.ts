@@ -1,1 +1,3 @@
-export {};
+export { defaultSchedulerConfig, type SchedulerConfig } from "./config.ts";
+export { type SchedulerLogger, type SchedulerMetrics } from "./scheduler-signals.ts";
+export { startScheduler, type Scheduler, type SchedulerDeps, type SchedulerStatus } from "./start-scheduler.ts";

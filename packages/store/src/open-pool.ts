@@ -76,5 +76,7 @@ function quietPool(config: pg.PoolConfig): pg.Pool {
   const pool = new pg.Pool({ ...config, types });
   // An idle connection broke. Nobody waits for it: the next query opens another, and tells its caller what it finds.
   pool.on("error", () => undefined);
+  // The same for one that is in use, between two statements of a transaction: its next statement fails.
+  pool.on("connect", (client) => client.on("error", () => undefined));
   return pool;
 }

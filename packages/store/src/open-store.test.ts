@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { JobState } from "@millrace/protocol";
+import { sql } from "kysely";
 import { describe, expect, test } from "vitest";
 import { openStore } from "./open-store.ts";
 import { findPostgresBinaries, startTestPostgres } from "./testing/each-database.ts";
@@ -54,6 +55,15 @@ describe.skipIf(binaries === undefined)("PostgreSQL goes away", () => {
     await server.stop();
     await expect(store.getJob("a")).rejects.toMatchObject({ code: "unavailable" });
     await expect(store.ping()).rejects.toMatchObject({ code: "unavailable" });
+    await server.start();
+    await store.ping();
+    // A connection that breaks between two statements of a transaction.
+    const broken = store.db.transaction().execute(async (transaction) => {
+      await sql`SELECT 1`.execute(transaction);
+      await server.stop();
+      await sql`SELECT 1`.execute(transaction);
+    });
+    await expect(broken).rejects.toThrow();
     await server.start();
     await store.ping();
     expect(await store.getJob("a")).toBeUndefined();

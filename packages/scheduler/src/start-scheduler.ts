@@ -1,0 +1,131 @@
+import type { Bus } from "@millrace/bus";
+import { backoffDelayMs, scheduleStream, type BackoffPolicy } from "@millrace/protocol";
+import type { Store } from "@millrace/store";
+import { defaultSchedulerConfig, type SchedulerConfig } from "./config.ts";
+import { claimLimit, deliveryTimeoutMs, publishDue } from "./publish-due.ts";
+import { noSchedulerMetrics, type SchedulerLogger, type SchedulerMetrics } from "./scheduler-signals.ts";
+import { takeSchedules } from "./take-schedules.ts";
+import { wait } from "./wait.ts";
+
+export interface SchedulerDeps {
+  readonly bus: Bus;
+  readonly store: Store;
+  readonly logger: SchedulerLogger;
+  readonly metrics?: SchedulerMetrics;
+}
+
+export interface SchedulerStatus {
+  readonly ready: boolean;
+  /** What is missing; empty when ready. */
+  readonly reason: string;
+}
+
+export interface Scheduler extends AsyncDisposable {
+  status(): SchedulerStatus;
+}
+
+const retry: BackoffPolicy = { kind: "exponential", baseMs: 100, maxMs: 5000, jitter: 0.3 };
+
+/**
+ * Keeps delayed jobs and long retries in the database, and publishes each when its time has come. Several may run at one
+ * time: they share the messages by the stream's consumer, and the rows by claims. Starts at once, whatever is away.
+ */
+export async function startScheduler(config: Partial<SchedulerConfig>, deps: SchedulerDeps): Promise<Scheduler> {
+  return new RunningScheduler({ ...defaultSchedulerConfig, ...config }, deps);
+}
+
+class RunningScheduler implements Scheduler {
+  readonly #config: SchedulerConfig;
+  readonly #deps: SchedulerDeps;
+  readonly #metrics: SchedulerMetrics;
+  readonly #abort = new AbortController();
+  readonly #reasons = new Map<string, string>();
+  readonly #ended: Promise<unknown>;
+  /** Ends the wait for the next due time. */
+  #wake = Promise.withResolvers<void>();
+
+  constructor(config: SchedulerConfig, deps: SchedulerDeps) {
+    this.#config = config;
+    this.#deps = deps;
+    this.#metrics = deps.metrics ?? noSchedulerMetrics;
+    this.#ended = Promise.all([
+      this.#keepRunning("taking", () => this.#take()),
+      this.#keepRunning("publishing", () => this.#publish()),
+    ]);
+  }
+
+  status(): SchedulerStatus {
+    const reason = [...this.#reasons.values()].join("; ");
+    return { ready: reason === "", reason };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#abort.abort();
+    this.#wake.resolve();
+    await this.#ended;
+  }
+
+  /** Begins `work` again, after a pause, for as long as something is away. */
+  async #keepRunning(name: string, work: () => Promise<void>): Promise<void> {
+    const { signal } = this.#abort;
+    const { bus, store, logger } = this.#deps;
+    this.#reasons.set(name, "starting");
+    for (let failures = 0; !signal.aborted;) {
+      const startedAt = performance.now();
+      try {
+        await Promise.race([bus.whenConnected(), aborted(signal)]);
+        if (signal.aborted) return;
+        await store.migrate();
+        this.#reasons.delete(name);
+        await work();
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#reasons.set(name, error instanceof Error ? error.message : String(error));
+        if (failures === 0) logger.warn({ err: error, work: name }, "scheduler interrupted");
+      }
+      failures = performance.now() - startedAt > retry.maxMs ? 1 : failures + 1;
+      await wait(backoffDelayMs(retry, failures, Math.random()), signal);
+    }
+  }
+
+  async #take(): Promise<void> {
+    const { bus, store, logger } = this.#deps;
+    const { signal } = this.#abort;
+    const metrics = this.#metrics;
+    await bus.ensureSchedulerConsumer({ ackWaitMs: this.#config.ackWaitMs });
+    const streamCreatedMs = await bus.streamCreatedMs(scheduleStream);
+    while (!signal.aborted) {
+      const earliest = await takeSchedules({ bus, store, logger, metrics, streamCreatedMs, signal });
+      if (earliest !== undefined) this.#wake.resolve();
+    }
+  }
+
+  async #publish(): Promise<void> {
+    const { bus, store, logger } = this.#deps;
+    const { signal } = this.#abort;
+    const metrics = this.#metrics;
+    await using publisher = bus.publisher({ deliveryTimeoutMs });
+    while (!signal.aborted) {
+      // Before the look at the table: a row that is stored during it must not be slept over.
+      this.#wake = Promise.withResolvers();
+      if (!bus.connected) await Promise.race([bus.whenConnected(), aborted(signal)]);
+      const claimed = await publishDue({ publisher, store, logger, metrics });
+      if (claimed === claimLimit) continue;
+      const delayMs = await store.nextScheduleDelayMs();
+      const sleep = new AbortController();
+      const stopSleep = (): void => sleep.abort();
+      void this.#wake.promise.then(stopSleep);
+      signal.addEventListener("abort", stopSleep, { once: true });
+      // Rows of other schedulers, and clocks that are set, are seen by then.
+      await wait(Math.ceil(Math.min(delayMs ?? Infinity, this.#config.recheckMs)), sleep.signal);
+      signal.removeEventListener("abort", stopSleep);
+    }
+  }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  await promise;
+}
