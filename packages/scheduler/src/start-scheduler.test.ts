@@ -64,14 +64,15 @@ async function drained(): Promise<void> {
 
 /** A scheduler, and promises of what it did. */
 async function start(to: Store = store) {
-  const progress = { stored: 0, wake: Promise.withResolvers<void>() };
+  const progress = { stored: 0, published: 0, wake: Promise.withResolvers<void>() };
+  const note = (what: "stored" | "published", count: number): void => {
+    progress[what] += count;
+    progress.wake.resolve();
+    progress.wake = Promise.withResolvers();
+  };
   const metrics = {
-    stored: (count: number) => {
-      progress.stored += count;
-      progress.wake.resolve();
-      progress.wake = Promise.withResolvers();
-    },
-    published() {},
+    stored: (count: number) => note("stored", count),
+    published: (count: number) => note("published", count),
     refused() {},
   };
   const scheduler = stack.use(await startScheduler({}, { bus, store: to, logger: silent, metrics }));
@@ -80,12 +81,16 @@ async function start(to: Store = store) {
     async stores(count: number): Promise<void> {
       while (progress.stored < count) await progress.wake.promise;
     },
+    /** Published, and forgotten in the table. */
+    async publishes(count: number): Promise<void> {
+      while (progress.published < count) await progress.wake.promise;
+    },
   };
 }
 
 test("a job is published when its time has come, with its headers, and only then", { timeout: 30_000 }, async () => {
   const jobs = follow();
-  const { stores } = await start();
+  const { stores, publishes } = await start();
   const soon = Date.now() + 1500;
   await schedule("later", Date.now() + 3_600_000);
   await schedule("soon", soon, [
@@ -103,6 +108,7 @@ test("a job is published when its time has come, with its headers, and only then
   expect(published?.header("Millrace-Attempt")).toBe("3");
   expect(published?.header("Nats-Msg-Id")).toBe("soon:3");
   expect(published?.header("Millrace-Run-At")).toBeUndefined();
+  await publishes(1);
   expect(await store.cancelSchedule("soon")).toBe(false);
   expect(await store.cancelSchedule("later")).toBe(true);
 });
