@@ -32,9 +32,9 @@ export interface ReadCopy {
 const maxShownName = 64;
 
 // Headers that differ between the attempts of one job, or say where one message went: not what the publisher asked for.
+// Max-Attempts stays, though a replay raises it: the row keeps the first one, which the next replay counts from.
 const perMessage = new Set<string>([
   headerNames.attempt,
-  headerNames.maxAttempts,
   headerNames.runAt,
   headerNames.replyTo,
   headerNames.traceparent,
