@@ -1,0 +1,36 @@
+/** Bounds of the control service; each has a default that suits a single machine. */
+export interface ControlConfig {
+  /** Callers of SubmitJob that wait for a result at one time; one more is refused. */
+  readonly maxWaiters: number;
+  /** Accepted jobs that are remembered until the projection knows them. */
+  readonly recentJobs: number;
+  /** Bytes of payload among them. */
+  readonly recentBytes: number;
+  /** Events that a watcher may be behind before it is cut. */
+  readonly watcherBacklog: number;
+  /** Stream messages that the shared tail keeps, so that watchers join without a read of their own. */
+  readonly tailMessages: number;
+  /** Watchers that replay old events at one time; each has a consumer of its own. */
+  readonly maxReplays: number;
+  /** A unique key whose job is not in the read model after so long was never submitted. */
+  readonly lostKeyMs: number;
+  /** Cancel marks of ended jobs are removed so often. */
+  readonly markSweepMs: number;
+  /** Name under which the projector keeps its place. */
+  readonly projectionCursor: string;
+  /** Dry runs at one time. */
+  readonly maxDryRuns: number;
+}
+
+export const defaultControlConfig: ControlConfig = {
+  maxWaiters: 5_000,
+  recentJobs: 10_000,
+  recentBytes: 16 << 20,
+  watcherBacklog: 2_000,
+  tailMessages: 2_048,
+  maxReplays: 64,
+  lostKeyMs: 300_000,
+  markSweepMs: 60_000,
+  projectionCursor: "jobs",
+  maxDryRuns: 2,
+};

@@ -1,0 +1,31 @@
+import type { Bus, BusLogger } from "@millrace/bus";
+import type { Store } from "@millrace/store";
+import type { CancelMarks } from "./cancel-marks.ts";
+import type { ControlConfig } from "./config.ts";
+import type { DryRunner } from "./dry-runner.ts";
+import type { EventSource } from "./event-source.ts";
+import type { ControlEvents } from "./events.ts";
+import type { PluginRegistry } from "./plugin-registry.ts";
+import type { QueueSettingsMap } from "./queue-settings-map.ts";
+import type { RecentJobs } from "./recent-jobs.ts";
+import type { ResultInbox } from "./result-inbox.ts";
+import type { UniqueKeys } from "./unique-keys.ts";
+
+/** What the methods work with. */
+export interface ControlContext {
+  readonly config: ControlConfig;
+  /** Names this process in events and in GetInfo. */
+  readonly node: string;
+  readonly bus: Bus;
+  readonly store: Store;
+  readonly logger: BusLogger;
+  readonly events: ControlEvents;
+  readonly recent: RecentJobs;
+  readonly inbox: ResultInbox;
+  readonly uniqueKeys: UniqueKeys;
+  readonly cancelMarks: CancelMarks;
+  readonly queueSettings: QueueSettingsMap;
+  readonly eventSource: EventSource;
+  readonly plugins: PluginRegistry;
+  readonly dryRunner: DryRunner;
+}

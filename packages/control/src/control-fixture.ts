@@ -1,0 +1,52 @@
+import { createClient, type Client } from "@connectrpc/connect";
+import { connectBus, type Bus } from "@millrace/bus";
+import { startTestNats, type TestNats } from "@millrace/bus/testing";
+import { startProjector, type Projector } from "@millrace/projector";
+import { JobService, PluginService, SystemService } from "@millrace/protocol";
+import { createDirectTransport, createPipeline } from "@millrace/rpc";
+import { openStore, type Store } from "@millrace/store";
+import type { ControlConfig } from "./config.ts";
+import { startControl, type Control } from "./start-control.ts";
+
+/** Control with what it stands on, for tests: a NATS server, PGlite and a projector; no worker. */
+export interface ControlFixture extends AsyncDisposable {
+  readonly nats: TestNats;
+  readonly bus: Bus;
+  readonly store: Store;
+  readonly projector: Projector;
+  readonly control: Control;
+  readonly jobs: Client<typeof JobService>;
+  readonly plugins: Client<typeof PluginService>;
+  readonly system: Client<typeof SystemService>;
+}
+
+const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+
+export async function startControlFixture(config: Partial<ControlConfig> = {}): Promise<ControlFixture> {
+  await using stack = new AsyncDisposableStack();
+  const nats = stack.use(await startTestNats());
+  const bus = stack.use(await connectBus({ servers: nats.url, name: "control-test" }));
+  await bus.ensureTopology();
+  const store = stack.use(await openStore({ dataDir: "memory://" }));
+  await store.migrate();
+  const projector = stack.use(await startProjector({}, { bus, store, logger: quiet }));
+  const control = stack.use(await startControl(config, { bus, store, logger: quiet }));
+  const transport = createDirectTransport(createPipeline({ services: control.services }));
+  const running = stack.move();
+  return {
+    nats,
+    bus,
+    store,
+    projector,
+    control,
+    jobs: createClient(JobService, transport),
+    plugins: createClient(PluginService, transport),
+    system: createClient(SystemService, transport),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+/** Everything that was said up to here is in the rows. */
+export async function projected({ bus, projector }: ControlFixture): Promise<void> {
+  await projector.whenProjected((await bus.streamState("EVENTS")).lastSeq);
+}

@@ -1,0 +1,100 @@
+import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
+import type { HeaderList, OutgoingMessage } from "@millrace/bus";
+import {
+  BackoffKind,
+  defaultBackoff,
+  formatJobOptions,
+  headerNames,
+  jobSubject,
+  MillraceError,
+  newJobId,
+  priorityName,
+  priorityOrNormal,
+  scheduleSubject,
+  toWirePayload,
+  type Backoff,
+  type BackoffPolicy,
+  type ErrorDetail,
+  type SubmitJobRequest,
+} from "@millrace/protocol";
+
+/** A request as the message that is the job. */
+export interface JobMessage extends OutgoingMessage {
+  readonly id: string;
+  readonly headers: HeaderList;
+  /** Unix ms; 0: at once. */
+  readonly runAtMs: number;
+}
+
+const printable = /^[\x20-\x7e]*$/;
+
+/**
+ * @param reply where the worker sends the result; "" when nobody waits
+ * @throws MillraceError invalid_argument naming what cannot stand in a header; failed_precondition
+ */
+export function toJobMessage(request: SubmitJobRequest, traceparent: string, reply: string, nowMs: number): JobMessage {
+  refuseUnprintable(request);
+  const id = request.id === "" ? newJobId(nowMs) : request.id;
+  const queue = request.queue === "" ? "default" : request.queue;
+  const priority = priorityName(priorityOrNormal(request.priority));
+  const runAtMs = timeMs(request.runAt);
+  const deadlineMs = timeMs(request.deadline);
+  if (deadlineMs !== 0 && deadlineMs <= Math.max(nowMs, runAtMs)) {
+    throw new MillraceError("failed_precondition", "the deadline is over before the job may run", {
+      details: [{ field: "deadline", reason: "must lie after run_at and in the future" }],
+    });
+  }
+  const later = runAtMs > nowMs;
+  const payload = toWirePayload(request.payload);
+  const headers = formatJobOptions({
+    ...(request.maxAttempts === 0 ? {} : { maxAttempts: request.maxAttempts }),
+    timeoutMs: request.timeoutMs,
+    ...(request.backoff === undefined ? {} : { backoff: toBackoffPolicy(request.backoff) }),
+    runAtMs: later ? runAtMs : 0,
+    deadlineMs,
+    uniqueKey: request.uniqueKey,
+    tags: request.tags,
+    correlationId: request.correlationId,
+    replyTo: reply,
+    contentType: payload.contentType,
+    traceparent,
+  });
+  headers.push([headerNames.messageId, id]);
+  return {
+    id,
+    subject: later ? scheduleSubject(priority, queue, request.type, id) : jobSubject(priority, queue, request.type, id),
+    data: payload.bytes,
+    headers,
+    runAtMs: later ? runAtMs : 0,
+  };
+}
+
+function refuseUnprintable(request: SubmitJobRequest): void {
+  const details: ErrorDetail[] = [];
+  const check = (field: string, text: string): void => {
+    if (!printable.test(text)) details.push({ field, reason: "must be printable ASCII" });
+  };
+  check("unique_key", request.uniqueKey);
+  check("payload.content_type", request.payload?.contentType ?? "");
+  if (details.length === 0) return;
+  const words = details.map(({ field, reason }) => `${field}: ${reason}`).join("; ");
+  throw new MillraceError("invalid_argument", words, { details });
+}
+
+function timeMs(time: Timestamp | undefined): number {
+  return time === undefined ? 0 : Math.max(1, timestampMs(time));
+}
+
+function toBackoffPolicy(backoff: Backoff): BackoffPolicy {
+  return {
+    kind: backoffKind(backoff.kind),
+    baseMs: backoff.baseMs || defaultBackoff.baseMs,
+    maxMs: backoff.maxMs || defaultBackoff.maxMs,
+    jitter: backoff.jitterPercent === undefined ? defaultBackoff.jitter : backoff.jitterPercent / 100,
+  };
+}
+
+function backoffKind(kind: BackoffKind): BackoffPolicy["kind"] {
+  if (kind === BackoffKind.LINEAR) return "linear";
+  return kind === BackoffKind.FIXED ? "fixed" : "exponential";
+}

@@ -1,0 +1,248 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { BusMessage, Delivery } from "@millrace/bus";
+import { EventBatchSchema, EventKind, headerNames, JobResultSchema, JobState, Priority } from "@millrace/protocol";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { projected, startControlFixture, type ControlFixture } from "./control-fixture.ts";
+
+let fixture: ControlFixture;
+beforeAll(async () => {
+  fixture = await startControlFixture();
+}, 60_000);
+afterAll(() => fixture[Symbol.asyncDispose]());
+
+async function refusal(call: Promise<unknown>): Promise<ConnectError> {
+  const error: unknown = await call.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof ConnectError)) throw new Error("was not refused", { cause: error });
+  return error;
+}
+
+/** What a worker says, by hand. */
+async function say(jobId: string, kind: EventKind, more: object = {}): Promise<void> {
+  const event = { jobId, kind, attempt: 1, queue: "default", type: "t", priority: 3, atMs: Date.now(), ...more };
+  const batch = create(EventBatchSchema, { source: "worker-x", events: [event] });
+  await fixture.bus.publishDurable("events.batch.worker-x", toBinary(EventBatchSchema, batch));
+}
+
+function nextMessage(subject: string): { readonly message: Promise<BusMessage> } & Disposable {
+  const { promise, resolve } = Promise.withResolvers<BusMessage>();
+  const subscription = fixture.bus.subscribe(subject, {}, resolve);
+  return { message: promise, [Symbol.dispose]: () => subscription[Symbol.dispose]() };
+}
+
+describe("SubmitJob", () => {
+  test("publishes the payload as it is, with the options as headers", async () => {
+    using published = nextMessage("jobs.high.mail.send");
+    const heard = nextMessage("jobs.high.mail.send.>");
+    const { id, duplicate } = await fixture.jobs.submitJob({
+      queue: "mail",
+      type: "send",
+      priority: Priority.HIGH,
+      payload: { content: { case: "json", value: { kind: { case: "stringValue", value: "x" } } } },
+      maxAttempts: 7,
+      tags: ["a", "b"],
+      correlationId: "c1",
+    });
+    void published;
+    const message = await heard.message;
+    heard[Symbol.dispose]();
+    expect(duplicate).toBe(false);
+    expect(message.subject).toBe(`jobs.high.mail.send.${id}`);
+    expect(new TextDecoder().decode(message.data)).toBe('"x"');
+    expect(message.header(headerNames.maxAttempts)).toBe("7");
+    expect(message.header(headerNames.tags)).toBe("a,b");
+    expect(message.header(headerNames.messageId)).toBe(id);
+  });
+
+  test("is readable at once, and accepts an id once", async () => {
+    const first = await fixture.jobs.submitJob({ id: "once", type: "t" });
+    const { job } = await fixture.jobs.getJob({ id: "once" });
+    expect(job).toMatchObject({ id: "once", state: JobState.QUEUED, attempt: 1, maxAttempts: 5 });
+    const second = await fixture.jobs.submitJob({ id: "once", type: "t" });
+    expect([first.duplicate, second.duplicate]).toEqual([false, true]);
+    await projected(fixture);
+    expect((await fixture.jobs.getJob({ id: "once" })).job?.position).not.toBe("");
+  });
+
+  test("schedules a job that may not run yet", async () => {
+    using heard = nextMessage("schedule.>");
+    await fixture.jobs.submitJob({ id: "later", type: "t", runAt: timestampFromMs(Date.now() + 60_000) });
+    expect((await heard.message).subject).toBe("schedule.normal.default.t.later");
+    expect((await fixture.jobs.getJob({ id: "later" })).job?.state).toBe(JobState.SCHEDULED);
+  });
+
+  test("waits for the worker's answer", async () => {
+    using heard = nextMessage("jobs.normal.default.ask.>");
+    const submitted = fixture.jobs.submitJob({ type: "ask", waitMs: 10_000 });
+    const message = await heard.message;
+    const reply = message.header(headerNames.replyTo) ?? "";
+    const result = create(JobResultSchema, { id: "x", state: JobState.SUCCEEDED, attempt: 1 });
+    fixture.bus.publish(reply, toBinary(JobResultSchema, result));
+    expect((await submitted).result).toMatchObject({ state: JobState.SUCCEEDED });
+  });
+
+  test("answers without a result when the wait is over", async () => {
+    const answer = await fixture.jobs.submitJob({ type: "ask", waitMs: 20 });
+    expect(answer.id).not.toBe("");
+    expect(answer.result).toBeUndefined();
+  });
+
+  test("a second waiter of one id sees the end by its events", async () => {
+    await fixture.jobs.submitJob({ id: "twice", type: "t" });
+    const second = fixture.jobs.submitJob({ id: "twice", type: "t", waitMs: 10_000 });
+    await say("twice", EventKind.SUCCEEDED);
+    await projected(fixture);
+    const { duplicate, result } = await second;
+    expect(duplicate).toBe(true);
+    expect(result?.state ?? JobState.SUCCEEDED).toBe(JobState.SUCCEEDED);
+  });
+
+  test("refuses what a header cannot hold, a past deadline and a payload over the limit", async () => {
+    expect((await refusal(fixture.jobs.submitJob({ type: "t", uniqueKey: "ü" }))).code).toBe(Code.InvalidArgument);
+    const late = { type: "t", deadline: timestampFromMs(Date.now() - 1000) };
+    expect((await refusal(fixture.jobs.submitJob(late))).code).toBe(Code.FailedPrecondition);
+    const large = { type: "t", payload: { content: { case: "raw" as const, value: new Uint8Array(3 << 20) } } };
+    expect((await refusal(fixture.jobs.submitJob(large))).code).toBe(Code.OutOfRange);
+  });
+});
+
+describe("unique keys", () => {
+  test("one unfinished job has a key; when it has ended the next one gets it", async () => {
+    await fixture.jobs.submitJob({ id: "u1", type: "t", uniqueKey: "order 17/a" });
+    await projected(fixture);
+    const error = await refusal(fixture.jobs.submitJob({ id: "u2", type: "t", uniqueKey: "order 17/a" }));
+    expect(error.code).toBe(Code.AlreadyExists);
+    expect(error.rawMessage).toContain("u1");
+    await say("u1", EventKind.SUCCEEDED);
+    await projected(fixture);
+    expect((await fixture.jobs.submitJob({ id: "u2", type: "t", uniqueKey: "order 17/a" })).id).toBe("u2");
+  });
+
+  test("of many submitters at once, one gets it", async () => {
+    const { outcomes } = await fixture.jobs.submitJobs({
+      jobs: Array.from({ length: 20 }, (_, i) => ({ id: `race${i}`, type: "t", uniqueKey: "race" })),
+    });
+    expect(outcomes.filter((outcome) => outcome.errorCode === "")).toHaveLength(1);
+    expect(outcomes.filter((outcome) => outcome.errorCode === "already_exists")).toHaveLength(19);
+  });
+});
+
+describe("bulk and stream", () => {
+  test("each job of a bulk has its own outcome", async () => {
+    const { outcomes } = await fixture.jobs.submitJobs({
+      jobs: [
+        { id: "b1", type: "t" },
+        { id: "b2", type: "t", uniqueKey: "\u0007" },
+        { id: "b3", type: "t" },
+      ],
+    });
+    expect(outcomes.map(({ id, errorCode }) => [id, errorCode])).toEqual([
+      ["b1", ""],
+      ["b2", "invalid_argument"],
+      ["b3", ""],
+    ]);
+  });
+
+  test("a stream of jobs is answered with totals", async () => {
+    async function* requests() {
+      for (let i = 0; i < 2000; i++) yield { type: "t", queue: "streamed", uniqueKey: i === 7 ? "\n" : "" };
+    }
+    const answer = await fixture.jobs.streamJobs(requests());
+    expect(answer).toMatchObject({ accepted: 1999n, refused: 1n });
+    expect(answer.refusals).toMatchObject([{ index: 7n, code: "invalid_argument" }]);
+    await projected(fixture);
+    const { stats } = await fixture.jobs.getQueueStats({ queue: "streamed" });
+    expect(stats?.queued).toBe(1999n);
+  }, 30_000);
+});
+
+describe("CancelJob", () => {
+  test("takes a waiting job out of its stream", async () => {
+    for (const known of [false, true]) {
+      const id = `cancel-${known}`;
+      await fixture.jobs.submitJob({ id, type: "t", queue: "cancels" });
+      if (known) await projected(fixture);
+      expect((await fixture.jobs.cancelJob({ id, reason: "no need" })).state).toBe(JobState.CANCELLED);
+      await projected(fixture);
+      const { job } = await fixture.jobs.getJob({ id });
+      expect(job).toMatchObject({ state: JobState.CANCELLED, error: { code: "CANCELLED", message: "no need" } });
+      expect((await refusal(fixture.jobs.cancelJob({ id }))).code).toBe(Code.Aborted);
+    }
+  });
+
+  test("asks the worker that runs it", async () => {
+    await fixture.jobs.submitJob({ id: "runs", type: "t" });
+    await say("runs", EventKind.STARTED);
+    await projected(fixture);
+    using heard = nextMessage("cmd.cancel");
+    expect((await fixture.jobs.cancelJob({ id: "runs" })).state).toBe(JobState.RUNNING);
+    expect(new TextDecoder().decode((await heard.message).data)).toBe("runs");
+    expect(await fixture.bus.kv("cancel").get("runs")).toBeDefined();
+    await projected(fixture);
+    expect((await fixture.jobs.getJob({ id: "runs" })).job?.cancelRequested).toBe(true);
+  });
+
+  test("is refused for a job that nobody knows", async () => {
+    expect((await refusal(fixture.jobs.cancelJob({ id: "nobody" }))).code).toBe(Code.NotFound);
+  });
+});
+
+describe("RetryJob", () => {
+  test("runs a dead job again, under the next attempt, with its payload and headers", async () => {
+    const payload = { content: { case: "text" as const, value: "hello" } };
+    await fixture.jobs.submitJob({ id: "dead1", type: "t", queue: "r", payload, maxAttempts: 2, correlationId: "cc" });
+    await projected(fixture);
+    expect((await refusal(fixture.jobs.retryJob({ id: "dead1" }))).code).toBe(Code.Aborted);
+    await say("dead1", EventKind.DEAD, {
+      attempt: 2,
+      queue: "r",
+      maxAttempts: 2,
+      errorCode: "HANDLER_FAILED",
+      errorMessage: "x",
+    });
+    await projected(fixture);
+    using heard = nextMessage("jobs.normal.r.t.dead1");
+    expect(await fixture.jobs.retryJob({ id: "dead1" })).toMatchObject({ id: "dead1", attempt: 3 });
+    const message = await heard.message;
+    expect(new TextDecoder().decode(message.data)).toBe("hello");
+    expect(message.header(headerNames.attempt)).toBe("3");
+    expect(message.header(headerNames.maxAttempts)).toBe("4");
+    expect(message.header(headerNames.correlationId)).toBe("cc");
+    await projected(fixture);
+    expect((await fixture.jobs.getJob({ id: "dead1" })).job).toMatchObject({ state: JobState.QUEUED, attempt: 3 });
+  });
+});
+
+describe("queues", () => {
+  test("pause and resume are in the settings that workers follow", async () => {
+    await fixture.jobs.pauseQueue({ queue: "quiet" });
+    expect((await fixture.jobs.listQueues({})).queues.find(({ queue }) => queue === "quiet")?.paused).toBe(true);
+    await fixture.jobs.resumeQueue({ queue: "quiet" });
+    expect((await fixture.jobs.getQueueStats({ queue: "quiet" })).stats?.paused).toBe(false);
+  });
+});
+
+describe("events on the wire", () => {
+  test("what control decides is an event batch of its own", async () => {
+    const seen: Delivery[] = [];
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { lastSeq } = await fixture.bus.streamState("EVENTS");
+    await using reader = fixture.bus.readEvents({
+      startSeq: lastSeq + 1,
+      onBatch: (messages) => {
+        seen.push(...messages.filter((message) => message.subject.startsWith("events.batch.control-")));
+        if (seen.length > 0) resolve();
+      },
+    });
+    void reader;
+    await fixture.jobs.submitJob({ id: "wire", type: "t" });
+    await fixture.jobs.cancelJob({ id: "wire" });
+    await promise;
+    const batch = fromBinary(EventBatchSchema, seen[0]?.data ?? new Uint8Array(0));
+    expect(batch.events).toMatchObject([{ jobId: "wire", kind: EventKind.CANCELLED }]);
+  });
+});

@@ -1,0 +1,82 @@
+import { BusError, type Bus, type KvBucket } from "@millrace/bus";
+import { decodePluginRecord, encodePluginRecord, MillraceError, PluginState, type Plugin } from "@millrace/protocol";
+
+/** One record with the revision to change it by. */
+export interface RegisteredPlugin {
+  readonly plugin: Plugin;
+  readonly revision: number;
+}
+
+/**
+ * The records that say which plugins there are; workers follow the same bucket. A deleted plugin leaves a record, so that
+ * jobs of its types end as dead letters with the reason.
+ */
+export class PluginRegistry {
+  readonly #bus: Bus;
+  readonly #bucket: KvBucket;
+  /** Changes of this process one after the other: two plugins must not get one type. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(bus: Bus) {
+    this.#bus = bus;
+    this.#bucket = bus.kv("plugins");
+  }
+
+  /** Tombstones included. */
+  async find(name: string): Promise<RegisteredPlugin | undefined> {
+    const entry = await this.#bucket.get(name);
+    return entry === undefined ? undefined : { plugin: decodePluginRecord(entry.value), revision: entry.revision };
+  }
+
+  /** @throws MillraceError not_found, also for a deleted one */
+  async get(name: string): Promise<RegisteredPlugin> {
+    const found = isPluginName(name) ? await this.find(name) : undefined;
+    if (found === undefined || found.plugin.state === PluginState.DELETED) {
+      throw new MillraceError("not_found", `no plugin ${JSON.stringify(name)}`);
+    }
+    return found;
+  }
+
+  /** By name; tombstones included. */
+  async all(): Promise<Plugin[]> {
+    const plugins: Plugin[] = [];
+    for (const entry of await this.#bucket.entries()) {
+      try {
+        plugins.push(decodePluginRecord(entry.value));
+      } catch (error) {
+        this.#bus.logger.warn({ plugin: entry.key, err: error }, "plugin record does not parse");
+      }
+    }
+    return plugins.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  }
+
+  /** Runs one change after the other. */
+  exclusively<T>(change: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(change);
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  /** @throws MillraceError aborted when somebody else changed it meanwhile */
+  async write(plugin: Plugin, revision: number | undefined): Promise<void> {
+    const value = encodePluginRecord(plugin);
+    try {
+      if (revision === undefined) await this.#bucket.create(nameOf(plugin), value);
+      else await this.#bucket.update(nameOf(plugin), value, revision);
+    } catch (error) {
+      if (error instanceof BusError && (error.code === "aborted" || error.code === "already_exists")) {
+        throw new MillraceError("aborted", `plugin ${nameOf(plugin)} was changed by somebody else`, { cause: error });
+      }
+      throw error;
+    }
+  }
+}
+
+export function nameOf(plugin: Plugin): string {
+  return plugin.manifest?.name ?? "";
+}
+
+/** As the contract has it; other names are not even looked up. */
+function isPluginName(name: string): boolean {
+  return /^[a-z0-9][a-z0-9_-]{0,63}$/.test(name);
+}

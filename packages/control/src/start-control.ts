@@ -1,0 +1,82 @@
+import { randomUUID } from "node:crypto";
+import type { Bus, BusLogger } from "@millrace/bus";
+import { JobService, PluginService, SystemService } from "@millrace/protocol";
+import { bindService, type ServiceBinding } from "@millrace/rpc";
+import type { Store } from "@millrace/store";
+import { CancelMarks } from "./cancel-marks.ts";
+import { defaultControlConfig, type ControlConfig } from "./config.ts";
+import type { ControlContext } from "./control-context.ts";
+import { noControlMetrics, type ControlMetrics } from "./control-signals.ts";
+import { DryRunner } from "./dry-runner.ts";
+import { EventDecoder } from "./event-decoder.ts";
+import { EventSource } from "./event-source.ts";
+import { EventTail } from "./event-tail.ts";
+import { ControlEvents } from "./events.ts";
+import { describeProcess } from "./get-info.ts";
+import { jobService } from "./job-service.ts";
+import { PluginRegistry } from "./plugin-registry.ts";
+import { pluginService } from "./plugin-service.ts";
+import { QueueSettingsMap } from "./queue-settings-map.ts";
+import { RecentJobs } from "./recent-jobs.ts";
+import { ResultInbox } from "./result-inbox.ts";
+import { UniqueKeys } from "./unique-keys.ts";
+
+export interface ControlDeps {
+  readonly bus: Bus;
+  readonly store: Store;
+  readonly logger: BusLogger;
+  readonly metrics?: ControlMetrics;
+}
+
+export interface ControlStatus {
+  readonly ready: boolean;
+  /** What is missing; empty when ready. */
+  readonly reason: string;
+}
+
+export interface Control extends AsyncDisposable {
+  /** For `createPipeline`. */
+  readonly services: readonly ServiceBinding[];
+  /** Ready means that jobs are accepted; reading them may still fail while the database is away. */
+  status(): ControlStatus;
+}
+
+/** Accepts, reads, steers and watches jobs, and keeps plugins. The streams and buckets must be there. */
+export async function startControl(config: Partial<ControlConfig>, deps: ControlDeps): Promise<Control> {
+  const { bus, store, logger } = deps;
+  const all: ControlConfig = { ...defaultControlConfig, ...config };
+  const node = `control-${randomUUID().slice(0, 8)}`;
+  await using starting = new AsyncDisposableStack();
+  const decoder = new EventDecoder(bus);
+  const tail = new EventTail(bus, decoder, all.tailMessages);
+  const context: ControlContext = {
+    config: all,
+    node,
+    bus,
+    store,
+    logger,
+    events: new ControlEvents(logger, deps.metrics ?? noControlMetrics),
+    recent: new RecentJobs(all.recentJobs, all.recentBytes),
+    inbox: starting.use(new ResultInbox(bus, all.maxWaiters)),
+    uniqueKeys: new UniqueKeys(bus, store, all.lostKeyMs),
+    cancelMarks: starting.use(new CancelMarks(bus, store, all.markSweepMs)),
+    queueSettings: starting.use(new QueueSettingsMap(bus)),
+    eventSource: starting.use(
+      new EventSource(bus, decoder, tail, { backlog: all.watcherBacklog, maxReplays: all.maxReplays }),
+    ),
+    plugins: new PluginRegistry(bus),
+    dryRunner: starting.use(new DryRunner(all.maxDryRuns)),
+  };
+  await context.queueSettings.ready;
+  const info = describeProcess(node);
+  const running = starting.move();
+  return {
+    services: [
+      bindService(JobService, jobService(context)),
+      bindService(PluginService, pluginService(context)),
+      bindService(SystemService, { getInfo: () => info }),
+    ],
+    status: () => (bus.connected ? { ready: true, reason: "" } : { ready: false, reason: "not connected to NATS" }),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}

@@ -1,0 +1,60 @@
+import type { HandlerContext } from "@connectrpc/connect";
+import type { JobResult, SubmitJobRequest } from "@millrace/protocol";
+import { acceptJob } from "./accept-job.ts";
+import type { ControlContext } from "./control-context.ts";
+import { findJob } from "./find-job.ts";
+import { resultOfJob } from "./job-result.ts";
+import { traceparentOf } from "./traceparent-of.ts";
+import { followJob } from "./follow-job.ts";
+
+interface SubmitJobAnswer {
+  readonly id: string;
+  readonly duplicate: boolean;
+  readonly result?: JobResult;
+}
+
+/** Accepts one job; with `wait_ms` the worker's answer comes back with it. */
+export async function submitJob(
+  context: ControlContext,
+  request: SubmitJobRequest,
+  call: HandlerContext,
+): Promise<SubmitJobAnswer> {
+  const traceparent = traceparentOf(call);
+  if (request.waitMs === 0) return acceptJob(context, request, traceparent, "");
+  using wait = context.inbox.open();
+  const untilMs = performance.now() + request.waitMs;
+  const { id, duplicate } = await acceptJob(context, request, traceparent, wait.subject);
+  const leftMs = Math.max(0, untilMs - performance.now());
+  // The worker answers the first submitter of an id only; the others look on.
+  const result = duplicate
+    ? await resultByEvents(context, id, leftMs, call.signal)
+    : ((await wait.within(leftMs, call.signal)) ?? (await resultByRow(context, id)));
+  return { id, duplicate, ...(result === undefined ? {} : { result }) };
+}
+
+/** A worker's answer is sent once and may be lost; the row is not. */
+async function resultByRow(context: ControlContext, id: string): Promise<JobResult | undefined> {
+  try {
+    const job = await findJob(context, id);
+    return job === undefined ? undefined : resultOfJob(job);
+  } catch (error) {
+    // The job is accepted: that the database is away now is no reason to refuse it.
+    context.logger.warn({ id, err: error }, "could not read the row of a job that was waited for");
+    return undefined;
+  }
+}
+
+async function resultByEvents(
+  context: ControlContext,
+  id: string,
+  ms: number,
+  callSignal: AbortSignal,
+): Promise<JobResult | undefined> {
+  const signal = AbortSignal.any([callSignal, AbortSignal.timeout(Math.ceil(ms))]);
+  try {
+    for await (const update of followJob(context, id, undefined, signal)) void update;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  return resultByRow(context, id);
+}

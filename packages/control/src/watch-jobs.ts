@@ -1,0 +1,81 @@
+import type { HandlerContext } from "@connectrpc/connect";
+import { EventKind, eventName, MillraceError, type JobEventView, type WatchJobsRequest } from "@millrace/protocol";
+import { maxPageSize } from "@millrace/store";
+import type { ControlContext } from "./control-context.ts";
+import { positionOf, viewOf, type JobEventAt } from "./job-event-at.ts";
+
+/** Jobs of one correlation id that a watcher follows. */
+const mostCorrelated = 10_000;
+
+/** Follows the events of all jobs that match, from now or from a place in the past. */
+export async function* watchJobs(
+  context: ControlContext,
+  request: WatchJobsRequest,
+  call: HandlerContext,
+): AsyncGenerator<{ position: string; event: JobEventView }> {
+  const { queue, type, resumeAfter, correlationId } = request;
+  const kinds = kindsOf(request.kinds);
+  const resumed = resumeAfter !== "";
+  const after = resumed ? await context.eventSource.resumePosition(resumeAfter) : await context.eventSource.present();
+  const correlated = correlationId === "" ? undefined : await correlatedJobs(context, correlationId);
+  const wants = (event: JobEventAt): boolean => {
+    // Every submission counts, whether its kind is wanted or not: later events do not carry the correlation id.
+    if (correlated !== undefined && event.correlationId === correlationId) remember(correlated, event.jobId);
+    return (
+      (queue === "" || event.queue === queue) &&
+      (type === "" || event.type === type) &&
+      (kinds.size === 0 || kinds.has(event.kind)) &&
+      (correlated === undefined || correlated.has(event.jobId))
+    );
+  };
+  for await (const event of context.eventSource.follow({ after, strict: resumed, wants, signal: call.signal })) {
+    yield { position: positionOf(event), event: viewOf(event) };
+  }
+}
+
+const knownKinds: readonly EventKind[] = [
+  EventKind.SUBMITTED,
+  EventKind.SCHEDULED,
+  EventKind.STARTED,
+  EventKind.SUCCEEDED,
+  EventKind.RETRIED,
+  EventKind.DEAD,
+  EventKind.CANCELLED,
+  EventKind.EXPIRED,
+  EventKind.PARKED,
+  EventKind.CANCEL_REQUESTED,
+];
+
+function kindsOf(names: readonly string[]): ReadonlySet<EventKind> {
+  const known = new Map(knownKinds.map((kind) => [eventName(kind), kind]));
+  const kinds = new Set<EventKind>();
+  for (const [index, name] of names.entries()) {
+    const kind = known.get(name);
+    if (kind === undefined) {
+      const reason = `must be one of ${[...known.keys()].join(", ")}`;
+      throw new MillraceError("invalid_argument", `kinds[${index}]: ${reason}`, {
+        details: [{ field: `kinds[${index}]`, reason }],
+      });
+    }
+    kinds.add(kind);
+  }
+  return kinds;
+}
+
+async function correlatedJobs(context: ControlContext, correlationId: string): Promise<Set<string>> {
+  const found = new Set<string>();
+  for (let token = ""; ;) {
+    const page = await context.store.listJobs({ correlationId }, { size: maxPageSize, token });
+    for (const job of page.jobs) remember(found, job.id);
+    token = page.nextPageToken;
+    if (token === "") return found;
+  }
+}
+
+function remember(jobs: Set<string>, id: string): void {
+  if (jobs.has(id)) return;
+  if (jobs.size >= mostCorrelated) {
+    throw new MillraceError("resource_exhausted", `more than ${mostCorrelated} jobs have this correlation id`);
+  }
+  jobs.add(id);
+}
