@@ -82,7 +82,7 @@ test("a bare publish, then the worker's events, become one row", { timeout: 30_0
     tags: ["red", "blue"],
   });
   expect(queued?.job.state).toBe(JobState.QUEUED);
-  expect(queued?.headers).toEqual({ "Millrace-Tags": "red,blue", "X-Own": "kept" });
+  expect(queued?.headers).toEqual({ "Millrace-Tags": "red,blue", "Millrace-Max-Attempts": "7", "X-Own": "kept" });
   expect(queued?.place).toMatchObject({ stream: "JOBS_HIGH", seq: 1 });
   await publishBatch("w1", [
     { jobId: "j1", kind: EventKind.STARTED, startedAtMs: Date.now() },
