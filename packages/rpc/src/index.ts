@@ -26,3 +26,9 @@ export { createNatsTransport, type NatsTransportOptions, type RpcBus } from "./n
 export { serveNats, type NatsServer, type ServeNatsOptions } from "./serve-nats.ts";
 export { createGrpcTransport, type GrpcTransportOptions } from "./grpc-transport.ts";
 export { forwardService } from "./forward-service.ts";
+export { createHealthService, type HealthService } from "./health-service.ts";
+export { reflectionServices } from "./reflection-service.ts";
+export { buildOpenApi, type OpenApiInfo } from "./open-api.ts";
+export { apiPages } from "./api-pages.ts";
+export { openNatsTransport } from "./open-nats-transport.ts";
+export type { HandlerContext, ServiceImpl, Transport as RpcTransport } from "@connectrpc/connect";

@@ -1,0 +1,144 @@
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
+import type { AddressInfo, Server } from "node:net";
+import { Health, services, SystemService, version } from "@millrace/protocol";
+import {
+  apiPages,
+  bindService,
+  createGrpcHandler,
+  createHealthService,
+  createHttpHandler,
+  createPipeline,
+  forwardService,
+  reflectionServices,
+  type PipelineOptions,
+  type RpcTransport,
+} from "@millrace/rpc";
+import type { GatewayConfig } from "./config.ts";
+import { systemService } from "./system-service.ts";
+
+export interface GatewayDeps {
+  /** Leads to the services behind the gateway; stays the caller's to close. */
+  readonly transport: RpcTransport;
+  /** Health and metrics: takes the request and returns true, or false for a path that is not its own. */
+  readonly ops?: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /** Identity, permission, rate limits, metrics and traces of every call. */
+  readonly hooks?: Pick<PipelineOptions, "identify" | "authorize" | "admit" | "observer" | "trace">;
+  readonly logger?: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
+}
+
+export interface Gateway extends AsyncDisposable {
+  readonly httpUrl: string;
+  /** `host:port` for gRPC. */
+  readonly grpcAddress: string;
+}
+
+const maxHeaderBytes = 32 * 1024;
+const headersTimeoutMs = 15_000;
+const keepAliveTimeoutMs = 65_000;
+const idleCheckMs = 20;
+const maxConcurrentStreams = 1_000;
+// A module of 16 MiB is 22 MiB in base64, and there is a manifest around it.
+const uploadPath = "/millrace.plugins.v1.PluginService/UploadPlugin";
+const uploadMaxBytes = 24 * 1024 * 1024;
+
+/** Listens for REST, Connect, gRPC-web and gRPC, and passes every call on. */
+export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Promise<Gateway> {
+  const health = createHealthService(services.map((service) => service.typeName));
+  const pipeline = createPipeline({
+    ...deps.hooks,
+    limits: {
+      readMaxBytes: config.readMaxBytes,
+      methodReadMaxBytes: { [uploadPath]: Math.max(uploadMaxBytes, config.readMaxBytes) },
+    },
+    services: [
+      ...services
+        .filter((service) => service.typeName !== SystemService.typeName)
+        .map((service) => forwardService(service, deps.transport)),
+      bindService(SystemService, systemService()),
+      bindService(Health, health.impl),
+      ...reflectionServices([...services, Health]),
+    ],
+  });
+  const cors = { allowOrigins: config.allowOrigins };
+  const pages = apiPages(services, { title: "Millrace", version });
+
+  const http = createHttpServer(
+    {
+      maxHeaderSize: maxHeaderBytes,
+      headersTimeout: headersTimeoutMs,
+      keepAliveTimeout: keepAliveTimeoutMs,
+      // Uploads may stream for as long as they like; a stalled one is cut by the socket's own idle time.
+      requestTimeout: 0,
+    },
+    createHttpHandler(pipeline, { cors, pages, ...(deps.ops === undefined ? {} : { fallback: deps.ops }) }),
+  );
+  http.maxConnections = config.maxConnections;
+  http.setTimeout(headersTimeoutMs * 8);
+
+  const grpc = createHttp2Server({ settings: { maxConcurrentStreams, maxHeaderListSize: maxHeaderBytes } });
+  grpc.maxConnections = config.maxConnections;
+  const sessions = new Set<ServerHttp2Session>();
+  grpc.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+  });
+  grpc.on("sessionError", (error) => deps.logger?.warn({ error }, "gRPC connection failed"));
+  grpc.on("stream", createGrpcHandler(pipeline, { cors, pages }));
+
+  try {
+    await listen(http, config.httpPort, config.host);
+    await listen(grpc, config.grpcPort, config.host);
+  } catch (reason) {
+    http.close();
+    grpc.close();
+    throw reason;
+  }
+  const httpUrl = `http://${addressOf(http, config.host)}`;
+  const grpcAddress = addressOf(grpc, config.host);
+  deps.logger?.info({ httpUrl, grpcAddress }, "gateway listens");
+
+  let stopping: Promise<void> | undefined;
+  async function stop(): Promise<void> {
+    health.setServing(false);
+    const closed = Promise.all([close(http), close(grpc)]);
+    // A kept-alive connection falls idle when its last call has been answered.
+    const idle = setInterval(() => http.closeIdleConnections(), idleCheckMs);
+    for (const session of sessions) session.close(); // GOAWAY: streams that run may end
+    const cut = setTimeout(() => {
+      deps.logger?.warn({ inFlight: pipeline.inFlight }, "calls are cut");
+      http.closeAllConnections();
+      for (const session of sessions) session.destroy();
+    }, config.drainMs);
+    await closed;
+    clearTimeout(cut);
+    clearInterval(idle);
+  }
+
+  return {
+    httpUrl,
+    grpcAddress,
+    [Symbol.asyncDispose]() {
+      return (stopping ??= stop());
+    },
+  };
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => server.close(() => resolve()));
+}
+
+function addressOf(server: Server, host: string): string {
+  const { port } = server.address() as AddressInfo;
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
