@@ -20,6 +20,7 @@ export async function acceptJob(
   traceparent: string,
   reply: string,
 ): Promise<AcceptedJob> {
+  context.pressure.admit();
   const message = toJobMessage(request, traceparent, reply, Date.now());
   if (request.uniqueKey !== "") await context.uniqueKeys.acquire(request.uniqueKey, message.id);
   let ack: PublishAck;

@@ -24,14 +24,15 @@ export async function callPlugin(context: ControlContext, request: CallPluginReq
   const { manifest, sha256 } = plugin;
   if (manifest === undefined) throw new MillraceError("data_loss", `plugin ${request.name} has no manifest`);
   const module = await context.bus.modules.get(sha256);
-  const { result, runUs } = await context.dryRunner.run({
+  const result = await context.dryRunner.run({
     module,
     manifest,
     exportName: request.export,
     input: toWirePayload(request.input).bytes,
     timeoutMs: request.timeoutMs,
   });
-  const logs = result.logs.map((entry) => `${entry.level}: ${entry.message}`);
+  const runUs = BigInt(Math.round(result.durationUs));
+  const logs = result.logs.map((entry) => `${entry.level}: ${entry.text}`);
   if (result.ok) return { output: fromWirePayload(result.output, ""), runUs, logs };
   const error = create(JobErrorSchema, {
     code: result.code,

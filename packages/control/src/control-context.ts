@@ -3,6 +3,7 @@ import type { Store } from "@millrace/store";
 import type { CancelMarks } from "./cancel-marks.ts";
 import type { ControlConfig } from "./config.ts";
 import type { DryRunner } from "./dry-runner.ts";
+import type { EventsPressure } from "./events-pressure.ts";
 import type { EventSource } from "./event-source.ts";
 import type { ControlEvents } from "./events.ts";
 import type { PluginRegistry } from "./plugin-registry.ts";
@@ -20,6 +21,7 @@ export interface ControlContext {
   readonly store: Store;
   readonly logger: BusLogger;
   readonly events: ControlEvents;
+  readonly pressure: EventsPressure;
   readonly recent: RecentJobs;
   readonly inbox: ResultInbox;
   readonly uniqueKeys: UniqueKeys;

@@ -50,3 +50,9 @@ export async function startControlFixture(config: Partial<ControlConfig> = {}): 
 export async function projected({ bus, projector }: ControlFixture): Promise<void> {
   await projector.whenProjected((await bus.streamState("EVENTS")).lastSeq);
 }
+
+export async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const one of source) all.push(one);
+  return all;
+}

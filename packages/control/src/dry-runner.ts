@@ -42,7 +42,7 @@ export class DryRunner implements AsyncDisposable {
     return this.#inThread(async (thread) => (await load(thread, module, manifest)) ?? []);
   }
 
-  run(run: DryRun): Promise<{ readonly result: CallResult; readonly runUs: bigint }> {
+  run(run: DryRun): Promise<CallResult> {
     return this.#inThread(async (thread) => {
       const problems = await load(thread, run.module, run.manifest);
       if (problems !== undefined) {
@@ -58,11 +58,10 @@ export class DryRunner implements AsyncDisposable {
       };
       thread.postMessage(asked);
       const reply = await nextReply(thread, timeoutMs + graceMs);
-      const runUs = BigInt(Math.round((performance.now() - startedAt) * 1000));
-      if (reply?.kind !== "done" || reply.results[0] === undefined) {
-        return { result: refusedCall("TIMED_OUT", `ran longer than ${timeoutMs} ms and was stopped`), runUs };
-      }
-      return { result: reply.results[0].result, runUs };
+      const result = reply?.kind === "done" ? reply.results[0]?.result : undefined;
+      if (result !== undefined) return result;
+      const durationUs = Math.round((performance.now() - startedAt) * 1000);
+      return { ...refusedCall("TIMED_OUT", `ran longer than ${timeoutMs} ms and was stopped`), durationUs };
     });
   }
 

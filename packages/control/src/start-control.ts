@@ -3,12 +3,14 @@ import type { Bus, BusLogger } from "@millrace/bus";
 import { JobService, PluginService, SystemService } from "@millrace/protocol";
 import { bindService, type ServiceBinding } from "@millrace/rpc";
 import type { Store } from "@millrace/store";
+import { CrashSweep } from "./crash-sweep.ts";
 import { CancelMarks } from "./cancel-marks.ts";
 import { defaultControlConfig, type ControlConfig } from "./config.ts";
 import type { ControlContext } from "./control-context.ts";
 import { noControlMetrics, type ControlMetrics } from "./control-signals.ts";
 import { DryRunner } from "./dry-runner.ts";
 import { EventDecoder } from "./event-decoder.ts";
+import { EventsPressure } from "./events-pressure.ts";
 import { EventSource } from "./event-source.ts";
 import { EventTail } from "./event-tail.ts";
 import { ControlEvents } from "./events.ts";
@@ -56,6 +58,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     store,
     logger,
     events: new ControlEvents(logger, deps.metrics ?? noControlMetrics),
+    pressure: starting.use(new EventsPressure(bus)),
     recent: new RecentJobs(all.recentJobs, all.recentBytes),
     inbox: starting.use(new ResultInbox(bus, all.maxWaiters)),
     uniqueKeys: new UniqueKeys(bus, store, all.lostKeyMs),
@@ -67,6 +70,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     plugins: new PluginRegistry(bus),
     dryRunner: starting.use(new DryRunner(all.maxDryRuns)),
   };
+  starting.use(new CrashSweep(bus, store));
   await context.queueSettings.ready;
   const info = describeProcess(node);
   const running = starting.move();
@@ -76,7 +80,10 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
       bindService(PluginService, pluginService(context)),
       bindService(SystemService, { getInfo: () => info }),
     ],
-    status: () => (bus.connected ? { ready: true, reason: "" } : { ready: false, reason: "not connected to NATS" }),
+    status: () => {
+      const reason = bus.connected ? context.pressure.reason : "not connected to NATS";
+      return { ready: reason === "", reason };
+    },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
