@@ -166,7 +166,9 @@ export class CallContext implements HandlerContext {
 
   /** Releases timers and listeners, and tells what the method has left running that the call is over. */
   finish(): void {
-    this.abort(new ConnectError("the call has ended", Code.Canceled));
+    // An error costs a stack trace: one is made only for a method that has asked for the signal.
+    if (this.#controller === undefined) this.#aborted ??= ended;
+    else this.abort(new ConnectError("the call has ended", Code.Canceled));
   }
 
   #release(): void {
@@ -174,6 +176,8 @@ export class CallContext implements HandlerContext {
     if (this.#onLinkedAbort !== undefined) this.#linked?.removeEventListener("abort", this.#onLinkedAbort);
   }
 }
+
+const ended = { reason: new ConnectError("the call has ended", Code.Canceled) };
 
 /** Same words as Connect's own. */
 export function deadlineExceeded(): ConnectError {

@@ -1,0 +1,64 @@
+import fc from "fast-check";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { expect, test } from "vitest";
+import {
+  decodeFrame,
+  encodeFrame,
+  frameKinds,
+  fromWireError,
+  isFrame,
+  toWireError,
+  type FrameKind,
+} from "./nats-frame.ts";
+import { piecesOf } from "./nats-pieces.ts";
+import { errorDetails, fieldError } from "./rpc-error.ts";
+
+const kinds = Object.values(frameKinds) as FrameKind[];
+
+test("a frame is read as it was written", () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...kinds),
+      fc.option(fc.record({ count: fc.nat(), subject: fc.string() }), { nil: undefined }),
+      fc.uint8Array({ maxLength: 300 }),
+      (kind, meta, payload) => {
+        expect(decodeFrame(encodeFrame(kind, meta, payload))).toEqual({ kind, meta: meta ?? {}, payload });
+      },
+    ),
+  );
+});
+
+test("any bytes are a frame or a typed error", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 60 }), (tail) => {
+      const data = new Uint8Array([1, ...tail]);
+      try {
+        decodeFrame(data);
+      } catch (reason) {
+        expect(reason).toBeInstanceOf(ConnectError);
+      }
+    }),
+  );
+  // What bare clients send is never taken for a frame.
+  expect(isFrame(new TextEncoder().encode('{"id":"a"}'))).toBe(false);
+  expect(isFrame(new Uint8Array([0x0a, 1, 97, 0x12, 0, 0]))).toBe(false);
+});
+
+test("pieces put together are the message, and none is too large", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 400 }), fc.integer({ min: 1, max: 50 }), (bytes, pieceBytes) => {
+      const pieces = [...piecesOf(bytes, pieceBytes)];
+      expect(Buffer.concat(pieces.map(([, piece]) => piece)).equals(Buffer.from(bytes))).toBe(true);
+      expect(pieces.every(([, piece]) => piece.byteLength <= pieceBytes)).toBe(true);
+      expect(pieces.map(([kind]) => kind === frameKinds.message)).toEqual([...pieces.slice(1).map(() => false), true]);
+    }),
+  );
+});
+
+test("an error travels with its code, words, fields and metadata", () => {
+  const error = fieldError(Code.Aborted, "nö", [{ field: "a.b[2]", reason: "why" }]);
+  error.metadata.set("retry-after", "7");
+  const back = fromWireError(JSON.parse(JSON.stringify(toWireError(error))));
+  expect([back.code, back.rawMessage, back.metadata.get("retry-after")]).toEqual([Code.Aborted, "nö", "7"]);
+  expect(errorDetails(back)).toEqual([{ field: "a.b[2]", reason: "why" }]);
+});
