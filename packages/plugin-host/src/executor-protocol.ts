@@ -1,0 +1,68 @@
+import type { ErrorDetail } from "@millrace/protocol";
+import type { CallResult } from "./call-result.ts";
+import type { LoadOptions } from "./load-plugin.ts";
+
+/** One call for an executor thread. */
+export interface ExecutorCall {
+  /** Chosen by the sender, unique among its open calls: 1 to 2^31 - 1, so that it fits the progress cell. */
+  readonly callId: number;
+  /** The key under which the module was loaded. */
+  readonly sha256: string;
+  readonly exportName: string;
+  readonly input: Uint8Array;
+  readonly timeoutMs: number;
+}
+
+/** To the thread. Messages are taken in order: a `run` behind a `load` finds the module loaded. */
+export type ExecutorRequest =
+  | ({ readonly kind: "load"; readonly sha256: string; readonly module: Uint8Array } & LoadOptions)
+  | { readonly kind: "unload"; readonly sha256: string }
+  | { readonly kind: "run"; readonly calls: readonly ExecutorCall[] };
+
+export interface ExecutorResult {
+  readonly callId: number;
+  readonly result: CallResult;
+}
+
+/** From the thread. Output buffers are transferred. */
+export type ExecutorReply =
+  | { readonly kind: "ready" }
+  | { readonly kind: "loaded"; readonly sha256: string; readonly ok: true }
+  | { readonly kind: "loaded"; readonly sha256: string; readonly ok: false; readonly problems: readonly ErrorDetail[] }
+  | { readonly kind: "done"; readonly results: readonly ExecutorResult[] };
+
+/** What the thread is started with. */
+export interface ExecutorData {
+  /** Made by createProgress; a watchdog reads it while the thread is deaf. */
+  readonly progress?: SharedArrayBuffer;
+}
+
+/** Where a thread stands, as its watchdog sees it. */
+export interface ExecutorProgress {
+  /** The call that is running; undefined between calls. */
+  readonly callId: number | undefined;
+  /** Calls begun since the thread started (wraps at 2^31): the same figure twice means the same call. */
+  readonly begun: number;
+}
+
+const cells = { callId: 0, begun: 1 } as const;
+
+export function createProgress(): SharedArrayBuffer {
+  return new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT);
+}
+
+export function readProgress(progress: SharedArrayBuffer): ExecutorProgress {
+  const view = new Int32Array(progress);
+  const callId = Atomics.load(view, cells.callId);
+  return { callId: callId === 0 ? undefined : callId, begun: Atomics.load(view, cells.begun) };
+}
+
+/** Called by the thread: `callId` begins, or, with 0, the call has ended. */
+export function writeProgress(progress: SharedArrayBuffer, callId: number): void {
+  const view = new Int32Array(progress);
+  Atomics.store(view, cells.callId, callId);
+  if (callId !== 0) Atomics.store(view, cells.begun, (Atomics.load(view, cells.begun) + 1) & 0x7fff_ffff);
+}
+
+/** The module to start a `node:worker_threads` Worker from, on Node and on Deno. */
+export const executorThreadUrl: URL = new URL("./executor-thread.ts", import.meta.url);

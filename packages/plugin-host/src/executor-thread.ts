@@ -1,0 +1,22 @@
+/**
+ * The module an executor thread runs: start it with `new Worker(executorThreadUrl, { workerData })` from
+ * node:worker_threads, on Node or Deno. It holds no credentials and opens nothing.
+ */
+import { setImmediate } from "node:timers";
+import { parentPort, workerData } from "node:worker_threads";
+import { Executor } from "./executor.ts";
+import type { ExecutorData, ExecutorReply, ExecutorRequest } from "./executor-protocol.ts";
+
+const port = parentPort;
+if (!port) throw new Error("executor-thread.ts runs inside a worker thread only");
+const data = (workerData ?? {}) as ExecutorData;
+
+const executor = new Executor(
+  {
+    reply: (message: ExecutorReply, transfer) => port.postMessage(message, transfer),
+    breathe: () => new Promise((resolve) => setImmediate(() => resolve())),
+  },
+  data.progress,
+);
+port.on("message", (request: ExecutorRequest) => executor.take(request));
+port.postMessage({ kind: "ready" } satisfies ExecutorReply);
