@@ -9,11 +9,5 @@ export {
 export { toSubmitRequest, type JobSpec } from "./job-spec.ts";
 export { type ResumeOptions } from "./resume-stream.ts";
 export { toMillraceError } from "./to-millrace-error.ts";
-export {
-  createPublisher,
-  type Publisher,
-  type PublisherOptions,
-  type PublishManyOptions,
-  type PublishTotals,
-  type Refusal,
-} from "./publisher.ts";
+export { createPublisher, type PublisherOptions } from "./create-publisher.ts";
+export type { Publisher, PublisherLimits, PublishManyOptions, PublishTotals, Refusal } from "./publisher.ts";

@@ -3,7 +3,7 @@ import { startTestNats, type TestNats } from "@millrace/bus/testing";
 import { eventsStream, headerNames, jobStream, MillraceError, parseJobSubject } from "@millrace/protocol";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { JobSpec } from "./job-spec.ts";
-import { createPublisher } from "./publisher.ts";
+import { createPublisher } from "./create-publisher.ts";
 
 let nats: TestNats;
 let bus: Bus;

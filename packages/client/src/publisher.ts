@@ -1,11 +1,11 @@
-import { connectBus, type Bus, type BusOptions, type PipelinedPublisher } from "@millrace/bus";
+import type { Bus, PipelinedPublisher } from "@millrace/bus";
 import { MillraceError } from "@millrace/protocol";
 import type { Accepted } from "./client.ts";
 import { createJobEncoder, type EncodedJob } from "./encode-job.ts";
 import { createJobIdSource } from "./job-id-source.ts";
 import type { JobSpec } from "./job-spec.ts";
 
-interface PublisherLimits {
+export interface PublisherLimits {
   /** Jobs sent and not yet answered; more wait. 4096 when left out. */
   readonly maxInFlight?: number;
   /** Their bytes; 32 MiB when left out. */
@@ -13,20 +13,6 @@ interface PublisherLimits {
   /** How long a job is sent again (connection lost, no answer) before its promise rejects; 30 s when left out. */
   readonly deliveryTimeoutMs?: number;
 }
-
-export type PublisherOptions = PublisherLimits &
-  (
-    | {
-        /** `nats://host:port`, one or several with commas. */
-        readonly natsUrl: string;
-        /** Credentials, TLS, log. */
-        readonly connection?: Partial<Omit<BusOptions, "servers">>;
-      }
-    | {
-        /** A connection that its owner closes. */
-        readonly bus: Bus;
-      }
-  );
 
 /** A job of a bulk that was not accepted. */
 export interface Refusal {
@@ -214,13 +200,4 @@ function yieldToIo(): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   setImmediate(resolve);
   return promise;
-}
-
-/**
- * @throws MillraceError unavailable when no NATS server answers
- */
-export async function createPublisher(options: PublisherOptions): Promise<Publisher> {
-  if ("bus" in options) return new Publisher(options.bus, options, false);
-  const bus = await connectBus({ name: "millrace-publisher", ...options.connection, servers: options.natsUrl });
-  return new Publisher(bus, options, true);
 }

@@ -1,0 +1,49 @@
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+
+/** Where a system that runs on this machine is reached. */
+export interface RuntimeFile {
+  readonly natsUrl: string;
+  readonly httpUrl: string;
+}
+
+/** Written by a running system into its data folder. */
+const fileName = "runtime.json";
+const defaultDataDir = resolve(import.meta.dirname, "../../../.millrace/data");
+
+/** @returns undefined when no system has written it, or it cannot be read */
+export async function readRuntimeFile(
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<RuntimeFile | undefined> {
+  const path = join(env["MILLRACE_DATA_DIR"] || defaultDataDir, fileName);
+  try {
+    const value: unknown = JSON.parse(await readFile(path, "utf8"));
+    if (typeof value !== "object" || value === null) return undefined;
+    const { natsUrl, httpUrl } = value as Partial<Record<keyof RuntimeFile, unknown>>;
+    return typeof natsUrl === "string" && typeof httpUrl === "string" ? { natsUrl, httpUrl } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The NATS server of the system behind `baseUrl`: `NATS_URL`, or else what that system has written on this machine.
+ */
+export async function findNatsUrl(
+  env: Readonly<Record<string, string | undefined>>,
+  baseUrl: string,
+): Promise<string | undefined> {
+  if (env["NATS_URL"]) return env["NATS_URL"];
+  const runtime = await readRuntimeFile(env);
+  // A file of another system must not lead our jobs there.
+  return runtime !== undefined && sameOrigin(runtime.httpUrl, baseUrl) ? runtime.natsUrl : undefined;
+}
+
+function sameOrigin(one: string, other: string): boolean {
+  if (!URL.canParse(one) || !URL.canParse(other)) return false;
+  return origin(one) === origin(other);
+}
+
+function origin(url: string): string {
+  return new URL(url).origin.replace("//localhost", "//127.0.0.1");
+}
