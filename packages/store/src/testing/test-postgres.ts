@@ -46,6 +46,9 @@ export async function startTestPostgres(binaries: string): Promise<TestPostgres>
   const port = await freePort();
   const url = `postgres://millrace@127.0.0.1:${port}/postgres`;
   let server: ReturnType<typeof spawn> | undefined;
+  // A test that times out never disposes: its server must not outlive the process.
+  const killServer = (): void => void server?.kill("SIGQUIT");
+  process.once("exit", killServer);
 
   async function start(): Promise<void> {
     const args = ["-D", data, "-p", String(port), "-h", "127.0.0.1", "-k", folder, ...quick.flatMap((q) => ["-c", q])];
@@ -74,6 +77,7 @@ export async function startTestPostgres(binaries: string): Promise<TestPostgres>
     stop,
     async [Symbol.asyncDispose]() {
       await stop();
+      process.off("exit", killServer);
       await rm(folder, { recursive: true, force: true });
     },
   };
