@@ -148,8 +148,9 @@ describe("jobs", () => {
 
   it("watches a job to its end", async () => {
     await run(["submit", "t", "--id", "w"]);
+    const watched = server.whenWatched("w");
     const watching = run(["watch", "w", "--json"]);
-    await server.whenWatched();
+    await watched;
     server.move("w", JobState.RUNNING);
     server.move("w", JobState.SUCCEEDED);
     const { code, stdout } = await watching;

@@ -37,7 +37,7 @@ export class MemoryServer implements AsyncDisposable {
   readonly #events: JobEventView[] = [];
   readonly #handler: MemoryHandler;
   #changed = Promise.withResolvers<void>();
-  #watched = Promise.withResolvers<void>();
+  readonly #watched = new Map<string, () => void>();
 
   private constructor(handler: MemoryHandler) {
     this.#handler = handler;
@@ -92,9 +92,11 @@ export class MemoryServer implements AsyncDisposable {
     this.#changed = Promise.withResolvers<void>();
   }
 
-  /** Resolves when the first watch stands. */
-  whenWatched(): Promise<void> {
-    return this.#watched.promise;
+  /** Resolves when a watch of the job stands. */
+  whenWatched(id: string): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#watched.set(id, resolve);
+    return promise;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -148,7 +150,6 @@ export class MemoryServer implements AsyncDisposable {
 
   async *#follow(from: number, signal: AbortSignal): AsyncGenerator<[position: string, event: JobEventView]> {
     const aborted = once(signal, "abort");
-    this.#watched.resolve();
     for (let at = from; !signal.aborted;) {
       const event = this.#events[at];
       if (event === undefined) await Promise.race([this.#changed.promise, aborted]);
@@ -211,6 +212,7 @@ export class MemoryServer implements AsyncDisposable {
         const job = this.#find(id);
         yield { position: String(from), update: { case: "job" as const, value: job } };
         if (isTerminal(job.state)) return;
+        this.#watched.get(id)?.();
         for await (const [position, event] of this.#follow(from, signal)) {
           if (event.jobId !== id) continue;
           yield { position, update: { case: "event" as const, value: event } };
