@@ -1,6 +1,16 @@
 import { connectBus, type Bus, type Delivery } from "@millrace/bus";
 import { startTestNats, type TestNats } from "@millrace/bus/testing";
-import { eventsStream, headerNames, jobStream, MillraceError, parseJobSubject } from "@millrace/protocol";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import {
+  eventsStream,
+  headerNames,
+  jobStream,
+  MillraceError,
+  parseJobSubject,
+  SubmitJobRequestSchema,
+  SubmitJobResponseSchema,
+  type SubmitJobRequest,
+} from "@millrace/protocol";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { JobSpec } from "./job-spec.ts";
 import { createPublisher } from "./create-publisher.ts";
@@ -96,6 +106,30 @@ describe("publish", () => {
     const [message] = await readAnnounced("events.scheduled.>", 1);
     expect(message?.subject).toBe(`events.scheduled.normal.default.t.${id}`);
     expect(message?.headers.get(headerNames.runAt)).toBe(String(runAt));
+  });
+
+  it("sends a job with a unique key to JobService by request", async () => {
+    const requests: SubmitJobRequest[] = [];
+    using _ = bus.subscribe("rpc.millrace.jobs.v1.JobService.SubmitJob", {}, ({ data, reply }) => {
+      const request = fromBinary(SubmitJobRequestSchema, data);
+      requests.push(request);
+      if (requests.length === 1) {
+        const response = create(SubmitJobResponseSchema, { id: request.id });
+        bus.publish(reply, toBinary(SubmitJobResponseSchema, response));
+        return;
+      }
+      const error = { code: "already_exists", message: "taken", details: [], requestId: "r" };
+      bus.publish(reply, new TextEncoder().encode(JSON.stringify({ error })), {
+        headers: [[headerNames.error, "already_exists"]],
+      });
+    });
+    await bus.flush();
+    await using publisher = await createPublisher({ bus });
+    const job = { type: "t", uniqueKey: "only one", payload: { a: 1 } };
+    const { id } = await publisher.publish(job);
+    expect(requests[0]).toMatchObject({ id, uniqueKey: "only one", type: "t" });
+    await expect(publisher.publish(job)).rejects.toMatchObject({ code: "already_exists", message: "taken" });
+    expect(await publisher.publishMany([job])).toMatchObject({ accepted: 0, refused: 1 });
   });
 
   it.each<[string, JobSpec, string]>([

@@ -4,6 +4,7 @@ import type { Accepted } from "./client.ts";
 import { createJobEncoder, type EncodedJob } from "./encode-job.ts";
 import { createJobIdSource } from "./job-id-source.ts";
 import type { JobSpec } from "./job-spec.ts";
+import { submitByRequest } from "./submit-by-request.ts";
 
 export interface PublisherLimits {
   /** Jobs sent and not yet answered; more wait. 4096 when left out. */
@@ -49,7 +50,8 @@ const burst = 256;
  */
 export class Publisher implements AsyncDisposable {
   readonly #pipeline: PipelinedPublisher;
-  readonly #ownBus: Bus | undefined;
+  readonly #bus: Bus;
+  readonly #ownsBus: boolean;
   readonly #encode = createJobEncoder(createJobIdSource());
 
   constructor(bus: Bus, limits: PublisherLimits, ownsBus: boolean) {
@@ -58,7 +60,8 @@ export class Publisher implements AsyncDisposable {
       ...(limits.maxInFlightBytes === undefined ? {} : { windowBytes: limits.maxInFlightBytes }),
       ...(limits.deliveryTimeoutMs === undefined ? {} : { deliveryTimeoutMs: limits.deliveryTimeoutMs }),
     });
-    this.#ownBus = ownsBus ? bus : undefined;
+    this.#bus = bus;
+    this.#ownsBus = ownsBus;
   }
 
   /** Jobs without an answer yet. */
@@ -67,12 +70,14 @@ export class Publisher implements AsyncDisposable {
   }
 
   /**
-   * Resolves when the job is stored. Waits first while the window is full.
+   * Resolves when the job is stored. Waits first while the window is full. A job with a unique key goes by request to
+   * JobService, which knows who has the key.
    * @throws MillraceError invalid_argument (by the contract's rules), out_of_range (payload too large), resource_exhausted
-   * (stream full), unavailable (no answer within the delivery timeout: stored or not)
+   * (stream full), already_exists (unique key), unavailable (no answer within the delivery timeout: stored or not)
    */
   async publish(job: JobSpec): Promise<Accepted> {
     const { id, message } = this.#encode(job);
+    if (job.uniqueKey !== undefined && job.uniqueKey !== "") return submitByRequest(this.#bus, { ...job, id });
     const ack = await this.#pipeline.publish(message);
     return { id, duplicate: ack.duplicate };
   }
@@ -128,6 +133,17 @@ export class Publisher implements AsyncDisposable {
         return undefined;
       }
     };
+    const request = async (index: number, job: JobSpec & { id: string }): Promise<void> => {
+      try {
+        const { duplicate } = await submitByRequest(this.#bus, job);
+        accepted++;
+        if (duplicate) duplicates++;
+        settled();
+      } catch (error) {
+        if (!(error instanceof MillraceError)) throw error;
+        refuse(index, job.id, error);
+      }
+    };
     const report = () => {
       if (onProgress === undefined || Date.now() - reportedAt < progressMs) return;
       reportedAt = Date.now();
@@ -138,6 +154,7 @@ export class Publisher implements AsyncDisposable {
       const index = sent++;
       const encoded = encode(index, job);
       if (encoded === undefined) return undefined;
+      if (job.uniqueKey !== undefined && job.uniqueKey !== "") return request(index, { ...job, id: encoded.id });
       const ownId = job.id === undefined;
       if (!post(index, encoded, ownId)) return this.#postLater(() => post(index, encoded, ownId));
       return sent % burst === 0 ? yieldToIo() : undefined;
@@ -177,7 +194,7 @@ export class Publisher implements AsyncDisposable {
   /** Takes nothing new, waits for the answers (bounded by the delivery timeout), then disconnects. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pipeline[Symbol.asyncDispose]();
-    await this.#ownBus?.[Symbol.asyncDispose]();
+    if (this.#ownsBus) await this.#bus[Symbol.asyncDispose]();
   }
 
   async #postLater(post: () => boolean): Promise<void> {
