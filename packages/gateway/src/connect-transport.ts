@@ -2,7 +2,9 @@ import { createGrpcTransport, openNatsTransport, type RpcTransport } from "@mill
 import type { GatewayConfig } from "./config.ts";
 
 /** The way to `control`: gRPC where its address is given, else NATS request-reply. */
-export function connectTransport(config: GatewayConfig): Promise<RpcTransport & AsyncDisposable> {
-  if (config.controlUrl !== "") return Promise.resolve(createGrpcTransport({ baseUrl: config.controlUrl }));
+export function connectTransport(
+  config: Pick<GatewayConfig, "controlUrl" | "natsUrl">,
+): Promise<RpcTransport & AsyncDisposable> {
+  if (config.controlUrl !== undefined) return Promise.resolve(createGrpcTransport({ baseUrl: config.controlUrl }));
   return openNatsTransport({ servers: config.natsUrl, name: "gateway" });
 }

@@ -4,7 +4,8 @@ import { GetJobRequestSchema, GetJobResponseSchema, JobService, MillraceError } 
 import { bindService, createDirectTransport, createPipeline, type ServiceImpl } from "@millrace/rpc";
 import grpcWeb from "grpc-web";
 import { expect, test } from "vitest";
-import { defaultGatewayConfig } from "./config.ts";
+import { createLogger, createMetrics, Health } from "@millrace/service-kit";
+import { readGatewayConfig } from "./config.ts";
 import { startGateway } from "./start-gateway.ts";
 
 class FetchRequest {
@@ -62,8 +63,13 @@ test("the grpc-web package calls the gateway", async () => {
   Object.assign(globalThis, { XMLHttpRequest: FetchRequest });
   const pipeline = createPipeline({ services: [bindService(JobService, jobs as ServiceImpl<typeof JobService>)] });
   await using gateway = await startGateway(
-    { ...defaultGatewayConfig, httpPort: 0, grpcPort: 0 },
-    { transport: createDirectTransport(pipeline) },
+    { ...readGatewayConfig(), httpPort: 0, grpcPort: 0 },
+    {
+      transport: createDirectTransport(pipeline),
+      metrics: createMetrics(),
+      health: new Health(),
+      logger: createLogger({ name: "gateway", level: "silent" }),
+    },
   );
   const path = "/millrace.jobs.v1.JobService/GetJob";
   const method = new grpcWeb.MethodDescriptor<Uint8Array, Uint8Array>(

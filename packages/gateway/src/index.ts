@@ -1,2 +1,3 @@
-export { defaultGatewayConfig, readGatewayConfig, type GatewayConfig } from "./config.ts";
+export { readGatewayConfig, type GatewayConfig } from "./config.ts";
+export { connectTransport } from "./connect-transport.ts";
 export { startGateway, type Gateway, type GatewayDeps } from "./start-gateway.ts";

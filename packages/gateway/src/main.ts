@@ -1,14 +1,15 @@
-import { connectTransport } from "./connect-transport.ts";
+import { createLogger, createMetrics, Health, runService, startTracing } from "@millrace/service-kit";
+import { version } from "@millrace/protocol";
 import { readGatewayConfig } from "./config.ts";
+import { connectTransport } from "./connect-transport.ts";
 import { startGateway } from "./start-gateway.ts";
 
-const config = readGatewayConfig(process.env);
-const stack = new AsyncDisposableStack();
-const transport = stack.use(await connectTransport(config));
-stack.use(await startGateway(config, { transport }));
-
-const signal = await new Promise<string>((resolve) => {
-  for (const name of ["SIGINT", "SIGTERM"]) process.once(name, resolve);
+await runService(async () => {
+  const config = readGatewayConfig({ env: process.env, argv: process.argv.slice(2) });
+  const logger = createLogger({ name: "gateway", level: config.logLevel });
+  await using stack = new AsyncDisposableStack();
+  stack.use(startTracing({ service: "gateway", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
+  const transport = stack.use(await connectTransport(config));
+  stack.use(await startGateway(config, { transport, logger, metrics: createMetrics(), health: new Health() }));
+  return stack.move();
 });
-process.exitCode = signal === "SIGINT" ? 130 : 0;
-await stack.disposeAsync();

@@ -7,7 +7,8 @@ import { loadSync } from "@grpc/proto-loader";
 import { JobService, MillraceError, SystemService } from "@millrace/protocol";
 import { bindService, createDirectTransport, createPipeline } from "@millrace/rpc";
 import { afterAll, expect, test } from "vitest";
-import { defaultGatewayConfig, readGatewayConfig } from "./config.ts";
+import { createLogger, createMetrics, Health } from "@millrace/service-kit";
+import { readGatewayConfig } from "./config.ts";
 import { startGateway } from "./start-gateway.ts";
 
 const started: string[] = [];
@@ -43,14 +44,12 @@ const jobs: Partial<ServiceImpl<typeof JobService>> = {
 const stack = new AsyncDisposableStack();
 afterAll(() => stack.disposeAsync());
 const control = createPipeline({ services: [bindService(JobService, jobs as ServiceImpl<typeof JobService>)] });
-const config = { ...defaultGatewayConfig, httpPort: 0, grpcPort: 0 };
+const config = { ...readGatewayConfig(), httpPort: 0, grpcPort: 0 };
 const deps = {
   transport: createDirectTransport(control),
-  ops: (request: { url?: string | undefined }, response: { end(text: string): unknown }) => {
-    if (request.url !== "/health/live") return false;
-    response.end("alive");
-    return true;
-  },
+  metrics: createMetrics(),
+  health: new Health(),
+  logger: createLogger({ name: "gateway", level: "silent" }),
 };
 const gateway = stack.use(await startGateway(config, deps));
 
@@ -202,7 +201,10 @@ test("REST, the API's description, the page and the ops paths", async () => {
   );
   expect(missing).toEqual([]);
   expect(await (await fetch(`${gateway.httpUrl}/docs`)).text()).toContain("<!doctype html>");
-  expect(await (await fetch(`${gateway.httpUrl}/health/live`)).text()).toBe("alive");
+  expect(await (await fetch(`${gateway.httpUrl}/health/ready`)).json()).toEqual({ status: "ready", missing: [] });
+  expect(await (await fetch(`${gateway.httpUrl}/metrics`)).text()).toContain(
+    'millrace_rpc_calls_total{method="SystemService.GetInfo",door="rest",code="ok"} 1',
+  );
   expect((await fetch(`${gateway.httpUrl}/nothing`)).status).toBe(404);
 });
 
@@ -235,8 +237,13 @@ test("stopping lets running calls finish and takes no new ones", async () => {
 });
 
 test("configuration names every variable it cannot read", () => {
-  expect(readGatewayConfig({ MILLRACE_HTTP_PORT: "0" }).httpPort).toBe(0);
-  expect(() => readGatewayConfig({ MILLRACE_HTTP_PORT: "x", MILLRACE_DRAIN_MS: "-1" })).toThrow(
-    /MILLRACE_HTTP_PORT.*MILLRACE_DRAIN_MS/,
+  expect(
+    readGatewayConfig({ env: { MILLRACE_HTTP_PORT: "0", MILLRACE_ALLOW_ORIGINS: "https://a.b, loopback" } }),
+  ).toMatchObject({
+    httpPort: 0,
+    allowOrigins: ["https://a.b", "loopback"],
+  });
+  expect(() => readGatewayConfig({ env: { MILLRACE_HTTP_PORT: "x", MILLRACE_DRAIN_MS: "-1" } })).toThrow(
+    /MILLRACE_HTTP_PORT[^]*MILLRACE_DRAIN_MS/,
   );
 });

@@ -1,4 +1,4 @@
-import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createHttpServer } from "node:http";
 import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo, Server } from "node:net";
 import { Health, services, SystemService, version } from "@millrace/protocol";
@@ -14,17 +14,28 @@ import {
   type PipelineOptions,
   type RpcTransport,
 } from "@millrace/rpc";
+import {
+  createOpsHandler,
+  currentTraceparent,
+  tracingEnabled,
+  type Health as ProcessHealth,
+  type Logger,
+  type Metrics,
+} from "@millrace/service-kit";
 import type { GatewayConfig } from "./config.ts";
+import { measureCalls } from "./measure-calls.ts";
+import { probeControl } from "./probe-control.ts";
 import { systemService } from "./system-service.ts";
+import { traceCall } from "./trace-call.ts";
 
 export interface GatewayDeps {
   /** Leads to the services behind the gateway; stays the caller's to close. */
   readonly transport: RpcTransport;
-  /** Health and metrics: takes the request and returns true, or false for a path that is not its own. */
-  readonly ops?: (request: IncomingMessage, response: ServerResponse) => boolean;
-  /** Identity, permission, rate limits, metrics and traces of every call. */
-  readonly hooks?: Pick<PipelineOptions, "identify" | "authorize" | "admit" | "observer" | "trace">;
-  readonly logger?: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
+  readonly metrics: Metrics;
+  readonly health: ProcessHealth;
+  readonly logger: Logger;
+  /** Identity, permission and rate limits of every call. */
+  readonly hooks?: Pick<PipelineOptions, "identify" | "authorize" | "admit">;
 }
 
 export interface Gateway extends AsyncDisposable {
@@ -47,6 +58,8 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   const health = createHealthService(services.map((service) => service.typeName));
   const pipeline = createPipeline({
     ...deps.hooks,
+    observer: measureCalls(deps.metrics),
+    ...(tracingEnabled() ? { trace: traceCall } : {}),
     limits: {
       readMaxBytes: config.readMaxBytes,
       methodReadMaxBytes: { [uploadPath]: Math.max(uploadMaxBytes, config.readMaxBytes) },
@@ -54,7 +67,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     services: [
       ...services
         .filter((service) => service.typeName !== SystemService.typeName)
-        .map((service) => forwardService(service, deps.transport)),
+        .map((service) => forwardService(service, deps.transport, { traceparent: currentTraceparent })),
       bindService(SystemService, systemService()),
       bindService(Health, health.impl),
       ...reflectionServices([...services, Health]),
@@ -71,7 +84,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
       // Uploads may stream for as long as they like; a stalled one is cut by the socket's own idle time.
       requestTimeout: 0,
     },
-    createHttpHandler(pipeline, { cors, pages, ...(deps.ops === undefined ? {} : { fallback: deps.ops }) }),
+    createHttpHandler(pipeline, { cors, pages, fallback: createOpsHandler(deps) }),
   );
   http.maxConnections = config.maxConnections;
   http.setTimeout(headersTimeoutMs * 8);
@@ -83,7 +96,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
   });
-  grpc.on("sessionError", (error) => deps.logger?.warn({ error }, "gRPC connection failed"));
+  grpc.on("sessionError", (error) => deps.logger.warn({ err: error }, "gRPC connection failed"));
   grpc.on("stream", createGrpcHandler(pipeline, { cors, pages }));
 
   try {
@@ -96,21 +109,26 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   }
   const httpUrl = `http://${addressOf(http, config.host)}`;
   const grpcAddress = addressOf(grpc, config.host);
-  deps.logger?.info({ httpUrl, grpcAddress }, "gateway listens");
+  const listening = deps.health.part("gateway");
+  listening.ready();
+  const control = deps.health.check("control", () => probeControl(deps.transport));
+  deps.logger.info({ httpUrl, grpcAddress }, "gateway listens");
 
   let stopping: Promise<void> | undefined;
   async function stop(): Promise<void> {
     health.setServing(false);
+    listening.missing("stopping");
     const closed = Promise.all([close(http), close(grpc)]);
     // A kept-alive connection falls idle when its last call has been answered.
     const idle = setInterval(() => http.closeIdleConnections(), idleCheckMs);
     for (const session of sessions) session.close(); // GOAWAY: streams that run may end
     const cut = setTimeout(() => {
-      deps.logger?.warn({ inFlight: pipeline.inFlight }, "calls are cut");
+      deps.logger.warn({ inFlight: pipeline.inFlight }, "calls are cut");
       http.closeAllConnections();
       for (const session of sessions) session.destroy();
     }, config.drainMs);
     await closed;
+    control[Symbol.dispose]();
     clearTimeout(cut);
     clearInterval(idle);
   }

@@ -14,31 +14,49 @@ import type { ServiceBinding } from "./pipeline.ts";
 // What a caller may say to the method behind the gateway; everything else stays at the door.
 const forwardedHeaders = ["authorization", "traceparent", "tracestate", "x-request-id"];
 
+export interface ForwardOptions {
+  /** The trace of the forwarder itself, in place of the caller's. */
+  readonly traceparent?: () => string | undefined;
+}
+
 /** Serves every method of a service by calling it through a transport. */
-export function forwardService(service: DescService, transport: Transport): ServiceBinding {
+export function forwardService(
+  service: DescService,
+  transport: Transport,
+  options: ForwardOptions = {},
+): ServiceBinding {
+  const headersOf = (context: HandlerContext) => forwardHeaders(context, options.traceparent?.());
   const impl: Record<string, unknown> = {};
-  for (const method of service.methods) impl[method.localName] = forward(method, transport);
+  for (const method of service.methods) impl[method.localName] = forward(method, transport, headersOf);
   return [service, impl as ServiceBinding[1]];
 }
 
-function forward(method: DescMethod, transport: Transport): unknown {
+type HeadersOf = (context: HandlerContext) => Record<string, string>;
+
+function forward(method: DescMethod, transport: Transport, headersOf: HeadersOf): unknown {
   switch (method.methodKind) {
     case "unary":
       return (request: Message, context: HandlerContext) =>
-        forwardUnary(method as DescMethodUnary, transport, request, context);
+        forwardUnary(method as DescMethodUnary, transport, request, context, headersOf);
     case "client_streaming":
       return async (requests: AsyncIterable<Message>, context: HandlerContext) => {
         let last: Message | undefined;
-        for await (const message of forwardStream(method as DescMethodStreaming, transport, requests, context))
+        for await (const message of forwardStream(
+          method as DescMethodStreaming,
+          transport,
+          requests,
+          context,
+          headersOf,
+        ))
           last = message;
         return last;
       };
     case "server_streaming":
       return (request: Message, context: HandlerContext) =>
-        forwardStream(method as DescMethodStreaming, transport, one(request), context);
+        forwardStream(method as DescMethodStreaming, transport, one(request), context, headersOf);
     case "bidi_streaming":
       return (requests: AsyncIterable<Message>, context: HandlerContext) =>
-        forwardStream(method as DescMethodStreaming, transport, requests, context);
+        forwardStream(method as DescMethodStreaming, transport, requests, context, headersOf);
   }
 }
 
@@ -47,6 +65,7 @@ async function forwardUnary(
   transport: Transport,
   request: Message,
   context: HandlerContext,
+  headersOf: HeadersOf,
 ): Promise<Message> {
   try {
     const answer = await transport.unary(
@@ -69,6 +88,7 @@ async function* forwardStream(
   transport: Transport,
   requests: AsyncIterable<Message>,
   context: HandlerContext,
+  headersOf: HeadersOf,
 ): AsyncIterable<Message> {
   try {
     const answer = await transport.stream(
@@ -84,13 +104,14 @@ async function* forwardStream(
   }
 }
 
-function headersOf(context: HandlerContext): Record<string, string> {
+function forwardHeaders(context: HandlerContext, traceparent: string | undefined): Record<string, string> {
   const call = callOf(context);
   const headers: Record<string, string> = {};
   for (const name of forwardedHeaders) {
     const value = call.header(name);
     if (value !== undefined) headers[name] = value;
   }
+  if (traceparent !== undefined) headers["traceparent"] = traceparent;
   return headers;
 }
 

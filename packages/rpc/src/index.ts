@@ -32,3 +32,4 @@ export { buildOpenApi, type OpenApiInfo } from "./open-api.ts";
 export { apiPages } from "./api-pages.ts";
 export { openNatsTransport } from "./open-nats-transport.ts";
 export type { HandlerContext, ServiceImpl, Transport as RpcTransport } from "@connectrpc/connect";
+export { Code, ConnectError, createClient } from "@connectrpc/connect";

@@ -51,7 +51,7 @@ export interface PipelineOptions {
   readonly admit?: (call: CallContext) => void | Promise<void>;
   readonly observer?: CallObserver;
   /** Runs a unary method inside a span. */
-  readonly trace?: <T>(call: CallContext, run: () => T) => T;
+  readonly trace?: (call: CallContext, run: () => Message | Promise<Message>) => Message | Promise<Message>;
   /** Milliseconds, monotonic. */
   readonly now?: () => number;
 }

@@ -1,0 +1,18 @@
+import { Code, ConnectError, createClient, type RpcTransport } from "@millrace/rpc";
+import { JobService } from "@millrace/protocol";
+
+const probeTimeoutMs = 1_500;
+// A valid id that nobody gets by chance; the row is looked up by its key, the cheapest question there is.
+const probeId = "_health_probe_";
+
+/** Asks whether jobs can be read behind the gateway: undefined, or what is missing. */
+export async function probeControl(transport: RpcTransport): Promise<string | undefined> {
+  try {
+    await createClient(JobService, transport).getJob({ id: probeId }, { timeoutMs: probeTimeoutMs });
+    return undefined;
+  } catch (reason) {
+    const error = ConnectError.from(reason);
+    const away = error.code === Code.Unavailable || error.code === Code.DeadlineExceeded;
+    return away ? error.rawMessage : undefined;
+  }
+}
