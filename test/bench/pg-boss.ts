@@ -11,7 +11,10 @@ await serveBench<{ url: string }>(async ({ url }) => {
       const total = Number(jobs);
       const start = performance.now();
       for (let i = 0; i < total; i += 1000) {
-        await boss.insert(Array.from({ length: 1000 }, () => ({ name: "bench", data: { text: "a".repeat(245) } })));
+        await boss.insert(
+          "bench",
+          Array.from({ length: 1000 }, () => ({ name: "bench", data: { text: "a".repeat(245) } })),
+        );
       }
       const submitted = performance.now();
       for (let done = 0; done < total; ) {

@@ -23,7 +23,7 @@ export async function runScenario(system: { rest: Rest; grpcAddress: string; nat
   const client = createClient(JobService, createGrpcTransport({ baseUrl: `http://${system.grpcAddress}` }));
   const payload = create(PayloadSchema, { content: { case: "text", value: JSON.stringify(login) } });
   await client.submitJob({ id: "s-grpc", type: "audit", payload });
-  let last = JobState.UNSPECIFIED;
+  let last: JobState = JobState.UNSPECIFIED;
   for await (const { update } of client.watchJob({ id: "s-grpc" })) if (update.value !== undefined) last = update.value.state;
   expect(last).toBe(JobState.SUCCEEDED);
 

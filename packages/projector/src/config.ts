@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { MillraceError } from "@millrace/protocol";
+import { ConfigError, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
 import type { StoreLocation } from "@millrace/store";
 
 /** How the projector runs. */
@@ -14,21 +14,27 @@ export interface ProjectorConfig {
 
 export const defaultProjectorConfig: ProjectorConfig = { name: "jobs", rowsPerWrite: 2000, bytesPerWrite: 16 << 20 };
 
-/** What a process of its own needs to know besides. */
-export interface ProcessConfig {
-  readonly natsUrl: string;
-  readonly store: StoreLocation;
-}
+const schema = z.object({
+  ...serviceSettings,
+  /** Where health and metrics are served. */
+  host: z.string().default("127.0.0.1"),
+  /** 0 picks a free port. */
+  opsPort: z.number().int().min(0).max(65_535).default(0),
+  natsUrl: z.string().default("nats://127.0.0.1:4222").meta({ env: "NATS_URL" }),
+  databaseUrl: z.string().optional().meta({ env: "DATABASE_URL", secret: true }),
+  /** Holds PGlite's data where no PostgreSQL is given. */
+  dataDir: z.string().optional(),
+});
 
-/**
- * Reads NATS_URL and DATABASE_URL, or MILLRACE_DATA_DIR for PGlite where no server is given.
- * @throws MillraceError `invalid_argument` when neither says where the data lives
- */
-export function readProcessConfig(env: Readonly<Record<string, string | undefined>>): ProcessConfig {
-  const natsUrl = env["NATS_URL"] || "nats://127.0.0.1:4222";
-  const databaseUrl = env["DATABASE_URL"];
-  if (databaseUrl) return { natsUrl, store: { databaseUrl } };
-  const dataDir = env["MILLRACE_DATA_DIR"];
-  if (!dataDir) throw new MillraceError("invalid_argument", "set DATABASE_URL, or MILLRACE_DATA_DIR");
-  return { natsUrl, store: { dataDir: join(dataDir, "postgres") } };
+/** What a process of its own needs to know besides. */
+export type ProcessConfig = z.output<typeof schema> & { readonly store: StoreLocation };
+
+/** @throws ConfigError with all problems at once; one of them, that nothing says where the data lives */
+export function readProcessConfig(inputs: ConfigInputs): ProcessConfig {
+  const { values } = loadConfig(schema, inputs);
+  if (values.databaseUrl !== undefined) return { ...values, store: { databaseUrl: values.databaseUrl } };
+  if (values.dataDir !== undefined) return { ...values, store: { dataDir: join(values.dataDir, "postgres") } };
+  throw new ConfigError([
+    { key: "databaseUrl", origin: "DATABASE_URL", reason: "is required, or MILLRACE_DATA_DIR for PGlite" },
+  ]);
 }

@@ -1,25 +1,25 @@
 import { connectBus } from "@millrace/bus";
+import { version } from "@millrace/protocol";
+import { createLogger, createMetrics, Health, runService, startOpsServer, startTracing } from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
 import { readProcessConfig } from "./config.ts";
+import { projectorMetrics } from "./projector-metrics.ts";
 import { startProjector } from "./start-projector.ts";
 
-const write =
-  (level: string) =>
-  (fields: object, message: string): void => {
-    const { err, ...rest } = fields as { err?: unknown };
-    const cause = err instanceof Error ? { err: err.stack } : {};
-    process.stdout.write(
-      `${JSON.stringify({ level, time: Date.now(), service: "projector", ...rest, ...cause, msg: message })}\n`,
-    );
-  };
-const logger = { debug: () => undefined, info: write("info"), warn: write("warn"), error: write("error") };
-
-const config = readProcessConfig(process.env);
-const stop = Promise.withResolvers<string>();
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.resolve(signal));
-
-await using bus = await connectBus({ servers: config.natsUrl, name: "projector", logger });
-await using store = await openStore(config.store);
-await using _projector = await startProjector({}, { bus, store, logger });
-logger.info({ nats: config.natsUrl }, "started");
-logger.info({ signal: await stop.promise }, "stopping");
+await runService(async () => {
+  const config = readProcessConfig({ env: process.env, argv: process.argv.slice(2) });
+  const logger = createLogger({ name: "projector", level: config.logLevel });
+  const metrics = createMetrics();
+  const health = new Health();
+  await using stack = new AsyncDisposableStack();
+  stack.use(startTracing({ service: "projector", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
+  const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
+  const bus = stack.use(await connectBus({ servers: config.natsUrl, name: "projector", logger }));
+  await bus.ensureTopology();
+  const store = stack.use(await openStore(config.store));
+  const projector = stack.use(await startProjector({}, { bus, store, logger, metrics: projectorMetrics(metrics) }));
+  health.check("nats", () => (bus.connected ? undefined : "not connected"));
+  health.check("projector", () => projector.status().reason || undefined);
+  logger.info({ nats: config.natsUrl, opsPort: ops.port }, "started");
+  return stack.move();
+});

@@ -1,0 +1,29 @@
+import { ConfigError, loadConfig, runService } from "@millrace/service-kit";
+import { MillraceError } from "@millrace/protocol";
+import { standaloneSettings } from "./config.ts";
+import { openLog } from "./open-log.ts";
+import { startStandalone } from "./start-standalone.ts";
+import { summary } from "./summary.ts";
+
+try {
+  const { values: config } = loadConfig(standaloneSettings, { env: process.env, argv: process.argv.slice(2) });
+  const { logger, file } = await openLog(config);
+  await runService(
+    async () => {
+      try {
+        const system = await startStandalone(config, { logger, logFile: file });
+        process.stdout.write(summary(config, system));
+        return system;
+      } catch (error) {
+        // A person sits there, and the log may be elsewhere.
+        if (error instanceof MillraceError) process.stdout.write(`Millrace does not start: ${error.message}\n`);
+        throw error;
+      }
+    },
+    { logger, stopTimeoutMs: config.stopTimeoutMs },
+  );
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,22 @@
+import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import { connectBus } from "@millrace/bus";
+import { encodePluginRecord, PluginSchema, PluginState } from "@millrace/protocol";
+
+/** Puts a module where workers find it, as PluginService does, with one handler. */
+export async function installPlugin(
+  port: number,
+  plugin: { readonly name: string; readonly type: string; readonly export: string; readonly file: string },
+): Promise<void> {
+  await using bus = await connectBus({ servers: `nats://127.0.0.1:${port}`, name: "bench-install" });
+  const module = new Uint8Array(readFileSync(plugin.file));
+  await bus.modules.put(module);
+  const record = create(PluginSchema, {
+    manifest: { name: plugin.name, version: "1.0.0", handlers: [{ type: plugin.type, export: plugin.export }] },
+    sha256: createHash("sha256").update(module).digest("hex"),
+    sizeBytes: BigInt(module.length),
+    state: PluginState.ENABLED,
+  });
+  await bus.kv("plugins").put(plugin.name, encodePluginRecord(record));
+}
