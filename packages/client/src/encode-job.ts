@@ -16,16 +16,15 @@ export interface EncodedJob {
   readonly message: OutgoingMessage;
 }
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const versionLine = "NATS/1.0\r\n";
 const empty = new Uint8Array(0);
 
 function encodePayload(payload: JobSpec["payload"]): Uint8Array {
   if (payload === undefined) return empty;
-  if (typeof payload === "string") return encoder.encode(payload);
+  if (typeof payload === "string") return Buffer.from(payload);
   if (payload instanceof Uint8Array) return payload;
-  return encoder.encode(JSON.stringify(payload));
+  return Buffer.from(JSON.stringify(payload));
 }
 
 function contentTypeOf({ payload, contentType }: JobSpec): string {
@@ -76,7 +75,10 @@ export function createJobEncoder(nextId: () => string): (spec: JobSpec) => Encod
     const subject = scheduled
       ? scheduleSubject(spec.priority ?? "normal", spec.queue ?? "default", spec.type, id)
       : lastSubject + id;
-    const headers = new EncodedHeaders(encoder.encode(`${versionLine}${headerNames.messageId}: ${id}\r\n${lastTail}`));
+    // Nothing but ASCII, as checked; into Buffer's pool, which is several times cheaper than an encoder.
+    const headers = new EncodedHeaders(
+      Buffer.from(`${versionLine}${headerNames.messageId}: ${id}\r\n${lastTail}`, "latin1"),
+    );
     return { id, message: { subject, data: encodePayload(spec.payload), headers } };
   };
 }
