@@ -1,4 +1,5 @@
-import type { Bus, BusLogger } from "@millrace/bus";
+import type { Bus } from "@millrace/bus";
+import type { Logger } from "@millrace/service-kit";
 import type { Store } from "@millrace/store";
 import type { CancelMarks } from "./cancel-marks.ts";
 import type { ControlConfig } from "./config.ts";
@@ -19,7 +20,7 @@ export interface ControlContext {
   readonly node: string;
   readonly bus: Bus;
   readonly store: Store;
-  readonly logger: BusLogger;
+  readonly logger: Logger;
   readonly events: ControlEvents;
   readonly pressure: EventsPressure;
   readonly recent: RecentJobs;

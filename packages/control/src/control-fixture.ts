@@ -4,6 +4,7 @@ import { startTestNats, type TestNats } from "@millrace/bus/testing";
 import { startProjector, type Projector } from "@millrace/projector";
 import { JobService, PluginService, SystemService } from "@millrace/protocol";
 import { createDirectTransport, createPipeline } from "@millrace/rpc";
+import { createLogger, createMetrics, Health } from "@millrace/service-kit";
 import { openStore, type Store } from "@millrace/store";
 import type { ControlConfig } from "./config.ts";
 import { startControl, type Control } from "./start-control.ts";
@@ -20,7 +21,7 @@ export interface ControlFixture extends AsyncDisposable {
   readonly system: Client<typeof SystemService>;
 }
 
-const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+const logger = createLogger({ name: "control-test", level: "silent" });
 
 export async function startControlFixture(config: Partial<ControlConfig> = {}): Promise<ControlFixture> {
   await using stack = new AsyncDisposableStack();
@@ -29,8 +30,10 @@ export async function startControlFixture(config: Partial<ControlConfig> = {}): 
   await bus.ensureTopology();
   const store = stack.use(await openStore({ dataDir: "memory://" }));
   await store.migrate();
-  const projector = stack.use(await startProjector({}, { bus, store, logger: quiet }));
-  const control = stack.use(await startControl(config, { bus, store, logger: quiet }));
+  const projector = stack.use(await startProjector({}, { bus, store, logger }));
+  const control = stack.use(
+    await startControl(config, { bus, store, logger, metrics: createMetrics(), health: new Health() }),
+  );
   const transport = createDirectTransport(createPipeline({ services: control.services }));
   const running = stack.move();
   return {

@@ -1,4 +1,4 @@
-import type { BusLogger } from "@millrace/bus";
+import type { Logger, Metrics } from "@millrace/service-kit";
 import {
   PluginStateSchema,
   priorityName,
@@ -6,32 +6,29 @@ import {
   type Plugin,
   type SubmitJobRequest,
 } from "@millrace/protocol";
-import type { ControlMetrics } from "./control-signals.ts";
 
 /** What happens in control: one method for each event, with its counter and its log line together. */
 export class ControlEvents {
-  readonly #logger: BusLogger;
-  readonly #metrics: ControlMetrics;
+  readonly #logger: Logger;
+  readonly #metrics: Metrics;
 
-  constructor(logger: BusLogger, metrics: ControlMetrics) {
+  constructor(logger: Logger, metrics: Metrics) {
     this.#logger = logger;
     this.#metrics = metrics;
   }
 
   // No log line: a busy system accepts tens of thousands a second.
   jobSubmitted(request: SubmitJobRequest): void {
-    const { queue, type, priority } = request;
-    this.#metrics.submitted({ queue: queue || "default", type, priority: priorityName(priorityOrNormal(priority)) });
+    const { queue, priority } = request;
+    this.#metrics.jobsSubmitted.inc({ queue: queue || "default", priority: priorityName(priorityOrNormal(priority)) });
   }
 
   /** @param ended it waited and is cancelled with this; otherwise a worker was asked to abort it */
   jobCancelled(id: string, ended: boolean): void {
-    this.#metrics.cancelled();
     this.#logger.info({ id, ended }, "job cancelled");
   }
 
   jobReplayed(id: string, attempt: number): void {
-    this.#metrics.replayed();
     this.#logger.info({ id, attempt }, "job runs again");
   }
 

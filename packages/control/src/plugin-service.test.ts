@@ -10,13 +10,18 @@ beforeAll(async () => {
 afterAll(() => fixture[Symbol.asyncDispose]());
 
 /** (module (func (export "run") (result i32) i32.const 0) (func (export "spin") (result i32) (loop br 0) unreachable)) */
-const module = new Uint8Array([
-  ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-  ...[1, 5, 1, 0x60, 0, 1, 0x7f],
-  ...[3, 3, 2, 0, 0],
-  ...[7, 14, 2, 3, 0x72, 0x75, 0x6e, 0, 0, 4, 0x73, 0x70, 0x69, 0x6e, 0, 1],
-  ...[10, 15, 2, 4, 0, 0x41, 0, 0x0b, 8, 0, 0x03, 0x40, 0x0c, 0, 0x0b, 0x00, 0x0b],
-]);
+const module = new Uint8Array(
+  Buffer.from(
+    [
+      "0061736d01000000",
+      "0105016000017f",
+      "0303020000",
+      "070e020372756e0000047370696e0001",
+      "0a0f02040041000b080003400c000b000b",
+    ].join(""),
+    "hex",
+  ),
+);
 
 function upload(
   name: string,

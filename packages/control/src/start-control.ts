@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
-import type { Bus, BusLogger } from "@millrace/bus";
+import type { Bus } from "@millrace/bus";
 import { JobService, PluginService, SystemService } from "@millrace/protocol";
 import { bindService, type ServiceBinding } from "@millrace/rpc";
+import type { Health, Logger, Metrics } from "@millrace/service-kit";
 import type { Store } from "@millrace/store";
 import { CrashSweep } from "./crash-sweep.ts";
 import { CancelMarks } from "./cancel-marks.ts";
 import { defaultControlConfig, type ControlConfig } from "./config.ts";
 import type { ControlContext } from "./control-context.ts";
-import { noControlMetrics, type ControlMetrics } from "./control-signals.ts";
 import { DryRunner } from "./dry-runner.ts";
 import { EventDecoder } from "./event-decoder.ts";
 import { EventsPressure } from "./events-pressure.ts";
@@ -19,6 +19,7 @@ import { jobService } from "./job-service.ts";
 import { PluginRegistry } from "./plugin-registry.ts";
 import { pluginService } from "./plugin-service.ts";
 import { QueueSettingsMap } from "./queue-settings-map.ts";
+import { countPending } from "./count-pending.ts";
 import { RecentJobs } from "./recent-jobs.ts";
 import { ResultInbox } from "./result-inbox.ts";
 import { UniqueKeys } from "./unique-keys.ts";
@@ -26,26 +27,19 @@ import { UniqueKeys } from "./unique-keys.ts";
 export interface ControlDeps {
   readonly bus: Bus;
   readonly store: Store;
-  readonly logger: BusLogger;
-  readonly metrics?: ControlMetrics;
-}
-
-export interface ControlStatus {
-  readonly ready: boolean;
-  /** What is missing; empty when ready. */
-  readonly reason: string;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly health: Health;
 }
 
 export interface Control extends AsyncDisposable {
   /** For `createPipeline`. */
   readonly services: readonly ServiceBinding[];
-  /** Ready means that jobs are accepted; reading them may still fail while the database is away. */
-  status(): ControlStatus;
 }
 
 /** Accepts, reads, steers and watches jobs, and keeps plugins. The streams and buckets must be there. */
 export async function startControl(config: Partial<ControlConfig>, deps: ControlDeps): Promise<Control> {
-  const { bus, store, logger } = deps;
+  const { bus, store, logger, metrics, health } = deps;
   const all: ControlConfig = { ...defaultControlConfig, ...config };
   const node = `control-${randomUUID().slice(0, 8)}`;
   await using starting = new AsyncDisposableStack();
@@ -57,7 +51,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     bus,
     store,
     logger,
-    events: new ControlEvents(logger, deps.metrics ?? noControlMetrics),
+    events: new ControlEvents(logger, metrics),
     pressure: starting.use(new EventsPressure(bus)),
     recent: new RecentJobs(all.recentJobs, all.recentBytes),
     inbox: starting.use(new ResultInbox(bus, all.maxWaiters)),
@@ -72,6 +66,11 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
   };
   starting.use(new CrashSweep(bus, store));
   await context.queueSettings.ready;
+  // Jobs are accepted without the database; only reading them needs it.
+  starting.use(health.check("nats", () => (bus.connected ? undefined : "not connected")));
+  starting.use(health.check("events", () => context.pressure.reason || undefined));
+  starting.use(health.check("database", () => store.ping().then(() => undefined)));
+  starting.use(metrics.beforeScrape(() => countPending(bus, metrics)));
   const info = describeProcess(node);
   const running = starting.move();
   return {
@@ -80,10 +79,6 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
       bindService(PluginService, pluginService(context)),
       bindService(SystemService, { getInfo: () => info }),
     ],
-    status: () => {
-      const reason = bus.connected ? context.pressure.reason : "not connected to NATS";
-      return { ready: reason === "", reason };
-    },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

@@ -12,7 +12,11 @@ export async function checkPort(host: string, port: number, variable: string, wh
   } catch (cause) {
     const reason = cause instanceof Error && "code" in cause ? cause.code : "";
     const words = reason === "EADDRINUSE" ? "is in use by another process" : `cannot be used (${String(reason)})`;
-    throw new MillraceError("failed_precondition", `port ${port} for ${what} ${words}: set ${variable} to another one`, { cause });
+    throw new MillraceError(
+      "failed_precondition",
+      `port ${port} for ${what} ${words}: set ${variable} to another one`,
+      { cause },
+    );
   }
   const closed = once(server, "close");
   server.close();

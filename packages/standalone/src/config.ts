@@ -11,7 +11,10 @@ export const standaloneSettings = z.object({
   ...serviceSettings,
   host: z
     .string()
-    .refine((host) => loopback.test(host), "must be a loopback address: callers have no identity yet, so that only this machine may call")
+    .refine(
+      (host) => loopback.test(host),
+      "must be a loopback address: callers have no identity yet, so that only this machine may call",
+    )
     .default("127.0.0.1"),
   /** REST, Connect, gRPC-web, documentation, health and metrics. */
   httpPort: port.default(8080),

@@ -5,7 +5,13 @@ import { equals } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import type { Bus } from "@millrace/bus";
 import { parseManifest } from "@millrace/plugin-host";
-import { decodePluginRecord, PluginManifestSchema, PluginService, PluginState, type PluginManifest } from "@millrace/protocol";
+import {
+  decodePluginRecord,
+  PluginManifestSchema,
+  PluginService,
+  PluginState,
+  type PluginManifest,
+} from "@millrace/protocol";
 import type { RpcTransport } from "@millrace/rpc";
 import type { Logger } from "@millrace/service-kit";
 import { parse } from "yaml";

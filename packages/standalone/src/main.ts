@@ -9,9 +9,9 @@ try {
   const { values: config } = loadConfig(standaloneSettings, { env: process.env, argv: process.argv.slice(2) });
   const { logger, file } = await openLog(config);
   await runService(
-    async () => {
+    async (signal) => {
       try {
-        const system = await startStandalone(config, { logger, logFile: file });
+        const system = await startStandalone(config, { logger, logFile: file, signal });
         process.stdout.write(summary(config, system));
         return system;
       } catch (error) {

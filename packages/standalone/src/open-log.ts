@@ -18,7 +18,10 @@ export async function openLog(config: StandaloneConfig): Promise<OpenLog> {
   const { logTo, logLevel, dataDir } = config;
   const toFile = logTo === "file" || (logTo === "auto" && process.stderr.isTTY === true);
   if (!toFile) {
-    return { logger: createLogger({ name: "millrace", level: logLevel, destination: process.stderr }), file: undefined };
+    return {
+      logger: createLogger({ name: "millrace", level: logLevel, destination: process.stderr }),
+      file: undefined,
+    };
   }
   await mkdir(dataDir, { recursive: true });
   const file = join(dataDir, "millrace.log");

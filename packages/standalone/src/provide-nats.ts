@@ -18,7 +18,12 @@ export async function provideNats(config: StandaloneConfig, logger: BusLogger): 
   } catch (error) {
     // Only then: a server that the last run left behind is on this port, and is ended first.
     if (natsUrl === undefined) {
-      await checkPort("127.0.0.1", natsPort, "MILLRACE_NATS_PORT, or NATS_URL to use the server that runs there,", "NATS");
+      await checkPort(
+        "127.0.0.1",
+        natsPort,
+        "MILLRACE_NATS_PORT, or NATS_URL to use the server that runs there,",
+        "NATS",
+      );
     }
     throw error;
   }

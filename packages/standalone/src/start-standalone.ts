@@ -2,17 +2,18 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { connectBus } from "@millrace/bus";
 import { controlPipeline, startControl } from "@millrace/control";
-import { defaultGatewayConfig, startGateway } from "@millrace/gateway";
+import { readGatewayConfig, startGateway } from "@millrace/gateway";
 import { startProjector } from "@millrace/projector";
 import { createDirectTransport, serveNats } from "@millrace/rpc";
 import { startScheduler } from "@millrace/scheduler";
-import { createMetrics, createOpsHandler, Health, startTracing, type Logger } from "@millrace/service-kit";
+import { createMetrics, Health, startTracing, type Logger } from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
 import { startWorker } from "@millrace/worker";
 import { checkPort } from "./check-port.ts";
 import type { StandaloneConfig } from "./config.ts";
 import { deployPlugins } from "./deploy-plugins.ts";
 import { provideNats } from "./provide-nats.ts";
+import { untilReady } from "./until-ready.ts";
 
 export interface Standalone extends AsyncDisposable {
   readonly httpUrl: string;
@@ -22,6 +23,8 @@ export interface Standalone extends AsyncDisposable {
   /** Names of those that serve. */
   readonly plugins: readonly string[];
   readonly logFile: string | undefined;
+  /** What is missing though the system has started; empty when it is ready. */
+  readonly missing: string;
 }
 
 /**
@@ -30,7 +33,11 @@ export interface Standalone extends AsyncDisposable {
  */
 export async function startStandalone(
   config: StandaloneConfig,
-  { logger, logFile }: { logger: Logger; logFile?: string | undefined },
+  {
+    logger,
+    logFile,
+    signal = new AbortController().signal,
+  }: { logger: Logger; logFile?: string | undefined; signal?: AbortSignal },
 ): Promise<Standalone> {
   const { host, httpPort, grpcPort, dataDir, databaseUrl } = config;
   await checkPort(host, httpPort, "MILLRACE_HTTP_PORT", "REST");
@@ -40,16 +47,16 @@ export async function startStandalone(
   const metrics = createMetrics();
   const health = new Health();
 
-  const [nats, store] = await Promise.all([
-    provideNats(config, logger).then((server) => starting.use(server)),
-    openStore(databaseUrl === undefined ? { dataDir: join(dataDir, "postgres") } : { databaseUrl }).then(async (store) => {
-      starting.use(store);
-      await store.migrate();
-      return store;
-    }),
-  ]);
+  const store = starting.use(
+    await openStore(databaseUrl === undefined ? { dataDir: join(dataDir, "postgres") } : { databaseUrl }),
+  );
+  // The database starts while the broker does; whoever fails first is heard below.
+  const migrated = store.migrate();
+  migrated.catch(() => undefined);
+  const nats = starting.use(await provideNats(config, logger));
   const bus = starting.use(await connectBus({ servers: nats.url, name: "standalone", logger }));
   await bus.ensureTopology();
+  await migrated;
 
   const projector = starting.use(await startProjector({}, { bus, store, logger }));
   health.check("projector", () => projector.status().reason || undefined);
@@ -63,11 +70,9 @@ export async function startStandalone(
   const executors = config.executors || Math.max(1, Math.floor(availableParallelism() / 2));
   starting.use(await startWorker({ queues: config.queues, executors }, { bus, logger, metrics, health }));
   const gateway = starting.use(
-    await startGateway(
-      { ...defaultGatewayConfig, host, httpPort, grpcPort },
-      { transport, ops: createOpsHandler({ health, metrics }), logger },
-    ),
+    await startGateway({ ...readGatewayConfig(), host, httpPort, grpcPort }, { transport, health, metrics, logger }),
   );
+  const missing = await untilReady(health, signal);
   const running = starting.move();
   return {
     httpUrl: gateway.httpUrl,
@@ -75,6 +80,7 @@ export async function startStandalone(
     natsUrl: nats.url,
     plugins,
     logFile,
+    missing,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

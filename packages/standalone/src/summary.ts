@@ -3,7 +3,7 @@ import type { Standalone } from "./start-standalone.ts";
 
 /** What a person needs to know first. */
 export function summary(config: StandaloneConfig, system: Standalone): string {
-  const { httpUrl, grpcAddress, natsUrl, plugins, logFile } = system;
+  const { httpUrl, grpcAddress, natsUrl, plugins, logFile, missing } = system;
   const rows: [string, string][] = [
     ["REST, Connect, gRPC-web", `${httpUrl}/api/v1/`],
     ["API documentation", `${httpUrl}/docs`],
@@ -19,7 +19,7 @@ export function summary(config: StandaloneConfig, system: Standalone): string {
   ];
   const width = Math.max(...rows.map(([label]) => label.length));
   return `
-Millrace runs.
+Millrace runs.${missing === "" ? "" : `\nStill missing: ${missing}`}
 
 ${rows.map(([label, value]) => `  ${label.padEnd(width)}  ${value}`).join("\n")}
 

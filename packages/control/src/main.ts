@@ -1,0 +1,38 @@
+import { connectBus } from "@millrace/bus";
+import { serveNats } from "@millrace/rpc";
+import {
+  createLogger,
+  createMetrics,
+  Health,
+  loadConfig,
+  runService,
+  startOpsServer,
+  startTracing,
+} from "@millrace/service-kit";
+import { openStore } from "@millrace/store";
+import { controlPipeline } from "./control-pipeline.ts";
+import { listenGrpc } from "./listen-grpc.ts";
+import { processConfig } from "./process-config.ts";
+import { startControl } from "./start-control.ts";
+
+await runService(async () => {
+  const { values } = loadConfig(processConfig, { env: process.env, argv: process.argv.slice(2) });
+  const { host, natsUrl, databaseUrl, opsPort, grpcPort, logLevel, otlpEndpoint, traceRatio } = values;
+  await using starting = new AsyncDisposableStack();
+  const logger = createLogger({ name: "control", level: logLevel });
+  const metrics = createMetrics();
+  const health = new Health();
+  const part = health.part("control");
+  starting.use(startTracing({ service: "control", endpoint: otlpEndpoint, ratio: traceRatio }));
+  starting.use(await startOpsServer({ host, port: opsPort, health, metrics }));
+  const bus = starting.use(await connectBus({ servers: natsUrl, name: "control", logger }));
+  await bus.ensureTopology();
+  const store = starting.use(await openStore({ databaseUrl }));
+  const control = starting.use(await startControl({}, { bus, store, logger, metrics, health }));
+  const pipeline = controlPipeline(control);
+  starting.use(serveNats(bus, pipeline));
+  if (grpcPort !== undefined) starting.use(await listenGrpc(pipeline, host, grpcPort));
+  part.ready();
+  logger.info({ natsUrl, grpcPort }, "control serves");
+  return starting.move();
+});
