@@ -139,7 +139,7 @@ export class ActorCell implements ActorRef<never> {
     await this.#bounded(async () => actor?.stop?.(reason));
     for (const unwatch of this.#watching.values()) unwatch();
     this.#watching.clear();
-    for (const notify of [...this.#endWatchers]) notify(reason);
+    for (const notify of this.#endWatchers) notify(reason);
     this.#endWatchers.clear();
     if (!keepMailbox) this.#refuseAll();
   }

@@ -82,7 +82,7 @@ export class Supervisor {
   async stop(reason: ExitReason = { kind: "stopped" }, _keepMailbox = false): Promise<void> {
     if (this.#state === "stopped") return;
     this.#state = "stopped";
-    for (const wake of [...this.#wakeups]) wake();
+    for (const wake of this.#wakeups) wake();
     await this.#repairs;
     for (const child of [...this.#children].reverse()) {
       await child.stop(reason);

@@ -1,0 +1,214 @@
+import type { Bus, Delivery, PullEnd } from "@millrace/bus";
+import { jobStream, priorityLevels, priorityName, queueConsumer, type PriorityLevel } from "@millrace/protocol";
+import { PriorityFloors, type Floors } from "./priority-floors.ts";
+
+/** One queue at one priority: a durable consumer. */
+export interface Lane {
+  readonly level: PriorityLevel;
+  readonly queue: string;
+  readonly stream: string;
+  readonly consumer: string;
+  /** What every subject of this lane begins with. */
+  readonly prefix: string;
+  /**
+   * `unknown`: may hold jobs. `asking`: a pull is under way that answers at once. `parked`: it was empty, and a long pull
+   * waits for its first job. `resting`: not to be asked for a while.
+   */
+  state: "unknown" | "asking" | "parked" | "resting";
+  paused: boolean;
+  timer: NodeJS.Timeout | undefined;
+}
+
+export interface IntakeOptions {
+  readonly bus: Bus;
+  readonly queues: readonly string[];
+  readonly floors: Floors;
+  /** How many more jobs may be taken at this moment. */
+  credits(): number;
+  onDelivery(delivery: Delivery, lane: Lane): void;
+  /** A consumer is gone: make it again. */
+  restore(queue: string): Promise<void>;
+}
+
+const parkedMs = 30_000;
+/** A parked pull brings no more than this; the pulls that follow it are larger. */
+const mostParkedBatch = 64;
+const mostBatch = 1000;
+const restMs = 200;
+
+/**
+ * Pulls by strict priority. A lower level is asked only while every higher one is parked, that is known to be empty, or when
+ * its floor is due. Nothing is polled: parked pulls wake the intake.
+ */
+export class Intake {
+  readonly lanes: readonly Lane[];
+  readonly #options: IntakeOptions;
+  readonly #floors: PriorityFloors;
+  /** Jobs that pulls under way may still bring, parked ones left out. */
+  #expected = 0;
+  #turn = 0;
+  #stopped = true;
+
+  constructor(options: IntakeOptions) {
+    this.#options = options;
+    this.#floors = new PriorityFloors(options.floors);
+    this.lanes = priorityLevels.flatMap((level) =>
+      options.queues.map((queue) => ({
+        level,
+        queue,
+        stream: jobStream(priorityName(level)),
+        consumer: queueConsumer(queue),
+        prefix: `jobs.${priorityName(level)}.${queue}.`,
+        state: "unknown" as const,
+        paused: false,
+        timer: undefined,
+      })),
+    );
+  }
+
+  start(): Disposable {
+    this.#stopped = false;
+    for (const lane of this.lanes) if (lane.state === "resting") lane.state = "unknown";
+    const status = this.#options.bus.onStatus((now) => {
+      if (now.connected) this.refill();
+    });
+    this.refill();
+    return {
+      [Symbol.dispose]: () => {
+        this.stop();
+        status[Symbol.dispose]();
+      },
+    };
+  }
+
+  /** Asks for nothing more. Pulls under way may still bring jobs. */
+  stop(): void {
+    this.#stopped = true;
+    for (const lane of this.lanes) clearTimeout(lane.timer);
+  }
+
+  /** Whether a job that arrives at this moment is wanted. */
+  wants(lane: Lane): boolean {
+    return !this.#stopped && !lane.paused;
+  }
+
+  pause(queue: string, paused: boolean): void {
+    for (const lane of this.lanes) if (lane.queue === queue) lane.paused = paused;
+    if (!paused) this.refill();
+  }
+
+  /** Takes what the credits allow, from the top. Called whenever credits or lanes have changed. */
+  refill(): void {
+    if (this.#stopped || !this.#options.bus.connected) return;
+    for (const lane of this.lanes) if (lane.level === 1 && lane.state === "unknown" && !lane.paused) this.#park(lane);
+    const credits = this.#options.credits() - this.#expected;
+    if (credits < 1) return;
+    const due = this.#floors.dueLevel((level) => this.#askable(level).length > 0);
+    if (due !== undefined) this.#ask(due, Math.min(credits, this.#floors.due(due)));
+    for (const level of priorityLevels) {
+      const lanes = this.lanes.filter((lane) => lane.level === level);
+      if (lanes.some((lane) => lane.state === "asking")) return;
+      if (this.#askable(level).length > 0) return this.#ask(level, credits);
+    }
+    for (const lane of this.lanes) if (lane.state === "unknown" && !lane.paused) this.#park(lane);
+  }
+
+  /** At level 1 lanes are parked at once: a parked pull gives at once what is there, and one always waits. */
+  #askable(level: PriorityLevel): Lane[] {
+    return level === 1 ? [] : this.lanes.filter((lane) => lane.level === level && lane.state === "unknown" && !lane.paused);
+  }
+
+  #ask(level: PriorityLevel, credits: number): void {
+    const lanes = this.#askable(level);
+    // Queues of a level take turns at being first, and share what there is.
+    const first = this.#turn++ % lanes.length;
+    let left = Math.min(credits, mostBatch * lanes.length);
+    for (let i = 0; i < lanes.length && left > 0; i++) {
+      const lane = lanes[(first + i) % lanes.length];
+      if (lane === undefined) return;
+      const batch = Math.min(mostBatch, Math.max(1, Math.ceil(left / (lanes.length - i))));
+      left -= batch;
+      this.#expected += batch;
+      lane.state = "asking";
+      let open = batch;
+      this.#pull(lane, batch, 0, {
+        onMessage: () => {
+          open--;
+          this.#expected--;
+        },
+        onEnd: (end) => {
+          this.#expected -= Math.max(0, open);
+          lane.state = "unknown";
+          // It gave less than we asked for: it is empty, and its next job shall wake us.
+          if (end.reason === "empty") this.#park(lane);
+        },
+      });
+    }
+  }
+
+  #park(lane: Lane): void {
+    lane.state = "parked";
+    const share = Math.floor((this.#options.credits() - this.#expected) / this.lanes.length);
+    this.#pull(lane, Math.max(1, Math.min(mostParkedBatch, share)), parkedMs, {
+      onMessage: () => {
+        // Not empty any more: what is below waits until this lane was asked.
+        if (lane.state === "parked") lane.state = "asking";
+      },
+      onEnd: () => {
+        lane.state = "unknown";
+      },
+    });
+  }
+
+  #pull(lane: Lane, batch: number, expiresMs: number, handlers: { onMessage(): void; onEnd(end: PullEnd): void }): void {
+    this.#options.bus.pull(
+      lane.stream,
+      lane.consumer,
+      { batch, expiresMs, noWait: true },
+      {
+        onMessage: (delivery) => {
+          handlers.onMessage();
+          this.#floors.served(lane.level);
+          this.#options.onDelivery(delivery, lane);
+        },
+        onEnd: (end) => {
+          handlers.onEnd(end);
+          this.#ended(lane, end);
+        },
+      },
+    );
+  }
+
+  #ended(lane: Lane, end: PullEnd): void {
+    switch (end.reason) {
+      case "disconnected":
+        // The connection's return calls refill.
+        return;
+      case "gone":
+        this.#rest(lane, () => this.#options.restore(lane.queue));
+        return;
+      case "busy":
+      case "limited":
+        this.#rest(lane, () => Promise.resolve());
+        return;
+      default:
+        this.refill();
+    }
+  }
+
+  #rest(lane: Lane, before: () => Promise<void>): void {
+    if (this.#stopped) return;
+    lane.state = "resting";
+    lane.timer = setTimeout(
+      () => {
+        const again = (): void => {
+          if (lane.state === "resting") lane.state = "unknown";
+          this.refill();
+        };
+        // Whether it was restored shows at the next pull.
+        before().then(again, again);
+      },
+      restMs * (0.5 + Math.random()),
+    );
+  }
+}

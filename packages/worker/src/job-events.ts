@@ -1,0 +1,101 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { EventKind, fromWirePayload, JobResultSchema, JobState } from "@millrace/protocol";
+import type { EventFields } from "./event-encoder.ts";
+import type { Job } from "./job.ts";
+import type { Outcome } from "./outcome.ts";
+
+const decoder = new TextDecoder();
+
+/** What every event of a job says: enough to make its row from this event alone. */
+function base(job: Job, kind: EventKind): EventFields {
+  const { attempt, maxAttempts, traceparent } = job.options;
+  return {
+    jobId: job.id,
+    kind,
+    attempt,
+    maxAttempts,
+    traceparent,
+    queue: job.queue,
+    type: job.type,
+    priority: job.level,
+    atMs: Date.now(),
+    startedAtMs: job.startedAtMs,
+    submittedAtMs: job.delivery.timestampMs,
+  };
+}
+
+export function startedEvent(job: Job): EventFields {
+  return { ...base(job, EventKind.STARTED), atMs: job.startedAtMs };
+}
+
+export function parkedEvent(job: Job, reason: string): EventFields {
+  return { ...base(job, EventKind.PARKED), reason };
+}
+
+export function succeededEvent(job: Job, outcome: Outcome, runUs: number): EventFields {
+  const event = base(job, EventKind.SUCCEEDED);
+  event.runUs = runUs;
+  event.result = outcome.output;
+  event.resultContentType = outcome.contentType;
+  return event;
+}
+
+export function failedEvent(
+  job: Job,
+  kind: EventKind.RETRIED | EventKind.DEAD | EventKind.CANCELLED | EventKind.EXPIRED,
+  outcome: Outcome,
+  runUs: number,
+): EventFields {
+  return {
+    ...base(job, kind),
+    runUs,
+    errorCode: outcome.code,
+    errorMessage: outcome.message,
+    errorRetryable: outcome.retryable,
+    reason: kind === EventKind.CANCELLED ? outcome.message : "",
+  };
+}
+
+/** A message that is no job that could run: its bytes are kept where an operator finds them. */
+export function poisonedEvent(job: Job, outcome: Outcome): EventFields {
+  return {
+    ...failedEvent(job, EventKind.DEAD, outcome, 0),
+    payload: job.delivery.data,
+    rawHeaders: decoder.decode(job.delivery.headerBytes),
+  };
+}
+
+const states: Partial<Record<EventKind, JobState>> = {
+  [EventKind.SUCCEEDED]: JobState.SUCCEEDED,
+  [EventKind.DEAD]: JobState.DEAD,
+  [EventKind.CANCELLED]: JobState.CANCELLED,
+  [EventKind.EXPIRED]: JobState.EXPIRED,
+};
+
+/** What a waiting caller gets for an event that ends a job; undefined when nobody waits or the job goes on. */
+export function resultReply(job: Job, event: EventFields): { subject: string; data: Uint8Array } | undefined {
+  const subject = job.options.replyTo;
+  const state = states[event.kind];
+  if (subject === "" || state === undefined) return undefined;
+  const failed = event.errorCode !== undefined && event.errorCode !== "";
+  const result = create(JobResultSchema, {
+    id: job.id,
+    state,
+    attempt: event.attempt,
+    runUs: BigInt(Math.round(event.runUs ?? 0)),
+    ...(event.result === undefined ? {} : { output: fromWirePayload(event.result, event.resultContentType ?? "") }),
+    ...(failed
+      ? {
+          error: {
+            code: event.errorCode ?? "",
+            message: event.errorMessage ?? "",
+            retryable: event.errorRetryable ?? false,
+            attempt: event.attempt,
+            at: timestampFromMs(event.atMs ?? 0),
+          },
+        }
+      : {}),
+  });
+  return { subject, data: toBinary(JobResultSchema, result) };
+}

@@ -1,0 +1,192 @@
+import type { Bus, PipelinedPublisher } from "@millrace/bus";
+import { eventBatchSubject } from "@millrace/protocol";
+import { EventEncoder, type EventFields } from "./event-encoder.ts";
+import type { Job } from "./job.ts";
+
+/** A batch leaves when it holds so much … */
+const mostEvents = 1000;
+const mostBytes = 256 * 1024;
+/** … or is so old while more work is at hand, … */
+const lingerMs = 1;
+/** … or, with nothing in it but starts, so old: most jobs end sooner and need no `started`. */
+const startedLingerMs = 5;
+/** Batches without PubAck; more wait, and with them the intake, which counts unsettled jobs. */
+const mostInFlight = 16;
+const retryDelayMs = 500;
+/** Acks that may have been lost with a connection; sent again when it is back. */
+const rememberedAcks = 4096;
+
+export interface SettlerOptions {
+  readonly bus: Bus;
+  readonly source: string;
+  /** Whether nothing else is at hand, so that waiting for company makes no sense. */
+  idle(): boolean;
+  startedEvent(job: Job): EventFields;
+  /** The job's outcome is durable and its ack is on the way. */
+  onSettled(job: Job): void;
+  onTrouble(error: unknown): void;
+}
+
+interface Reply {
+  readonly subject: string;
+  readonly data: Uint8Array;
+}
+
+interface Batch {
+  readonly data: Uint8Array;
+  readonly jobs: readonly Job[];
+  readonly replies: readonly Reply[];
+}
+
+/**
+ * Outcomes become events, events leave in batches, and when a batch is durable, and only then, its jobs are acked: group
+ * commit. A batch that cannot be stored is tried again for as long as it takes; the leases are kept meanwhile.
+ */
+export class Settler {
+  readonly #options: SettlerOptions;
+  readonly #publisher: PipelinedPublisher;
+  readonly #subject: string;
+  readonly #encoder: EventEncoder;
+  #jobs: Job[] = [];
+  #replies: Reply[] = [];
+  #started: Job[] = [];
+  #inFlight = 0;
+  #pending: Batch[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #timerMs = 0;
+  #immediate: NodeJS.Immediate | undefined;
+  readonly #retries = new Set<NodeJS.Timeout>();
+  readonly #acks: string[] = [];
+  #nextAck = 0;
+  #idleWaiters: (() => void)[] = [];
+  /** Batches stored so far, and events in them. */
+  batches = 0;
+  events = 0;
+
+  constructor(options: SettlerOptions) {
+    this.#options = options;
+    this.#publisher = options.bus.publisher({ windowMessages: mostInFlight });
+    this.#subject = eventBatchSubject(options.source);
+    this.#encoder = new EventEncoder(options.source);
+  }
+
+  /** A job runs; it gets a `started` event if it still does when the next batch leaves. */
+  started(job: Job): void {
+    this.#started.push(job);
+    this.#schedule(startedLingerMs);
+  }
+
+  /** An event that no ack waits for. */
+  note(event: EventFields): void {
+    this.#add(event);
+    this.#schedule(this.#options.idle() ? 0 : lingerMs);
+  }
+
+  /** The last event of a delivery: its ack follows. */
+  settle(job: Job, event: EventFields, reply?: Reply): void {
+    this.#add(event);
+    this.#jobs.push(job);
+    if (reply !== undefined) this.#replies.push(reply);
+    if (this.#encoder.count >= mostEvents || this.#encoder.byteLength >= mostBytes) this.#flush();
+    else this.#schedule(this.#options.idle() ? 0 : lingerMs);
+  }
+
+  /** Acks a job whose end is durable in another way. */
+  ack(job: Job): void {
+    const reply = job.delivery.reply;
+    this.#options.bus.ack(reply);
+    this.#acks[this.#nextAck] = reply;
+    this.#nextAck = (this.#nextAck + 1) % rememberedAcks;
+    this.#options.onSettled(job);
+  }
+
+  /** After a reconnect: acks that were written shortly before may never have arrived. An ack too many does no harm. */
+  repeatAcks(): void {
+    for (const reply of this.#acks) this.#options.bus.ack(reply);
+  }
+
+  /** Resolves when every event is durable and every ack written. */
+  async flush(): Promise<void> {
+    this.#flush();
+    if (this.#quiet()) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#idleWaiters.push(resolve);
+    await promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#immediate);
+    for (const timer of this.#retries) clearTimeout(timer);
+    await this.#publisher[Symbol.asyncDispose]();
+  }
+
+  #add(event: EventFields): void {
+    const size = (event.result?.length ?? 0) + (event.payload?.length ?? 0);
+    if (this.#encoder.count > 0 && this.#encoder.byteLength + size > mostBytes) this.#flush();
+    this.#encoder.add(event);
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#immediate !== undefined) return;
+    if (delayMs === 0) {
+      // After this turn's callbacks, so that what they settle leaves together.
+      this.#immediate = setImmediate(() => this.#flush());
+    } else if (this.#timer === undefined || delayMs < this.#timerMs) {
+      clearTimeout(this.#timer);
+      this.#timerMs = delayMs;
+      this.#timer = setTimeout(() => this.#flush(), delayMs);
+    }
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#immediate);
+    this.#timer = undefined;
+    this.#immediate = undefined;
+    for (const job of this.#started) if (job.phase === "running") this.#encoder.add(this.#options.startedEvent(job));
+    this.#started = [];
+    if (this.#encoder.count === 0) return;
+    this.events += this.#encoder.count;
+    this.#pending.push({ data: this.#encoder.take(), jobs: this.#jobs, replies: this.#replies });
+    this.#jobs = [];
+    this.#replies = [];
+    this.#send();
+  }
+
+  #send(): void {
+    while (this.#inFlight < mostInFlight) {
+      const batch = this.#pending.shift();
+      if (batch === undefined) return;
+      this.#inFlight++;
+      try {
+        this.#publisher.post({ subject: this.#subject, data: batch.data }, (error) => this.#answered(batch, error));
+      } catch (error) {
+        this.#answered(batch, error);
+      }
+    }
+  }
+
+  #answered(batch: Batch, error: unknown): void {
+    this.#inFlight--;
+    if (error === undefined) {
+      this.batches++;
+      for (const job of batch.jobs) this.ack(job);
+      for (const reply of batch.replies) this.#options.bus.publish(reply.subject, reply.data);
+    } else {
+      this.#options.onTrouble(error);
+      const timer = setTimeout(() => {
+        this.#retries.delete(timer);
+        this.#pending.unshift(batch);
+        this.#send();
+      }, retryDelayMs * (0.5 + Math.random()));
+      this.#retries.add(timer);
+    }
+    this.#send();
+    if (this.#quiet()) for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  }
+
+  #quiet(): boolean {
+    return this.#inFlight === 0 && this.#pending.length === 0 && this.#retries.size === 0 && this.#encoder.count === 0;
+  }
+}
