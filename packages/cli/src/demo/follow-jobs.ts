@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { toMillraceError, type Client } from "@millrace/client";
 import { isTerminal, MillraceError } from "@millrace/protocol";
-import type { JobLedger } from "./job-ledger.ts";
+import { endOf, type JobLedger } from "./job-ledger.ts";
 
 /** Kinds of event after which nothing follows. */
 const lastKinds = ["succeeded", "dead", "cancelled", "expired"];
@@ -12,6 +12,13 @@ const giveUpAfterMs = 60_000;
 const askAtOnce = 16;
 const askMost = 2000;
 
+export interface FollowFilter {
+  readonly queue: string;
+  readonly type: string;
+  /** A place in the event stream before the jobs. */
+  readonly resumeAfter: string;
+}
+
 /**
  * Fills the ledger from the event stream, from before the first submit on, until it is complete. Events that went by
  * before the watch stood, or that could not be read, are made up for by the jobs' rows.
@@ -19,7 +26,7 @@ const askMost = 2000;
  */
 export async function followJobs(
   client: Client,
-  filter: { readonly queue: string; readonly type: string },
+  filter: FollowFilter,
   ledger: JobLedger,
   submitted: Promise<unknown>,
   onProgress: (ended: number) => void,
@@ -49,18 +56,15 @@ export async function followJobs(
 
 async function watch(
   client: Client,
-  filter: { readonly queue: string; readonly type: string },
+  { queue, type, resumeAfter }: FollowFilter,
   ledger: JobLedger,
   onProgress: (ended: number) => void,
   signal: AbortSignal,
   onComplete: () => void,
 ): Promise<void> {
-  for await (const { event } of client.watchAll({ ...filter, kinds: lastKinds }, { signal })) {
+  for await (const { event } of client.watchAll({ queue, type, kinds: lastKinds }, { signal, resumeAfter })) {
     if (event === undefined || !isTerminal(event.state)) continue;
-    ledger.add(
-      event.jobId,
-      event as { state: typeof event.state; result: typeof event.result; error: typeof event.error },
-    );
+    ledger.add(event.jobId, endOf(event));
     onProgress(ledger.count);
     if (ledger.complete) return onComplete();
   }
@@ -72,8 +76,7 @@ async function askForMissing(client: Client, ledger: JobLedger, signal: AbortSig
     for (let index = queue.shift(); index !== undefined; index = queue.shift()) {
       try {
         const { job } = await client.jobs.getJob({ id: ledger.idOf(index) }, { signal });
-        if (job !== undefined && isTerminal(job.state))
-          ledger.add(job.id, { state: job.state, result: job.result, error: job.error });
+        if (job !== undefined && isTerminal(job.state)) ledger.add(job.id, endOf(job));
       } catch (reason) {
         const error = toMillraceError(reason, client.baseUrl);
         // Not projected yet, or the server is away for a moment.

@@ -1,10 +1,15 @@
-import type { JobError, JobState, Payload } from "@millrace/protocol";
+import type { Job, JobError, JobEventView, JobState, Payload } from "@millrace/protocol";
 
 /** How one of the demo's jobs ended. */
 export interface Ended {
   readonly state: JobState;
   readonly result: Payload | undefined;
   readonly error: JobError | undefined;
+}
+
+/** What a row or an event says of its job's end. */
+export function endOf({ state, result, error }: Job | JobEventView): Ended {
+  return { state, result, error };
 }
 
 /** The demo's jobs by number: which have ended, and how. Their ids carry the number. */

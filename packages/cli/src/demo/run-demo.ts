@@ -1,10 +1,10 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Client, JobSpec } from "@millrace/client";
-import { MillraceError, newJobId, PluginState } from "@millrace/protocol";
+import { isTerminal, MillraceError, newJobId, PluginState } from "@millrace/protocol";
 import { checkResults, type CheckedResults } from "./check-results.ts";
 import type { DemoCase } from "./demo-case.ts";
 import { followJobs } from "./follow-jobs.ts";
-import { JobLedger } from "./job-ledger.ts";
+import { endOf, JobLedger } from "./job-ledger.ts";
 import type { Progress } from "./progress.ts";
 import { readRows, type Rows } from "./read-rows.ts";
 import { submitOverConnect, submitOverNats, tryConnect, type Submitted } from "./submit-records.ts";
@@ -42,11 +42,15 @@ export async function runDemo(client: Client, progress: Progress, options: DemoO
   const endPhase = progress.phase("finished", records.length);
   await using bus = natsUrl === undefined ? undefined : await tryConnect(natsUrl);
   const onAccepted = (accepted: number) => submitPhase.update(accepted);
+  const resumeAfter = await submitFirst(client, jobs, ledger, signal);
+  const rest = jobs.slice(1);
   const submitting =
-    bus === undefined ? submitOverConnect(client, jobs, onAccepted, signal) : submitOverNats(bus, jobs, onAccepted);
+    bus === undefined ? submitOverConnect(client, rest, onAccepted, signal) : submitOverNats(bus, rest, onAccepted);
   const onEnded = (ended: number) => endPhase.update(ended);
-  await followJobs(client, { queue, type: demo.type }, ledger, submitting, onEnded, signal);
-  const submitted = await submitting;
+  await followJobs(client, { queue, type: demo.type, resumeAfter }, ledger, submitting, onEnded, signal);
+  const restSubmitted = await submitting;
+  const submitted = { ...restSubmitted, accepted: restSubmitted.accepted + 1 };
+  submitPhase.update(submitted.accepted);
   const rows = await readRows(client, correlationId, ledger, signal);
   const results = checkResults(demo, records, ledger);
   const total = records.length;
@@ -57,6 +61,27 @@ export async function runDemo(client: Client, progress: Progress, options: DemoO
 
 function toJob(demo: DemoCase, queue: string, correlationId: string, id: string, payload: JsonObject): JobSpec {
   return { type: demo.type, queue, id, payload, correlationId };
+}
+
+/**
+ * Submits the first job by itself.
+ * @returns its place in the event stream: a watch from there on misses none of the others, however late it stands
+ */
+async function submitFirst(
+  client: Client,
+  jobs: readonly JobSpec[],
+  ledger: JobLedger,
+  signal: AbortSignal,
+): Promise<string> {
+  const [first] = jobs;
+  if (first === undefined) throw new MillraceError("invalid_argument", "there is no record to submit");
+  const { id } = await client.submit(first, { signal });
+  for await (const { position, update } of client.watch(id, { signal })) {
+    // It may have ended before that place.
+    if (update.case === "job" && isTerminal(update.value.state)) ledger.add(id, endOf(update.value));
+    return position;
+  }
+  return "";
 }
 
 /** Without a handler the jobs would wait; better to say so before they do. */
