@@ -1,5 +1,6 @@
 import { BusError, type PublishAck } from "@millrace/bus";
 import type { SubmitJobRequest } from "@millrace/protocol";
+import { currentTraceparent, SpanKind, tracingEnabled, withSpan } from "@millrace/service-kit";
 import type { ControlContext } from "./control-context.ts";
 import { toJobMessage } from "./job-message.ts";
 
@@ -14,7 +15,21 @@ export interface AcceptedJob {
  * @throws MillraceError already_exists (unique key), out_of_range (too large), resource_exhausted (stream full),
  * unavailable (accepted or not: submit it again with the same id)
  */
-export async function acceptJob(
+export function acceptJob(
+  context: ControlContext,
+  request: SubmitJobRequest,
+  traceparent: string,
+  reply: string,
+): Promise<AcceptedJob> {
+  if (!tracingEnabled()) return accept(context, request, traceparent, reply);
+  const attributes = { "millrace.queue": request.queue || "default", "millrace.type": request.type };
+  // The job's own trace goes on from this span: through the headers to the worker, and to its row.
+  return withSpan("submit job", { kind: SpanKind.PRODUCER, traceparent, attributes }, () =>
+    accept(context, request, currentTraceparent() ?? traceparent, reply),
+  );
+}
+
+async function accept(
   context: ControlContext,
   request: SubmitJobRequest,
   traceparent: string,

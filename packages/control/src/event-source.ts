@@ -61,15 +61,16 @@ export class EventSource implements AsyncDisposable {
     const isAfter = (event: JobEventAt): boolean =>
       event.position.seq > after.seq || (event.position.seq === after.seq && event.position.index > after.index);
     const wanted = (event: JobEventAt): boolean => isAfter(event) && wants(event);
-    await this.#tail.start();
     // The message at the place itself may hold more events after it.
     let readSeq = after.index >= lastIndex ? after.seq : Math.max(0, after.seq - 1);
-    if (readSeq < this.#tail.joinableAfterSeq) {
+    // Again when the tail rested, or ran ahead, during a long replay.
+    for (await this.#tail.start(); readSeq < this.#tail.joinableAfterSeq; await this.#tail.start()) {
       for await (const { seq, events } of this.#replay(readSeq + 1, options)) {
         for (const event of events) if (wanted(event)) yield event;
         readSeq = seq;
         if (readSeq >= this.#tail.joinableAfterSeq) break;
       }
+      if (signal.aborted) return;
     }
     if (signal.aborted) return;
     const watcher = new Watcher(wanted, this.#backlog, signal);

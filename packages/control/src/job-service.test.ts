@@ -1,9 +1,14 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import type { BusMessage, Delivery } from "@millrace/bus";
-import { EventBatchSchema, EventKind, headerNames, JobResultSchema, JobState, Priority } from "@millrace/protocol";
+import { EventBatchSchema, EventKind, headerNames, JobResultSchema, JobService, JobState, Priority } from "@millrace/protocol";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createDirectTransport } from "@millrace/rpc";
+import { createLogger, createMetrics, Health } from "@millrace/service-kit";
+import { openStore } from "@millrace/store";
+import { controlPipeline } from "./control-pipeline.ts";
+import { startControl } from "./start-control.ts";
 import { projected, startControlFixture, type ControlFixture } from "./control-fixture.ts";
 
 let fixture: ControlFixture;
@@ -244,5 +249,25 @@ describe("events on the wire", () => {
     await promise;
     const batch = fromBinary(EventBatchSchema, seen[0]?.data ?? new Uint8Array(0));
     expect(batch.events).toMatchObject([{ jobId: "wire", kind: EventKind.CANCELLED }]);
+  });
+});
+
+describe("while the database is away", () => {
+  test("jobs are accepted, and reading them is unavailable", async () => {
+    await using stack = new AsyncDisposableStack();
+    const store = stack.use(await openStore({ databaseUrl: "postgres://127.0.0.1:1/nowhere" }));
+    const deps = {
+      logger: createLogger({ name: "test", level: "silent" }),
+      metrics: createMetrics(),
+      health: new Health(),
+    };
+    const control = stack.use(await startControl({}, { bus: fixture.bus, store, ...deps }));
+    const jobs = createClient(JobService, createDirectTransport(controlPipeline(control)));
+    expect((await jobs.submitJob({ id: "away", type: "t" })).id).toBe("away");
+    expect((await jobs.submitJob({ type: "t", waitMs: 30 })).result).toBeUndefined();
+    for (const call of [jobs.getJob({ id: "away" }), jobs.listJobs({}), jobs.listQueues({})]) {
+      expect((await refusal(call)).code).toBe(Code.Unavailable);
+    }
+    expect((await deps.health.readiness()).missing.map(({ part }) => part)).toContain("database");
   });
 });

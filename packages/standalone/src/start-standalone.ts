@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { connectBus } from "@millrace/bus";
 import { controlPipeline, startControl } from "@millrace/control";
 import { readGatewayConfig, startGateway } from "@millrace/gateway";
-import { startProjector } from "@millrace/projector";
+import { projectorMetrics, startProjector } from "@millrace/projector";
 import { createDirectTransport, serveNats } from "@millrace/rpc";
 import { startScheduler } from "@millrace/scheduler";
 import { createMetrics, Health, startTracing, type Logger } from "@millrace/service-kit";
@@ -13,6 +13,7 @@ import { checkPort } from "./check-port.ts";
 import type { StandaloneConfig } from "./config.ts";
 import { deployPlugins } from "./deploy-plugins.ts";
 import { provideNats } from "./provide-nats.ts";
+import { writeRuntimeFile } from "./runtime-file.ts";
 import { untilReady } from "./until-ready.ts";
 
 export interface Standalone extends AsyncDisposable {
@@ -58,7 +59,7 @@ export async function startStandalone(
   await bus.ensureTopology();
   await migrated;
 
-  const projector = starting.use(await startProjector({}, { bus, store, logger }));
+  const projector = starting.use(await startProjector({}, { bus, store, logger, metrics: projectorMetrics(metrics) }));
   health.check("projector", () => projector.status().reason || undefined);
   const scheduler = starting.use(await startScheduler({}, { bus, store, logger }));
   health.check("scheduler", () => scheduler.status().reason || undefined);
@@ -72,12 +73,15 @@ export async function startStandalone(
   const gateway = starting.use(
     await startGateway({ ...readGatewayConfig(), host, httpPort, grpcPort }, { transport, health, metrics, logger }),
   );
+  const { httpUrl, grpcAddress } = gateway;
+  const natsUrl = nats.url;
+  starting.use(await writeRuntimeFile(dataDir, { pid: process.pid, httpUrl, grpcAddress, natsUrl }));
   const missing = await untilReady(health, signal);
   const running = starting.move();
   return {
-    httpUrl: gateway.httpUrl,
-    grpcAddress: gateway.grpcAddress,
-    natsUrl: nats.url,
+    httpUrl,
+    grpcAddress,
+    natsUrl,
     plugins,
     logFile,
     missing,
