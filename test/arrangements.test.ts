@@ -15,44 +15,47 @@ describe("the scenario", { timeout: 180_000 }, () => {
     expect(await system.process.stop()).toBe(0);
   });
 
-  it.each(["nats", "grpc"] as const)("runs on many processes, with %s between gateway and control", async (transport) => {
-    const postgres = await startPostgres();
-    if (postgres === undefined) {
-      console.warn("no PostgreSQL found: many processes need one");
-      return;
-    }
-    await using stack = new AsyncDisposableStack();
-    stack.use(postgres);
-    const nats = stack.use(await startTestNats());
-    const [http, grpc, controlGrpc] = [await freePort(), await freePort(), await freePort()];
-    const ops: Record<string, number> = {};
-    for (const name of ["projector", "scheduler", "control", "worker-1", "worker-2"]) ops[name] = await freePort();
-    const start = async (name: string, service: string, extra: Record<string, string> = {}) => {
-      const process = stack.use(
-        ServiceProcess.service(service, {
-          NATS_URL: nats.url,
-          DATABASE_URL: postgres.url,
-          MILLRACE_OPS_PORT: String(ops[name] ?? 0),
-          MILLRACE_QUEUES: "default",
-          ...extra,
-        }),
-      );
-      await process.ready(`http://127.0.0.1:${ops[name] ?? http}/health/ready`);
-      return process;
-    };
-    await start("projector", "projector");
-    await start("scheduler", "scheduler");
-    await start("control", "control", transport === "grpc" ? { MILLRACE_GRPC_PORT: String(controlGrpc) } : {});
-    await start("worker-1", "worker");
-    await start("worker-2", "worker");
-    const gateway = await start("gateway", "gateway", {
-      MILLRACE_HTTP_PORT: String(http),
-      MILLRACE_GRPC_PORT: String(grpc),
-      ...(transport === "grpc" ? { MILLRACE_CONTROL_URL: `http://127.0.0.1:${controlGrpc}` } : {}),
-    });
-    const rest = new Rest(`http://127.0.0.1:${http}`);
-    await deployExamplePlugins(rest);
-    await runScenario({ rest, grpcAddress: `127.0.0.1:${grpc}`, natsUrl: nats.url });
-    expect(await gateway.stop()).toBe(0);
-  });
+  it.each(["nats", "grpc"] as const)(
+    "runs on many processes, with %s between gateway and control",
+    async (transport) => {
+      const postgres = await startPostgres();
+      if (postgres === undefined) {
+        console.warn("no PostgreSQL found: many processes need one");
+        return;
+      }
+      await using stack = new AsyncDisposableStack();
+      stack.use(postgres);
+      const nats = stack.use(await startTestNats());
+      const [http, grpc, controlGrpc] = [await freePort(), await freePort(), await freePort()];
+      const ops: Record<string, number> = {};
+      for (const name of ["projector", "scheduler", "control", "worker-1", "worker-2"]) ops[name] = await freePort();
+      const start = async (name: string, service: string, extra: Record<string, string> = {}) => {
+        const process = stack.use(
+          ServiceProcess.service(service, {
+            NATS_URL: nats.url,
+            DATABASE_URL: postgres.url,
+            MILLRACE_OPS_PORT: String(ops[name] ?? 0),
+            MILLRACE_QUEUES: "default",
+            ...extra,
+          }),
+        );
+        await process.ready(`http://127.0.0.1:${ops[name] ?? http}/health/ready`);
+        return process;
+      };
+      await start("projector", "projector");
+      await start("scheduler", "scheduler");
+      await start("control", "control", transport === "grpc" ? { MILLRACE_GRPC_PORT: String(controlGrpc) } : {});
+      await start("worker-1", "worker");
+      await start("worker-2", "worker");
+      const gateway = await start("gateway", "gateway", {
+        MILLRACE_HTTP_PORT: String(http),
+        MILLRACE_GRPC_PORT: String(grpc),
+        ...(transport === "grpc" ? { MILLRACE_CONTROL_URL: `http://127.0.0.1:${controlGrpc}` } : {}),
+      });
+      const rest = new Rest(`http://127.0.0.1:${http}`);
+      await deployExamplePlugins(rest);
+      await runScenario({ rest, grpcAddress: `127.0.0.1:${grpc}`, natsUrl: nats.url });
+      expect(await gateway.stop()).toBe(0);
+    },
+  );
 });

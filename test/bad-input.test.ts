@@ -47,7 +47,9 @@ describe("a request that is wrong", () => {
       expect((error as ConnectError).rawMessage, door).toBe(rest.body.error.message);
       expect((error as ConnectError).code, door).toBe(3);
     }
-    const reply = await nats.request("rpc.millrace.jobs.v1.JobService.SubmitJob", JSON.stringify(bad), { timeout: 5000 });
+    const reply = await nats.request("rpc.millrace.jobs.v1.JobService.SubmitJob", JSON.stringify(bad), {
+      timeout: 5000,
+    });
     expect(reply.headers?.get("Millrace-Error")).toBe("invalid_argument");
     expect((JSON.parse(text.decode(reply.data)) as ErrorJson).error.message).toBe(rest.body.error.message);
   });
@@ -79,7 +81,10 @@ describe("a request that is wrong", () => {
     });
     expect(answer.status).toBe(413);
     // Between the broker's bound (1 MiB) and the door's.
-    const middle = await system.rest.call("POST", "/api/v1/jobs", { type: "audit", payload: { text: "x".repeat(2 << 20) } });
+    const middle = await system.rest.call("POST", "/api/v1/jobs", {
+      type: "audit",
+      payload: { text: "x".repeat(2 << 20) },
+    });
     expect(middle.status).toBe(413);
   });
 
@@ -137,8 +142,8 @@ describe("a plugin that is wrong", () => {
     expect(await refusal(empty)).toMatch(/run/);
     // (module (import "evil" "f" (func)) (func (export "run") (result i32) i32.const 0))
     const importing = new Uint8Array([
-      0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 8, 2, 0x60, 0, 0, 0x60, 0, 1, 0x7f, 2, 10, 1, 4, 0x65, 0x76, 0x69, 0x6c, 1, 0x66, 0, 0,
-      3, 2, 1, 1, 7, 7, 1, 3, 0x72, 0x75, 0x6e, 0, 1, 10, 6, 1, 4, 0, 0x41, 0, 0x0b,
+      0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 8, 2, 0x60, 0, 0, 0x60, 0, 1, 0x7f, 2, 10, 1, 4, 0x65, 0x76, 0x69, 0x6c, 1,
+      0x66, 0, 0, 3, 2, 1, 1, 7, 7, 1, 3, 0x72, 0x75, 0x6e, 0, 1, 10, 6, 1, 4, 0, 0x41, 0, 0x0b,
     ]);
     expect(WebAssembly.validate(importing)).toBe(true);
     expect(await refusal(importing)).toMatch(/evil/);

@@ -43,7 +43,10 @@ async function run(block: Block, name: string): Promise<{ code: number | null; o
     .replaceAll("127.0.0.1:9090", system.grpcAddress)
     .replaceAll("nats://127.0.0.1:4222", system.natsUrl);
   // A reader's curl may fail quietly; the test's must not.
-  writeFileSync(file, block.language === "sh" ? `set -euo pipefail\ncurl() { command curl --fail-with-body "$@"; }\n${code}` : code);
+  writeFileSync(
+    file,
+    block.language === "sh" ? `set -euo pipefail\ncurl() { command curl --fail-with-body "$@"; }\n${code}` : code,
+  );
   const child = spawn(block.language === "sh" ? "bash" : process.execPath, [file], {
     cwd: root,
     env: {

@@ -39,7 +39,8 @@ describe("raw NATS", () => {
     const ack = await nats.jetstream().publish("jobs.low.default.audit", JSON.stringify({ ...login, actor: "no-id" }));
     expect(ack.stream).toBe("JOBS_LOW");
     const list = async () =>
-      (await system.rest.call<{ jobs?: { id: string; state: string }[] }>("GET", "/api/v1/jobs?priority=PRIORITY_LOW")).body.jobs;
+      (await system.rest.call<{ jobs?: { id: string; state: string }[] }>("GET", "/api/v1/jobs?priority=PRIORITY_LOW"))
+        .body.jobs;
     await expect.poll(list, { timeout: 10_000 }).toMatchObject([{ state: "JOB_STATE_SUCCEEDED" }]);
   });
 
@@ -113,7 +114,9 @@ describe("REST", () => {
   it("streams events as Server-Sent Events, and resumes after the last one", async () => {
     await system.rest.submit({ id: "sse-1", type: "audit", payload: { json: login }, waitMs: 5000 });
     await system.rest.jobIn("sse-1", "JOB_STATE_SUCCEEDED");
-    const response = await fetch(`${system.httpUrl}/api/v1/jobs/sse-1/events`, { headers: { accept: "text/event-stream" } });
+    const response = await fetch(`${system.httpUrl}/api/v1/jobs/sse-1/events`, {
+      headers: { accept: "text/event-stream" },
+    });
     expect(response.headers.get("content-type")).toContain("text/event-stream");
     const whole = await response.text();
     expect(whole).toContain("JOB_STATE_SUCCEEDED");
@@ -136,7 +139,10 @@ describe("REST", () => {
   });
 
   it("describes itself as OpenAPI 3.1, and shows a page", async () => {
-    const { body } = await system.rest.call<{ openapi: string; paths: Record<string, unknown> }>("GET", "/openapi.json");
+    const { body } = await system.rest.call<{ openapi: string; paths: Record<string, unknown> }>(
+      "GET",
+      "/openapi.json",
+    );
     expect(body.openapi).toMatch(/^3\.1/);
     expect(Object.keys(body.paths)).toContain("/api/v1/jobs/{id}");
     const page = await fetch(`${system.httpUrl}/docs`);
@@ -148,7 +154,10 @@ describe("REST", () => {
 describe("Connect", () => {
   it("serves a Connect client, unary and streams", async () => {
     const client = createClient(JobService, createConnectTransport({ baseUrl: system.httpUrl, httpVersion: "1.1" }));
-    const { id } = await client.submitJob({ type: "audit", payload: { content: { case: "text", value: JSON.stringify(login) } } });
+    const { id } = await client.submitJob({
+      type: "audit",
+      payload: { content: { case: "text", value: JSON.stringify(login) } },
+    });
     const states: JobState[] = [];
     for await (const { update } of client.watchJob({ id })) {
       if (update.case === "job") states.push(update.value.state);
@@ -193,7 +202,8 @@ describe("gRPC", () => {
       const submitted = await new Promise<{ id: string; result: { state: string } }>((resolve, reject) => {
         client["SubmitJob"]!(
           { type: "audit", payload: { text: JSON.stringify(login) }, wait_ms: 5000 },
-          (error: Error | null, value: { id: string; result: { state: string } }) => (error ? reject(error) : resolve(value)),
+          (error: Error | null, value: { id: string; result: { state: string } }) =>
+            error ? reject(error) : resolve(value),
         );
       });
       expect(submitted.result.state).toBe("JOB_STATE_SUCCEEDED");
@@ -222,13 +232,18 @@ describe("gRPC", () => {
   });
 
   it("tells its health", async () => {
-    const definition = loader.loadSync("grpc/health/v1/health.proto", { includeDirs: [join(root, "proto")], enums: String });
+    const definition = loader.loadSync("grpc/health/v1/health.proto", {
+      includeDirs: [join(root, "proto")],
+      enums: String,
+    });
     const loaded = grpc.loadPackageDefinition(definition) as unknown as {
       grpc: { health: { v1: { Health: new (address: string, credentials: grpc.ChannelCredentials) => Dynamic } } };
     };
     const client = new loaded.grpc.health.v1.Health(system.grpcAddress, grpc.credentials.createInsecure());
     const status = await new Promise((resolve, reject) => {
-      client["Check"]!({}, (error: Error | null, value: { status: string }) => (error ? reject(error) : resolve(value.status)));
+      client["Check"]!({}, (error: Error | null, value: { status: string }) =>
+        error ? reject(error) : resolve(value.status),
+      );
     });
     client.close();
     expect(status).toBe("SERVING");
@@ -237,10 +252,20 @@ describe("gRPC", () => {
   it("reflects its services", async () => {
     const definition = loader.loadSync("grpc/reflection/v1/reflection.proto", { includeDirs: [join(root, "proto")] });
     const loaded = grpc.loadPackageDefinition(definition) as unknown as {
-      grpc: { reflection: { v1: { ServerReflection: new (address: string, credentials: grpc.ChannelCredentials) => Dynamic } } };
+      grpc: {
+        reflection: {
+          v1: { ServerReflection: new (address: string, credentials: grpc.ChannelCredentials) => Dynamic };
+        };
+      };
     };
-    const client = new loaded.grpc.reflection.v1.ServerReflection(system.grpcAddress, grpc.credentials.createInsecure());
-    const stream = client["ServerReflectionInfo"]!() as grpc.ClientDuplexStream<unknown, { listServicesResponse: { service: { name: string }[] } }>;
+    const client = new loaded.grpc.reflection.v1.ServerReflection(
+      system.grpcAddress,
+      grpc.credentials.createInsecure(),
+    );
+    const stream = client["ServerReflectionInfo"]!() as grpc.ClientDuplexStream<
+      unknown,
+      { listServicesResponse: { service: { name: string }[] } }
+    >;
     stream.write({ listServices: "" });
     const answer = await new Promise<{ listServicesResponse: { service: { name: string }[] } }>((resolve, reject) => {
       stream.once("data", resolve);

@@ -58,7 +58,9 @@ export class BenchChild implements AsyncDisposable {
 
 /** The other side: run `work` each time the parent says go. */
 export async function serveBench<T>(
-  prepare: (input: T) => Promise<{ work: (input: Record<string, unknown>) => Promise<Figures>; stop?: () => Promise<void> }>,
+  prepare: (
+    input: T,
+  ) => Promise<{ work: (input: Record<string, unknown>) => Promise<Figures>; stop?: () => Promise<void> }>,
 ): Promise<void> {
   const input = JSON.parse(process.argv[2] ?? "{}") as T;
   const { work, stop } = await prepare(input);

@@ -25,7 +25,8 @@ await serveBench<{ port: number }>(async ({ port }) => {
       const content = text === undefined ? payload : String(text);
       await publisher.publishMany(
         (function* () {
-          for (let i = 0; i < total; i++) yield { queue: String(queue), type: String(type), priority: level, payload: content };
+          for (let i = 0; i < total; i++)
+            yield { queue: String(queue), type: String(type), priority: level, payload: content };
         })(),
       );
       return { perSecond: (total / (performance.now() - start)) * 1000 };

@@ -17,7 +17,7 @@ await serveBench<{ url: string }>(async ({ url }) => {
         );
       }
       const submitted = performance.now();
-      for (let done = 0; done < total; ) {
+      for (let done = 0; done < total;) {
         const batch = await boss.fetch("bench", { batchSize: 500 });
         if (batch.length === 0) throw new Error(`no job after ${done} of ${total}`);
         await boss.complete(

@@ -32,7 +32,11 @@ await serveBench<{ port: number; queue: string }>(async ({ port, queue }) => {
           const reply = `${inbox}.e.${events++}`;
           waiting.set(reply, batch);
           // About what an outcome weighs: subject, times, state.
-          nc.publish("events.batch.raw", Buffer.from(batch.map(({ subject }) => `${subject} succeeded 1 0000000000000 0000000000000`).join("\n")), { reply });
+          nc.publish(
+            "events.batch.raw",
+            Buffer.from(batch.map(({ subject }) => `${subject} succeeded 1 0000000000000 0000000000000`).join("\n")),
+            { reply },
+          );
           batch = [];
         };
         let outstanding = 0;

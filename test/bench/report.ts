@@ -4,7 +4,12 @@ export interface Row {
   readonly value: number;
   readonly unit: string;
   /** What the value is divided by, its value, and the least (or most) the ratio should be. */
-  readonly against?: readonly { readonly name: string; readonly value: number; readonly atLeast?: number; readonly atMost?: number }[];
+  readonly against?: readonly {
+    readonly name: string;
+    readonly value: number;
+    readonly atLeast?: number;
+    readonly atMost?: number;
+  }[];
   readonly atLeast?: number;
   readonly atMost?: number;
 }
@@ -27,7 +32,9 @@ export function renderRows(rows: readonly Row[]): string {
     lines.push(`${row.what}: ${number(row.value)} ${row.unit} ${verdict(row.value, row)}`.trimEnd());
     for (const other of row.against ?? []) {
       const ratio = row.value / other.value;
-      lines.push(`    ÷ ${other.name} (${number(other.value)}) = ${ratio.toFixed(2)} ${verdict(ratio, other)}`.trimEnd());
+      lines.push(
+        `    ÷ ${other.name} (${number(other.value)}) = ${ratio.toFixed(2)} ${verdict(ratio, other)}`.trimEnd(),
+      );
     }
   }
   return lines.join("\n");

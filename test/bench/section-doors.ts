@@ -14,7 +14,12 @@ const framed = { "content-type": "application/grpc", te: "trailers" };
 /** The gateway's doors beside bare servers; needs h2load. */
 export async function measureDoors(sizes: Sizes): Promise<Row[]> {
   if (!(await hasLoadGenerator())) return [];
-  const [echoPort, nodePort, node2Port, jsPort] = [await freePort(), await freePort(), await freePort(), await freePort()];
+  const [echoPort, nodePort, node2Port, jsPort] = [
+    await freePort(),
+    await freePort(),
+    await freePort(),
+    await freePort(),
+  ];
   await using _echo = await BenchChild.start("http-echo.ts", { port: echoPort });
   await using _node = await BenchChild.start("connect-node-server.ts", { port: nodePort, http2Port: node2Port });
   await using _js = await BenchChild.start("grpc-js-server.ts", { port: jsPort });
@@ -23,7 +28,14 @@ export async function measureDoors(sizes: Sizes): Promise<Row[]> {
   await system.rest.jobIn("bench", "JOB_STATE_SUCCEEDED");
 
   const loads: Record<string, Load> = {
-    echo: { url: `http://127.0.0.1:${echoPort}/`, body: "{}", headers: json, http: 1, requests: sizes.requests, connections: 50 },
+    echo: {
+      url: `http://127.0.0.1:${echoPort}/`,
+      body: "{}",
+      headers: json,
+      http: 1,
+      requests: sizes.requests,
+      connections: 50,
+    },
     connectNode: {
       url: `http://127.0.0.1:${nodePort}${method}`,
       body: "{}",
@@ -33,7 +45,14 @@ export async function measureDoors(sizes: Sizes): Promise<Row[]> {
       connections: 50,
     },
     rest: { url: `${system.httpUrl}/api/v1/system/info`, http: 1, requests: sizes.requests, connections: 50 },
-    connect: { url: `${system.httpUrl}${method}`, body: "{}", headers: json, http: 1, requests: sizes.requests, connections: 50 },
+    connect: {
+      url: `${system.httpUrl}${method}`,
+      body: "{}",
+      headers: json,
+      http: 1,
+      requests: sizes.requests,
+      connections: 50,
+    },
     grpcJs: {
       url: `http://127.0.0.1:${jsPort}${method}`,
       body: grpcFrame(new Uint8Array(0)),
@@ -77,7 +96,12 @@ export async function measureDoors(sizes: Sizes): Promise<Row[]> {
   const echo = { name: "bare Node http echo", value: rates["echo"]!, atLeast: 0.45 };
   const connectNode = { name: "connect-node's own handler", value: rates["connectNode"]!, atLeast: 2.5 };
   return [
-    { what: "REST GetInfo, whole system in one process", value: rates["rest"]!, unit: "calls/s", against: [echo, connectNode] },
+    {
+      what: "REST GetInfo, whole system in one process",
+      value: rates["rest"]!,
+      unit: "calls/s",
+      against: [echo, connectNode],
+    },
     { what: "Connect GetInfo", value: rates["connect"]!, unit: "calls/s", against: [echo, connectNode] },
     {
       what: "gRPC GetInfo",

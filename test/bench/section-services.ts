@@ -90,7 +90,11 @@ export async function measurePlugins(sizes: Sizes): Promise<Row[]> {
   const { installPlugin } = await import("./install-plugin.ts");
   await installPlugin(nats.port, "noop");
   await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
-  await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["plug"], executors: 1 });
+  await using worker = await BenchChild.start("millrace-worker.ts", {
+    port: nats.port,
+    queues: ["plug"],
+    executors: 1,
+  });
   let rate = 0;
   const jobs = sizes.jobs / 2;
   for (let round = 0; round < 3; round++) {

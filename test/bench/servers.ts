@@ -25,9 +25,10 @@ async function listening(port: number, child: ChildProcess, name: string): Promi
   for (;;) {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`);
     const socket = connect(port, "127.0.0.1");
-    const up = await Promise.race([once(socket, "connect").then(() => true), once(socket, "error").then(() => false)]).catch(
-      () => false,
-    );
+    const up = await Promise.race([
+      once(socket, "connect").then(() => true),
+      once(socket, "error").then(() => false),
+    ]).catch(() => false);
     socket.destroy();
     if (up) return;
     if (Date.now() > until) throw new Error(`${name} does not listen on ${port}`);
@@ -102,7 +103,11 @@ export async function startPostgres(): Promise<(RunningServer & { readonly url: 
   }
   const data = join(dir, "data");
   const options = { stdio: "ignore" as const, cwd: dir, ...identity };
-  execFileSync(join(bin, "initdb"), ["-D", data, "-U", "bench", "--auth=trust", "--encoding=UTF8", "--no-sync"], options);
+  execFileSync(
+    join(bin, "initdb"),
+    ["-D", data, "-U", "bench", "--auth=trust", "--encoding=UTF8", "--no-sync"],
+    options,
+  );
   const child = spawn(
     join(bin, "postgres"),
     ["-D", data, "-p", String(port), "-c", "listen_addresses=127.0.0.1", "-k", dir],

@@ -45,7 +45,10 @@ export async function expectAllAccountedFor(
     const unfinished = jobs.filter((job) => !terminal.has(job.state));
     throw new Error(
       `lost ${lost.length} (${lost.slice(0, 5).join(", ")}), unfinished ${unfinished.length} of ${accepted.size} accepted ` +
-        `(${unfinished.slice(0, 5).map((job) => `${job.id} ${job.state}`).join(", ")})`,
+        `(${unfinished
+          .slice(0, 5)
+          .map((job) => `${job.id} ${job.state}`)
+          .join(", ")})`,
       { cause: error },
     );
   });

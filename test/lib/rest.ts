@@ -40,13 +40,18 @@ export class Rest {
       method,
       ...(body === undefined
         ? {}
-        : { body: typeof body === "string" ? body : JSON.stringify(body), headers: { "content-type": "application/json" } }),
+        : {
+            body: typeof body === "string" ? body : JSON.stringify(body),
+            headers: { "content-type": "application/json" },
+          }),
     });
     const text = await response.text();
     return { status: response.status, headers: response.headers, body: (text === "" ? {} : JSON.parse(text)) as T };
   }
 
-  async submit(job: object): Promise<{ id: string; result?: { state: string; output?: { json?: unknown; text?: string } } }> {
+  async submit(
+    job: object,
+  ): Promise<{ id: string; result?: { state: string; output?: { json?: unknown; text?: string } } }> {
     const { status, body } = await this.call<{ id: string }>("POST", "/api/v1/jobs", job);
     if (status !== 200) throw new Error(`submit answered ${status}: ${JSON.stringify(body)}`);
     return body;

@@ -24,7 +24,8 @@ export async function runScenario(system: { rest: Rest; grpcAddress: string; nat
   const payload = create(PayloadSchema, { content: { case: "text", value: JSON.stringify(login) } });
   await client.submitJob({ id: "s-grpc", type: "audit", payload });
   let last: JobState = JobState.UNSPECIFIED;
-  for await (const { update } of client.watchJob({ id: "s-grpc" })) if (update.value !== undefined) last = update.value.state;
+  for await (const { update } of client.watchJob({ id: "s-grpc" }))
+    if (update.value !== undefined) last = update.value.state;
   expect(last).toBe(JobState.SUCCEEDED);
 
   // A client stream through the gateway.
@@ -62,13 +63,20 @@ export async function runScenario(system: { rest: Rest; grpcAddress: string; nat
   await rest.jobIn("s-later", "JOB_STATE_CANCELLED");
 
   // A job that becomes due.
-  await rest.submit({ id: "s-soon", type: "audit", payload: { json: login }, runAt: new Date(Date.now() + 700).toISOString() });
+  await rest.submit({
+    id: "s-soon",
+    type: "audit",
+    payload: { json: login },
+    runAt: new Date(Date.now() + 700).toISOString(),
+  });
   await rest.jobIn("s-soon", "JOB_STATE_SUCCEEDED");
 
   // A paused queue keeps its jobs.
   expect((await rest.call("POST", "/api/v1/queues/default:pause", {})).status).toBe(200);
   await expect
-    .poll(async () => (await rest.call<{ stats: { paused?: boolean } }>("GET", "/api/v1/queues/default")).body.stats.paused)
+    .poll(
+      async () => (await rest.call<{ stats: { paused?: boolean } }>("GET", "/api/v1/queues/default")).body.stats.paused,
+    )
     .toBe(true);
   await rest.submit({ id: "s-paused", type: "audit", payload: { json: login } });
   await rest.jobIn("s-paused", "JOB_STATE_QUEUED");
@@ -78,7 +86,10 @@ export async function runScenario(system: { rest: Rest; grpcAddress: string; nat
   // The plugin, outside any queue.
   const plugins = await rest.call<{ plugins: { manifest: { name: string } }[] }>("GET", "/api/v1/plugins");
   expect(plugins.body.plugins.map(({ manifest }) => manifest.name)).toContain("audit");
-  const dry = await rest.call("POST", "/api/v1/plugins/audit:call", { export: "on_audit_event", input: { json: login } });
+  const dry = await rest.call("POST", "/api/v1/plugins/audit:call", {
+    export: "on_audit_event",
+    input: { json: login },
+  });
   expect(dry).toMatchObject({ status: 200, body: { output: { json: { event: "user.login" } } } });
 
   // Statistics come out even.

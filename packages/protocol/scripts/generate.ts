@@ -23,9 +23,7 @@ function buf(...args: string[]): void {
 function template(out: string): string {
   return JSON.stringify({
     version: "v2",
-    plugins: [
-      { local: "protoc-gen-es", out, opt: ["target=ts", "import_extension=ts", "erasable_syntax=true"] },
-    ],
+    plugins: [{ local: "protoc-gen-es", out, opt: ["target=ts", "import_extension=ts", "erasable_syntax=true"] }],
   });
 }
 
@@ -49,7 +47,9 @@ if (process.argv.includes("--check")) {
     const have = files(committed);
     const drift = [...new Set([...want.keys(), ...have.keys()])].filter((name) => want.get(name) !== have.get(name));
     if (drift.length > 0) {
-      console.error(`generated code differs from proto/: ${drift.join(", ")}\nrun: node packages/protocol/scripts/generate.ts`);
+      console.error(
+        `generated code differs from proto/: ${drift.join(", ")}\nrun: node packages/protocol/scripts/generate.ts`,
+      );
       process.exitCode = 1;
     }
   } finally {

@@ -152,7 +152,7 @@ export function parseJobOptions(get: (name: string) => string | undefined): Pars
     ),
     contentType: read(headerNames.contentType, "", printable(256), "a media type"),
     // A trace that does not parse is dropped, as W3C Trace Context asks; it never fails a job.
-    traceparent: tracePattern.test(get(headerNames.traceparent) ?? "") ? get(headerNames.traceparent)! : "",
+    traceparent: tracePattern.exec(get(headerNames.traceparent) ?? "")?.[0] ?? "",
   };
   return problems.length === 0 ? { ok: true, options } : { ok: false, problems };
 }

@@ -44,7 +44,16 @@ export {
   type PriorityName,
 } from "./priority.ts";
 export { services } from "./services.ts";
-export { eventName, isReplayable, isTerminal, stateAfter, stateName, stateRank, supersedes, type JobPosition } from "./states.ts";
+export {
+  eventName,
+  isReplayable,
+  isTerminal,
+  stateAfter,
+  stateName,
+  stateRank,
+  supersedes,
+  type JobPosition,
+} from "./states.ts";
 export {
   commandAllSubject,
   commandCancelSubject,

@@ -21,9 +21,10 @@ export function newJobId(nowMs: number = Date.now()): string {
   let id = "";
   let time = nowMs;
   for (let i = 0; i < 10; i++) {
-    id = alphabet[time % 32]! + id;
+    id = alphabet.charAt(time % 32) + id;
     time = Math.floor(time / 32);
   }
-  for (let i = 0; i < 16; i++) id += alphabet[random[used++]! & 31]!;
+  for (const byte of random.subarray(used, used + 16)) id += alphabet.charAt(byte & 31);
+  used += 16;
   return id;
 }

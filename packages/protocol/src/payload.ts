@@ -18,7 +18,10 @@ export function toWirePayload(payload: Payload | undefined): WirePayload {
   const { content, contentType } = payload;
   switch (content.case) {
     case "json":
-      return { bytes: encoder.encode(toJsonString(ValueSchema, content.value)), contentType: contentType || "application/json" };
+      return {
+        bytes: encoder.encode(toJsonString(ValueSchema, content.value)),
+        contentType: contentType || "application/json",
+      };
     case "text":
       return { bytes: encoder.encode(content.value), contentType: contentType || "text/plain; charset=utf-8" };
     case "raw":
@@ -39,7 +42,10 @@ export function fromWirePayload(bytes: Uint8Array, contentType: string): Payload
   if (/^application\/(?:[\w.+-]+\+)?json\b/.test(contentType) || looksJson) {
     try {
       const value = fromJsonString(ValueSchema, decoder.decode(bytes));
-      return create(PayloadSchema, { content: { case: "json", value }, contentType: contentType || "application/json" });
+      return create(PayloadSchema, {
+        content: { case: "json", value },
+        contentType: contentType || "application/json",
+      });
     } catch {
       // Not JSON whatever the type says: shown as what it is.
     }

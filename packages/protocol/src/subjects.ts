@@ -62,6 +62,7 @@ export function parseJobSubject(subject: string): JobSubject | undefined {
   const priority = parts[first];
   const queue = parts[first + 1];
   const type = parts[first + 2];
-  if (priority === undefined || queue === undefined || type === undefined || !isPriorityName(priority)) return undefined;
+  if (priority === undefined || queue === undefined || type === undefined || !isPriorityName(priority))
+    return undefined;
   return { priority, level: priorityLevel(priority), queue, type, id: parts[first + 3] };
 }

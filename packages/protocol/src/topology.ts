@@ -74,20 +74,18 @@ export const defaultTopologyLimits: TopologyLimits = {
 export const duplicateWindowMs = 20_000;
 
 export function streamTopology(limits: TopologyLimits = defaultTopologyLimits): readonly StreamTopology[] {
-  const jobs = (["critical", "high", "normal", "low"] as const).map(
-    (priority): StreamTopology => ({
-      name: jobStream(priority),
-      // A consumer's filter must be a subset of one of these (nats-server 2.9), so any depth is taken; a subject of
-      // another shape becomes a dead letter.
-      subjects: [`jobs.${priority}.>`],
-      retention: "workqueue",
-      maxBytes: limits.jobStreamBytes,
-      maxAgeMs: 0,
-      duplicateWindowMs,
-      discard: "new",
-      republish: { source: "jobs.>", destination: `${subjectRoots.submitted}.>` },
-    }),
-  );
+  const jobs = (["critical", "high", "normal", "low"] as const).map((priority): StreamTopology => ({
+    name: jobStream(priority),
+    // A consumer's filter must be a subset of one of these (nats-server 2.9), so any depth is taken; a subject of
+    // another shape becomes a dead letter.
+    subjects: [`jobs.${priority}.>`],
+    retention: "workqueue",
+    maxBytes: limits.jobStreamBytes,
+    maxAgeMs: 0,
+    duplicateWindowMs,
+    discard: "new",
+    republish: { source: "jobs.>", destination: `${subjectRoots.submitted}.>` },
+  }));
   return [
     // First, so that nothing is republished into a stream that is not there yet.
     {
