@@ -14,7 +14,7 @@ export function demoCommand(program: Command, context: CliContext): void {
   program
     .command("demo")
     .description("run one job for each record of a public data set, and check every result")
-    .option("-q, --queue <name>", "queue", "default")
+    .option("-q, --queue <name>", "queue", "demo")
     .option("-n, --limit <n>", "only the first records", wholeNumber)
     .addOption(
       new Option("--via <door>", "auto: over NATS where it can be found (NATS_URL, MILLRACE_DATA_DIR), else Connect")

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { toJson, type JsonObject } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
-import { JobState, stateName, type Payload } from "@millrace/protocol";
+import { JobState, stateName, type JobErrorCode, type Payload } from "@millrace/protocol";
 import { formatError } from "../format-job.ts";
 import type { DemoCase, DemoOutcome } from "./demo-case.ts";
 import type { Ended, JobLedger } from "./job-ledger.ts";
@@ -24,6 +24,7 @@ export interface CheckedResults {
   readonly differences: readonly string[];
 }
 
+const refusedCode: JobErrorCode = "HANDLER_FAILED";
 const keptDifferences = 5;
 
 export function checkResults(demo: DemoCase, records: readonly JsonObject[], ledger: JobLedger): CheckedResults {
@@ -43,10 +44,10 @@ export function checkResults(demo: DemoCase, records: readonly JsonObject[], led
     const state = ended === undefined ? "not ended" : stateName(ended.state);
     byState.set(state, (byState.get(state) ?? 0) + 1);
     const expected = demo.compute(record);
-    if (expected.accepted) category(expected.category).file++;
-    const actual = outcomeOf(demo, ended);
+    if (expected.accepted) category(demo.categoryOf(expected.output)).file++;
+    const actual = outcomeOf(ended);
     if (typeof actual !== "string") {
-      if (actual.accepted) category(actual.category).jobs++;
+      if (actual.accepted) category(headingOf(demo, actual.output)).jobs++;
       else {
         const reject = rejects.get(actual.reason);
         if (reject === undefined) rejects.set(actual.reason, { reason: actual.reason, count: 1, example: record });
@@ -71,12 +72,23 @@ export function checkResults(demo: DemoCase, records: readonly JsonObject[], led
   };
 }
 
-/** What a job says, or why it says nothing. */
-function outcomeOf(demo: DemoCase, ended: Ended | undefined): DemoOutcome | string {
-  if (ended === undefined) return "no end";
-  if (ended.state !== JobState.SUCCEEDED) return `${stateName(ended.state)} ${formatError(ended.error)}`;
+/** A result without its heading differs from what was computed, and is counted there. */
+function headingOf(demo: DemoCase, output: JsonObject): string {
   try {
-    return demo.read(toObject(ended.result));
+    return demo.categoryOf(output);
+  } catch {
+    return "(none)";
+  }
+}
+
+/** What a job says, or why it says nothing. A plugin refuses a record by failing, with the reason as its message. */
+function outcomeOf(ended: Ended | undefined): DemoOutcome | string {
+  if (ended === undefined) return "no end";
+  const { state, error } = ended;
+  if (state === JobState.DEAD && error?.code === refusedCode) return { accepted: false, reason: error.message };
+  if (state !== JobState.SUCCEEDED) return `${stateName(state)} ${formatError(error)}`;
+  try {
+    return { accepted: true, output: toObject(ended.result) };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

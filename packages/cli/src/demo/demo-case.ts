@@ -1,8 +1,8 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 
-/** What a record came to: a result, or the reason why it was refused. */
+/** What a record came to: the plugin's output, or the reason why it refused the record. */
 export type DemoOutcome =
-  | { readonly accepted: true; readonly category: string; readonly output: JsonObject }
+  | { readonly accepted: true; readonly output: JsonObject }
   | { readonly accepted: false; readonly reason: string };
 
 /** A public data set, the job type that handles its records, and the same computed here, without Millrace. */
@@ -16,8 +16,8 @@ export interface DemoCase {
   /** What the categories are. */
   readonly categoryName: string;
   records(): Promise<readonly JsonObject[]>;
-  /** What a job's output says. @throws Error when it is not of the plugin's form */
-  read(output: JsonObject): DemoOutcome;
-  /** The same, computed from the record alone. */
+  /** Under which heading an output counts. @throws Error when it is not of the plugin's form */
+  categoryOf(output: JsonObject): string;
+  /** What the plugin should say, from the record alone. */
   compute(record: JsonObject): DemoOutcome;
 }

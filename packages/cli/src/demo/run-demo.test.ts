@@ -20,21 +20,21 @@ const numbers: DemoCase = {
   plugin: "plugins/numbers",
   categoryName: "kind",
   records: async () => Array.from({ length: total }, (_, n) => ({ n })),
-  read: (output) => output as unknown as DemoOutcome,
+  categoryOf: ({ square }) => (Number(square) % 2 === 0 ? "even" : "odd"),
   compute: ({ n }) => {
     if (typeof n !== "number" || n % 1000 === 999) return { accepted: false, reason: "nine nine nine" };
-    return { accepted: true, category: n % 2 === 0 ? "even" : "odd", output: { square: n * n } };
+    return { accepted: true, output: { square: n * n } };
   },
 };
 
-type Handle = (record: JsonObject) => DemoOutcome | Error;
+type Handle = (record: JsonObject) => DemoOutcome;
 
 async function startServer(handle: Handle): Promise<MemoryServer> {
   const server = await MemoryServer.start((job: Job) => {
     const record = job.payload?.content.case === "json" ? toJson(ValueSchema, job.payload.content.value) : {};
     const outcome = handle(record as JsonObject);
-    if (outcome instanceof Error) return { error: outcome.message };
-    const value = fromJson(ValueSchema, { ...outcome } as JsonObject);
+    if (!outcome.accepted) return { error: outcome.reason };
+    const value = fromJson(ValueSchema, outcome.output);
     return { result: create(PayloadSchema, { content: { case: "json", value } }) };
   });
   const manifest = { name: "numbers", version: "1.0.0", handlers: [{ type: numbers.type, export: "sort" }] };
@@ -73,16 +73,16 @@ describe("runDemo", () => {
 
   it("says which results differ, and which jobs failed", async () => {
     await using server = await startServer((record) => {
-      if (record["n"] === 7) return { accepted: true, category: "odd", output: { square: 50 } };
-      return record["n"] === 8 ? new Error("no eight") : numbers.compute(record);
+      if (record["n"] === 7) return { accepted: true, output: { square: 50 } };
+      return record["n"] === 8 ? { accepted: false, reason: "no eight" } : numbers.compute(record);
     });
     const { report, text } = await run(server);
     expect(report.ok).toBe(false);
     expect(report.results.equal).toBe(total - 2);
-    expect(Object.fromEntries(report.results.byState)).toEqual({ succeeded: total - 1, dead: 1 });
+    expect(Object.fromEntries(report.results.byState)).toEqual({ succeeded: total - 3, dead: 3 });
     expect(text).toContain("DIFFERENT (2,498 of 2,500 results are equal)");
-    expect(text).toContain('record 7 {"n":7}: got {"accepted":true,"category":"odd","output":{"square":50}}');
-    expect(text).toContain("dead HANDLER_FAILED: no eight");
+    expect(text).toContain('record 7 {"n":7}: got {"accepted":true,"output":{"square":50}}');
+    expect(text).toContain('1 × no eight, for example {"n":8}');
   });
 
   it("does not start without a plugin", async () => {

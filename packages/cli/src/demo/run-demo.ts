@@ -60,7 +60,8 @@ export async function runDemo(client: Client, progress: Progress, options: DemoO
 }
 
 function toJob(demo: DemoCase, queue: string, correlationId: string, id: string, payload: JsonObject): JobSpec {
-  return { type: demo.type, queue, id, payload, correlationId };
+  // A record that is refused once is refused for ever.
+  return { type: demo.type, queue, id, payload, correlationId, maxAttempts: 1 };
 }
 
 /**
