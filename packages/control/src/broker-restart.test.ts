@@ -5,6 +5,7 @@ test("a watch, a cancel and a submit go on after the broker was killed and is ba
   await using fixture = await startControlFixture();
   await fixture.jobs.submitJob({ id: "before", type: "t" });
   await projected(fixture);
+  const started = Promise.withResolvers<void>();
   const seen: string[] = [];
   const watching = (async () => {
     for await (const { update } of fixture.jobs.watchJob({ id: "before" })) {
@@ -12,7 +13,6 @@ test("a watch, a cancel and a submit go on after the broker was killed and is ba
       if (seen.length === 1) started.resolve();
     }
   })();
-  const started = Promise.withResolvers<void>();
   await started.promise;
   await fixture.nats.kill9();
   await fixture.nats.restart();

@@ -69,7 +69,8 @@ export async function startStandalone(
   const transport = createDirectTransport(pipeline);
   const plugins = await deployPlugins(config.pluginsDir, { bus, transport, logger });
   const executors = config.executors || Math.max(1, Math.floor(availableParallelism() / 2));
-  starting.use(await startWorker({ queues: config.queues, executors }, { bus, logger, metrics, health }));
+  const worker = starting.use(await startWorker({ queues: config.queues, executors, bus, logger, metrics }));
+  health.check("worker", () => (worker.health().ok ? undefined : worker.status().mode));
   const gateway = starting.use(
     await startGateway({ ...readGatewayConfig(), host, httpPort, grpcPort }, { transport, health, metrics, logger }),
   );
