@@ -16,6 +16,10 @@ export interface ControlConfig {
   readonly lostKeyMs: number;
   /** Cancel marks of ended jobs are removed so often. */
   readonly markSweepMs: number;
+  /** What a crash of the broker left behind is looked for so often, beside each new connection. */
+  readonly crashSweepMs: number;
+  /** So long the rows may take to catch up after a crash before a job without an end counts as not run. */
+  readonly projectionWaitMs: number;
   /** Name under which the projector keeps its place. */
   readonly projectionCursor: string;
   /** Dry runs at one time. */
@@ -31,6 +35,8 @@ export const defaultControlConfig: ControlConfig = {
   maxReplays: 64,
   lostKeyMs: 300_000,
   markSweepMs: 60_000,
+  crashSweepMs: 30_000,
+  projectionWaitMs: 15_000,
   projectionCursor: "jobs",
   maxDryRuns: 2,
 };

@@ -64,7 +64,8 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     plugins: new PluginRegistry(bus),
     dryRunner: starting.use(new DryRunner(all.maxDryRuns)),
   };
-  starting.use(new CrashSweep(bus, store));
+  const { crashSweepMs: everyMs, projectionWaitMs, projectionCursor: cursor } = all;
+  starting.use(new CrashSweep({ bus, store, everyMs, projectionWaitMs, cursor }));
   await context.queueSettings.ready;
   // Jobs are accepted without the database; only reading them needs it.
   starting.use(health.check("nats", () => (bus.connected ? undefined : "not connected")));
