@@ -162,6 +162,13 @@ interface WatchOptions {
   readonly resumeAfter?: string;
 }
 
+/** A table's line should not wrap for one long reason; `get` shows it whole. */
+const mostReasonChars = 60;
+
+function shorten(text: string): string {
+  return text.length <= mostReasonChars ? text : `${text.slice(0, mostReasonChars - 1)}…`;
+}
+
 const jobColumns = [
   { head: "id", cell: (job: Job) => job.id },
   { head: "state", cell: (job: Job) => stateName(job.state) },
@@ -170,5 +177,5 @@ const jobColumns = [
   { head: "priority", cell: (job: Job) => priorityName(priorityOrNormal(job.priority)) },
   { head: "attempt", cell: (job: Job) => `${job.attempt}/${job.maxAttempts}`, align: "right" as const },
   { head: "submitted", cell: (job: Job) => formatTime(job.submittedAt) },
-  { head: "why", cell: (job: Job) => formatError(job.error) || job.waitReason },
+  { head: "why", cell: (job: Job) => shorten(formatError(job.error) || job.waitReason) },
 ];

@@ -41,7 +41,7 @@ export async function runDemo(client: Client, progress: Progress, options: DemoO
   const submitPhase = progress.phase("submitted", records.length);
   const endPhase = progress.phase("finished", records.length);
   await using bus = natsUrl === undefined ? undefined : await tryConnect(natsUrl);
-  const onAccepted = (accepted: number) => submitPhase.update(accepted);
+  const onAccepted = (accepted: number) => submitPhase.update(accepted + 1);
   const resumeAfter = await submitFirst(client, jobs, ledger, signal);
   const rest = jobs.slice(1);
   const submitting =
@@ -50,7 +50,6 @@ export async function runDemo(client: Client, progress: Progress, options: DemoO
   await followJobs(client, { queue, type: demo.type, resumeAfter }, ledger, submitting, onEnded, signal);
   const restSubmitted = await submitting;
   const submitted = { ...restSubmitted, accepted: restSubmitted.accepted + 1 };
-  submitPhase.update(submitted.accepted);
   const rows = await readRows(client, correlationId, ledger, signal);
   const results = checkResults(demo, records, ledger);
   const total = records.length;
