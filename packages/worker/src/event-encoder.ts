@@ -1,7 +1,8 @@
 import { EventBatchSchema, JobEventSchema, type JobEvent } from "@millrace/protocol";
 
 /** The fields of an event that a worker writes; what is left out has its default. */
-export type EventFields = Partial<Omit<JobEvent, "$typeName" | "$unknown">> & Pick<JobEvent, "jobId" | "kind" | "attempt">;
+export type EventFields = Partial<Omit<JobEvent, "$typeName" | "$unknown">> &
+  Pick<JobEvent, "jobId" | "kind" | "attempt">;
 
 const wireType = { varint: 0, fixed64: 1, bytes: 2 } as const;
 

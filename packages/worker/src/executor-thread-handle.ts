@@ -45,7 +45,11 @@ export class ExecutorThreadHandle {
     this.#events = events;
     this.#progress = createProgress();
     // Nothing of the process's environment: the thread runs other people's code.
-    this.#worker = new Worker(executorThreadUrl, { workerData: { progress: this.#progress }, env: {}, name: "executor" });
+    this.#worker = new Worker(executorThreadUrl, {
+      workerData: { progress: this.#progress },
+      env: {},
+      name: "executor",
+    });
   }
 
   /** Resolves when the thread takes calls. */
@@ -53,7 +57,9 @@ export class ExecutorThreadHandle {
     const handle = new ExecutorThreadHandle(events);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const timer = setTimeout(() => reject(new Error("executor thread did not start")), startTimeoutMs);
-    handle.#worker.on("message", (reply: ExecutorReply) => (reply.kind === "ready" ? resolve() : handle.#receive(reply)));
+    handle.#worker.on("message", (reply: ExecutorReply) =>
+      reply.kind === "ready" ? resolve() : handle.#receive(reply),
+    );
     handle.#worker.on("error", (error) => {
       reject(error);
       handle.#leave(error);

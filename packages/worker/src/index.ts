@@ -1,1 +1,7 @@
-export {};
+export { readWorkerConfig, type WorkerConfig } from "./config.ts";
+export type { JobContext, JobHandler } from "./job-context.ts";
+export { Outcome } from "./outcome.ts";
+export type { Floors } from "./priority-floors.ts";
+export { startWorker, type Worker, type WorkerStatus } from "./start-worker.ts";
+export type { WorkerCommand } from "./worker-command.ts";
+export type { WorkerOptions } from "./worker-options.ts";

@@ -100,9 +100,12 @@ export class Intake {
   /** Takes what the credits allow, from the top. Called whenever credits or lanes have changed. */
   refill(): void {
     if (this.#stopped || !this.#options.bus.connected) return;
-    for (const lane of this.lanes) if (lane.level === 1 && lane.state === "unknown" && !lane.paused) this.#park(lane);
     const credits = this.#options.credits() - this.#expected;
-    if (credits < 1) return;
+    if (credits < 1) {
+      // However full we are, a critical job finds a pull that waits for it, and a slot that is kept for it.
+      for (const lane of this.#askable(1)) this.#park(lane);
+      return;
+    }
     const due = this.#floors.dueLevel((level) => this.#askable(level).length > 0);
     if (due !== undefined) this.#ask(due, Math.min(credits, this.#floors.due(due)));
     for (const level of priorityLevels) {
@@ -113,9 +116,8 @@ export class Intake {
     for (const lane of this.lanes) if (lane.state === "unknown" && !lane.paused) this.#park(lane);
   }
 
-  /** At level 1 lanes are parked at once: a parked pull gives at once what is there, and one always waits. */
   #askable(level: PriorityLevel): Lane[] {
-    return level === 1 ? [] : this.lanes.filter((lane) => lane.level === level && lane.state === "unknown" && !lane.paused);
+    return this.lanes.filter((lane) => lane.level === level && lane.state === "unknown" && !lane.paused);
   }
 
   #ask(level: PriorityLevel, credits: number): void {
@@ -160,7 +162,12 @@ export class Intake {
     });
   }
 
-  #pull(lane: Lane, batch: number, expiresMs: number, handlers: { onMessage(): void; onEnd(end: PullEnd): void }): void {
+  #pull(
+    lane: Lane,
+    batch: number,
+    expiresMs: number,
+    handlers: { onMessage(): void; onEnd(end: PullEnd): void },
+  ): void {
     this.#options.bus.pull(
       lane.stream,
       lane.consumer,

@@ -41,12 +41,7 @@ export function succeededEvent(job: Job, outcome: Outcome, runUs: number): Event
   return event;
 }
 
-export function failedEvent(
-  job: Job,
-  kind: EventKind.RETRIED | EventKind.DEAD | EventKind.CANCELLED | EventKind.EXPIRED,
-  outcome: Outcome,
-  runUs: number,
-): EventFields {
+export function failedEvent(job: Job, kind: EventKind, outcome: Outcome, runUs: number): EventFields {
   return {
     ...base(job, kind),
     runUs,

@@ -1,4 +1,10 @@
-import { defaultJobOptions, parseJobOptions, type HeaderProblem, type JobOptions, type PriorityLevel } from "@millrace/protocol";
+import {
+  defaultJobOptions,
+  parseJobOptions,
+  type HeaderProblem,
+  type JobOptions,
+  type PriorityLevel,
+} from "@millrace/protocol";
 import type { Delivery } from "@millrace/bus";
 
 const decoder = new TextDecoder();
@@ -30,7 +36,14 @@ export class Job {
   #options: JobOptions | undefined;
   #problems: readonly HeaderProblem[] | undefined;
 
-  constructor(delivery: Delivery, place: { level: PriorityLevel; queue: string }, type: string, id: string, nowMs: number, leaseMs: number) {
+  constructor(
+    delivery: Delivery,
+    place: { level: PriorityLevel; queue: string },
+    type: string,
+    id: string,
+    nowMs: number,
+    leaseMs: number,
+  ) {
     this.delivery = delivery;
     this.level = place.level;
     this.queue = place.queue;
@@ -55,7 +68,8 @@ export class Job {
     const bytes = this.delivery.headerBytes;
     if (bytes.length === 0) return (this.#options = defaultJobOptions);
     const text = decoder.decode(bytes);
-    if (!text.includes("\r\nMillrace-") && !text.includes("\r\ntraceparent:")) return (this.#options = defaultJobOptions);
+    if (!text.includes("\r\nMillrace-") && !text.includes("\r\ntraceparent:"))
+      return (this.#options = defaultJobOptions);
     const parsed = parseJobOptions((name) => this.delivery.header(name));
     if (!parsed.ok) this.#problems = parsed.problems;
     return (this.#options = parsed.ok ? parsed.options : defaultJobOptions);

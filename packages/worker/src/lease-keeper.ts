@@ -44,13 +44,16 @@ export class LeaseKeeper {
 
   /** Ticks until disposed. */
   start(onError: (error: unknown) => void): Disposable {
-    const timer = setInterval(() => {
-      try {
-        this.tick(performance.now());
-      } catch (error) {
-        onError(error);
-      }
-    }, Math.max(20, this.#ackWaitMs / 6));
+    const timer = setInterval(
+      () => {
+        try {
+          this.tick(performance.now());
+        } catch (error) {
+          onError(error);
+        }
+      },
+      Math.max(20, this.#ackWaitMs / 6),
+    );
     return { [Symbol.dispose]: () => clearInterval(timer) };
   }
 

@@ -20,7 +20,10 @@ export interface NextAttempt {
  * The same job as a new message: the broker's copy of this attempt is acked when this one is stored. Its message id makes
  * a second publish after a crash harmless.
  */
-export function nextAttempt(job: Job, next: { attempt: number; maxAttempts: number; scheduledMs?: number }): NextAttempt {
+export function nextAttempt(
+  job: Job,
+  next: { attempt: number; maxAttempts: number; scheduledMs?: number },
+): NextAttempt {
   const headers: [string, string][] = job.delivery
     .headers()
     .filter(([name]) => !replaced.has(name) && !name.startsWith("Nats-"))

@@ -31,7 +31,11 @@ export class Outcome {
     if (output === undefined) return succeededEmpty;
     if (output instanceof Uint8Array) return new Outcome({ kind: "succeeded", output, contentType });
     if (typeof output === "string") {
-      return new Outcome({ kind: "succeeded", output: encoder.encode(output), contentType: contentType || "text/plain" });
+      return new Outcome({
+        kind: "succeeded",
+        output: encoder.encode(output),
+        contentType: contentType || "text/plain",
+      });
     }
     const json = encoder.encode(JSON.stringify(output));
     return new Outcome({ kind: "succeeded", output: json, contentType: contentType || "application/json" });

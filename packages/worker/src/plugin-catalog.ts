@@ -84,7 +84,8 @@ export class PluginCatalog {
       this.#versions.delete(name);
     } else {
       this.#plugins.set(name, plugin);
-      if (plugin.state === PluginState.ENABLED && this.#options.runsPlugins) await this.#fetch(name, plugin, entry?.revision ?? 0);
+      if (plugin.state === PluginState.ENABLED && this.#options.runsPlugins)
+        await this.#fetch(name, plugin, entry?.revision ?? 0);
       else this.#versions.delete(name);
     }
     this.#rebuild();
@@ -96,7 +97,8 @@ export class PluginCatalog {
     const old = this.#versions.get(name);
     for (let tries = 1; ; tries++) {
       try {
-        const module = old?.plugin.sha256 === plugin.sha256 ? old.module : await this.#options.bus.modules.get(plugin.sha256);
+        const module =
+          old?.plugin.sha256 === plugin.sha256 ? old.module : await this.#options.bus.modules.get(plugin.sha256);
         this.#versions.set(name, { key, plugin, module });
         return;
       } catch (error) {
@@ -129,7 +131,8 @@ export class PluginCatalog {
   #routeOf(name: string, plugin: Plugin, exportName: string): Route {
     if (plugin.state === PluginState.DELETED) return { kind: "gone", reason: `plugin "${name}" was deleted` };
     if (plugin.state !== PluginState.ENABLED) return { kind: "wait", reason: `plugin "${name}" is disabled` };
-    if (!this.#options.runsPlugins) return { kind: "wait", reason: `this worker runs no plugins, and "${name}" serves the type` };
+    if (!this.#options.runsPlugins)
+      return { kind: "wait", reason: `this worker runs no plugins, and "${name}" serves the type` };
     const version = this.#versions.get(name);
     if (version === undefined) return { kind: "wait", reason: `the module of plugin "${name}" cannot be fetched` };
     const broken = this.#broken.get(version.key);

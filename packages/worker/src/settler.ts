@@ -175,11 +175,14 @@ export class Settler {
       for (const reply of batch.replies) this.#options.bus.publish(reply.subject, reply.data);
     } else {
       this.#options.onTrouble(error);
-      const timer = setTimeout(() => {
-        this.#retries.delete(timer);
-        this.#pending.unshift(batch);
-        this.#send();
-      }, retryDelayMs * (0.5 + Math.random()));
+      const timer = setTimeout(
+        () => {
+          this.#retries.delete(timer);
+          this.#pending.unshift(batch);
+          this.#send();
+        },
+        retryDelayMs * (0.5 + Math.random()),
+      );
       this.#retries.add(timer);
     }
     this.#send();

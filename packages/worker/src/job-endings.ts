@@ -1,0 +1,184 @@
+import type { Bus, BusError, PipelinedPublisher } from "@millrace/bus";
+import { backoffDelayMs, EventKind } from "@millrace/protocol";
+import type { EventFields } from "./event-encoder.ts";
+import type { Job } from "./job.ts";
+import { failedEvent, parkedEvent, poisonedEvent, resultReply, succeededEvent } from "./job-events.ts";
+import { nextAttempt } from "./next-attempt.ts";
+import { Outcome } from "./outcome.ts";
+import type { Settler } from "./settler.ts";
+import { WaitingRoom } from "./waiting-room.ts";
+
+/** Longer retries are the scheduler's: a worker does not hold leases for minutes. */
+const longestHeldRetryMs = 5000;
+const mostHeldRetries = 1000;
+const republishRetryMs = 1000;
+
+export interface JobEndingsOptions {
+  readonly bus: Bus;
+  readonly settler: Settler;
+  readonly maxResultBytes: number;
+  isCancelled(job: Job): boolean;
+  /** Told of each end, for counters and logs. */
+  onEnd(job: Job, event: EventFields): void;
+  onTrouble(error: unknown): void;
+}
+
+/** Turns the outcome of an attempt into what has to happen: settle, try again, or bury. */
+export class JobEndings {
+  readonly held = new WaitingRoom(mostHeldRetries);
+  readonly #options: JobEndingsOptions;
+  readonly #publisher: PipelinedPublisher;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #republishing = 0;
+
+  constructor(options: JobEndingsOptions) {
+    this.#options = options;
+    this.#publisher = options.bus.publisher({ windowMessages: 1024 });
+  }
+
+  /** Retries that are not published yet. */
+  get open(): number {
+    return this.held.size + this.#republishing;
+  }
+
+  conclude(job: Job, outcome: Outcome, runUs: number): void {
+    if (job.phase === "lost" || job.phase === "settled") return;
+    job.phase = "settling";
+    switch (outcome.kind) {
+      case "succeeded":
+        return this.#succeed(job, outcome, runUs);
+      case "cancelled":
+        return this.#end(job, failedEvent(job, EventKind.CANCELLED, outcome, runUs));
+      case "snoozed":
+        return this.#again(job, outcome, runUs, outcome.delayMs, job.options.maxAttempts + 1);
+      case "failed":
+        return this.#fail(job, outcome, runUs);
+    }
+  }
+
+  /** Its deadline passed before it started. */
+  expire(job: Job): void {
+    job.phase = "settling";
+    const outcome = Outcome.failed("the deadline passed before the job started", {
+      code: "DEADLINE_EXCEEDED",
+      retryable: false,
+    });
+    this.#end(job, failedEvent(job, EventKind.EXPIRED, outcome, 0));
+  }
+
+  poison(job: Job, reason: string): void {
+    job.phase = "settling";
+    this.#end(job, poisonedEvent(job, Outcome.failed(reason, { code: "POISONED", retryable: false })));
+  }
+
+  park(job: Job, reason: string): void {
+    this.#options.settler.note(parkedEvent(job, reason));
+  }
+
+  /** A job that may not run yet goes on to the scheduler, or waits here when it is not long. */
+  postpone(job: Job, runAtMs: number): void {
+    const { attempt, maxAttempts } = job.options;
+    this.#republish(job, attempt, maxAttempts, runAtMs - Date.now(), () => this.#options.settler.ack(job));
+  }
+
+  /** Breaks off a retry that is held. @returns whether it was */
+  cancelHeld(job: Job): boolean {
+    if (!this.held.leave(job)) return false;
+    this.#end(job, failedEvent(job, EventKind.CANCELLED, Outcome.cancelled(), 0));
+    return true;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.held.empty();
+    await this.#publisher[Symbol.asyncDispose]();
+  }
+
+  #succeed(job: Job, outcome: Outcome, runUs: number): void {
+    const most = this.#options.maxResultBytes;
+    if (outcome.output.length > most) {
+      const message = `the result has ${outcome.output.length} bytes, the limit is ${most}`;
+      return this.#fail(job, Outcome.failed(message, { code: "OUTPUT_TOO_LARGE", retryable: false }), runUs);
+    }
+    this.#end(job, succeededEvent(job, outcome, runUs));
+  }
+
+  #fail(job: Job, outcome: Outcome, runUs: number): void {
+    if (this.#options.isCancelled(job)) {
+      return this.#end(job, failedEvent(job, EventKind.CANCELLED, Outcome.cancelled(), runUs));
+    }
+    const { attempt, maxAttempts, backoff } = job.options;
+    if (!outcome.retryable || attempt >= maxAttempts) {
+      return this.#end(job, failedEvent(job, EventKind.DEAD, outcome, runUs));
+    }
+    this.#again(job, outcome, runUs, backoffDelayMs(backoff, attempt, Math.random()), maxAttempts);
+  }
+
+  #again(job: Job, outcome: Outcome, runUs: number, delayMs: number, maxAttempts: number): void {
+    const event = failedEvent(job, EventKind.RETRIED, outcome, runUs);
+    event.nextRunAtMs = Date.now() + delayMs;
+    if (outcome.kind === "snoozed") {
+      event.errorCode = "";
+      event.reason = "snoozed";
+    }
+    const next = job.options.attempt + 1;
+    const held = delayMs <= longestHeldRetryMs && !this.held.full;
+    // Held: the row says at once that it will be tried again. Otherwise the schedule must have it first.
+    if (held) {
+      this.#options.onEnd(job, event);
+      this.#options.settler.note(event);
+      this.#republish(job, next, maxAttempts, delayMs, () => this.#options.settler.ack(job));
+    } else {
+      this.#republish(job, next, maxAttempts, delayMs, () => this.#end(job, event));
+    }
+  }
+
+  /** Publishes the next attempt when it is due; short waits pass here, long ones with the scheduler. */
+  #republish(job: Job, attempt: number, maxAttempts: number, delayMs: number, then: () => void): void {
+    if (delayMs <= longestHeldRetryMs && !this.held.full) {
+      job.phase = "held";
+      this.held.enter(job, Math.max(0, delayMs), () => {
+        job.phase = "settling";
+        this.#publish(job, { attempt, maxAttempts }, then);
+      });
+    } else {
+      this.#publish(job, { attempt, maxAttempts, scheduledMs: Date.now() + delayMs }, then);
+    }
+  }
+
+  #publish(job: Job, next: Parameters<typeof nextAttempt>[1], then: () => void): void {
+    // A lost lease ends the tries: somebody else has the job.
+    if (job.phase === "lost") return;
+    this.#republishing++;
+    const done = (error: BusError | undefined): void => {
+      this.#republishing--;
+      if (error === undefined) return then();
+      this.#options.onTrouble(error);
+      this.#later(() => this.#publish(job, next, then));
+    };
+    try {
+      if (this.#publisher.post(nextAttempt(job, next), done)) return;
+      this.#republishing--;
+      this.#later(() => this.#publish(job, next, then));
+    } catch (error) {
+      this.#republishing--;
+      this.#options.onTrouble(error);
+    }
+  }
+
+  #later(again: () => void): void {
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(timer);
+        again();
+      },
+      republishRetryMs * (0.5 + Math.random()),
+    );
+    this.#timers.add(timer);
+  }
+
+  #end(job: Job, event: EventFields): void {
+    this.#options.onEnd(job, event);
+    this.#options.settler.settle(job, event, resultReply(job, event));
+  }
+}

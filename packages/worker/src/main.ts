@@ -1,0 +1,34 @@
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { version } from "@millrace/protocol";
+import { createLogger, createMetrics, Health, runService, startOpsServer, startTracing } from "@millrace/service-kit";
+import { readWorkerConfig } from "./config.ts";
+import type { JobHandler } from "./job-context.ts";
+import { startWorker } from "./start-worker.ts";
+
+await runService(async () => {
+  const config = readWorkerConfig({ env: process.env, argv: process.argv.slice(2) });
+  const logger = createLogger({ name: "worker", level: config.logLevel });
+  const metrics = createMetrics();
+  const health = new Health();
+  await using stack = new AsyncDisposableStack();
+  stack.use(startTracing({ service: "worker", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
+  const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
+  const worker = stack.use(
+    await startWorker({
+      ...config,
+      handlers: config.handlers === undefined ? {} : await loadHandlers(config.handlers),
+      logger,
+      metrics,
+    }),
+  );
+  health.check("worker", () => (worker.health().ok ? undefined : worker.status().mode));
+  logger.info({ worker: worker.id, queues: config.queues, opsPort: ops.port }, "started");
+  return stack.move();
+});
+
+async function loadHandlers(path: string): Promise<Record<string, JobHandler>> {
+  const module: { handlers?: Record<string, JobHandler> } = await import(pathToFileURL(resolve(path)).href);
+  if (module.handlers === undefined) throw new Error(`${path} exports no handlers`);
+  return module.handlers;
+}

@@ -1,0 +1,138 @@
+import { ActorSystem, type Health } from "@millrace/actor";
+import { connectBus, type Bus, type BusLogger } from "@millrace/bus";
+import { jobStream, priorityNames } from "@millrace/protocol";
+import type { WorkerCommand } from "./worker-command.ts";
+import { WorkerEngine } from "./worker-engine.ts";
+import { resolveWorkerOptions, type WorkerOptions } from "./worker-options.ts";
+import { WorkerTelemetry } from "./worker-telemetry.ts";
+import { workerTree } from "./worker-tree.ts";
+
+/** What a worker says about itself. */
+export interface WorkerStatus {
+  readonly id: string;
+  readonly mode: "running" | "draining" | "stopped";
+  readonly queues: readonly string[];
+  readonly paused: readonly string[];
+  readonly types: readonly string[];
+  readonly plugins: readonly string[];
+  readonly slots: number;
+  readonly executors: number;
+  /** Begun and not ended. */
+  readonly running: number;
+  /** Pulled and not begun. */
+  readonly waiting: number;
+  /** Held because nothing handles their type. */
+  readonly parked: number;
+  /** Held until their next attempt. */
+  readonly retrying: number;
+  /** In hand, from pull to ack. */
+  readonly held: number;
+  readonly settled: number;
+  readonly executorKills: number;
+}
+
+/** A running worker. Disposing it drains first. */
+export interface Worker extends AsyncDisposable {
+  readonly id: string;
+  status(): WorkerStatus;
+  /** The supervision tree, place by place. */
+  health(): Health;
+  /** Without a queue: all. Only this worker; a queue is paused everywhere through its settings. */
+  pause(queue?: string): void;
+  resume(queue?: string): void;
+  /** Takes nothing new; resolves when everything in hand has ended, or the drain timeout has passed. */
+  drain(): Promise<void>;
+}
+
+const silent: BusLogger = { debug() {}, info() {}, warn() {}, error() {} };
+
+/**
+ * Starts a worker: it pulls jobs of its queues by priority, runs them by native handlers or plugins, and settles them.
+ *
+ * @throws BusError when NATS cannot be reached, RangeError on options that cannot be meant
+ */
+export async function startWorker(options: WorkerOptions): Promise<Worker> {
+  const settings = resolveWorkerOptions(options);
+  const logger = options.logger ?? silent;
+  const telemetry = new WorkerTelemetry(logger, options.metrics);
+  await using stack = new AsyncDisposableStack();
+  const bus = options.bus ?? stack.use(await connect(options, settings.id, logger));
+  await bus.ensureTopology();
+  await Promise.all(settings.queues.map((queue) => bus.ensureQueueConsumers(queue, { ackWaitMs: settings.ackWaitMs })));
+  const created = await Promise.all(
+    priorityNames.map(async (name) => [jobStream(name), await bus.streamCreatedMs(jobStream(name))] as const),
+  );
+
+  const engine = stack.use(new WorkerEngine(settings, bus, new Map(created), telemetry));
+  const status = (): WorkerStatus => ({
+    id: settings.id,
+    mode: engine.mode,
+    queues: settings.queues,
+    paused: [...engine.pausedQueues],
+    types: Object.keys(settings.handlers),
+    plugins: engine.catalog.plugins,
+    slots: settings.slots,
+    executors: engine.pool.threads,
+    running: engine.running,
+    waiting: engine.waiting,
+    parked: engine.parked.size,
+    retrying: engine.endings.open,
+    held: engine.leases.size,
+    settled: engine.settled,
+    executorKills: engine.pool.kills,
+  });
+  const setPaused = (queue: string | undefined, paused: boolean): void => {
+    for (const name of queue === undefined ? settings.queues : [queue]) {
+      if (settings.queues.includes(name)) engine.setPaused(name, paused);
+    }
+  };
+  const carryOut = async (command: WorkerCommand): Promise<object> => {
+    if (command.command === "cancel") engine.cancel(command.id);
+    else if (command.command === "drain") await engine.drain();
+    else if (command.command !== "status") setPaused(command.queue, command.command === "pause");
+    return status();
+  };
+
+  const system = new ActorSystem(workerTree(engine, carryOut), {
+    onFailure: (path, error) => telemetry.failure(path, error),
+    onGivenUp: (error) => {
+      engine.mode = "stopped";
+      telemetry.failure("worker", error);
+    },
+  });
+  stack.use(system);
+  await system.start();
+  if (options.metrics !== undefined)
+    stack.use(options.metrics.beforeScrape(gauges(options.metrics, settings.queues, status)));
+  const owned = stack.move();
+  let stopping: Promise<void> | undefined;
+  return {
+    id: settings.id,
+    status,
+    health: () => system.health(),
+    pause: (queue) => setPaused(queue, true),
+    resume: (queue) => setPaused(queue, false),
+    drain: () => engine.drain(),
+    [Symbol.asyncDispose]: () => (stopping ??= engine.drain().then(() => owned.disposeAsync())),
+  };
+}
+
+function gauges(
+  metrics: NonNullable<WorkerOptions["metrics"]>,
+  queues: readonly string[],
+  status: () => WorkerStatus,
+): () => void {
+  return () => {
+    const { running, held, executors } = status();
+    metrics.jobsRunning.set({ queue: queues.join(",") }, running);
+    metrics.leases.set(held);
+    metrics.workers.set(1);
+    metrics.executors.set({ state: "idle" }, Math.max(0, executors - running));
+    metrics.executors.set({ state: "busy" }, Math.min(executors, running));
+  };
+}
+
+function connect(options: WorkerOptions, id: string, logger: BusLogger): Promise<Bus> {
+  if (options.natsUrl === undefined) throw new RangeError("a worker needs natsUrl or bus");
+  return connectBus({ servers: options.natsUrl, name: `worker ${id}`, logger });
+}

@@ -1,0 +1,67 @@
+import type { Bus, BusLogger } from "@millrace/bus";
+import type { Metrics } from "@millrace/service-kit";
+import type { JobHandler } from "./job-context.ts";
+import { defaultFloors, type Floors } from "./priority-floors.ts";
+
+/** What a worker is started with. */
+export interface WorkerOptions {
+  /** Served in turns, with the same right. */
+  readonly queues: readonly string[];
+  /** Native handlers by job type. They go before plugins. */
+  readonly handlers?: Readonly<Record<string, JobHandler>>;
+  /** Where NATS is; the worker then opens and closes a connection of its own. */
+  readonly natsUrl?: string;
+  /** A connection that somebody else owns. */
+  readonly bus?: Bus;
+  /** Names the worker in events and commands: `[A-Za-z0-9_-]{1,64}`; random when left out. */
+  readonly id?: string;
+  /** Native handlers at one time. */
+  readonly slots?: number;
+  /** Slots beyond these that only critical jobs get. */
+  readonly reservedSlots?: number;
+  /** Threads for plugins; by default one, or none when there are native handlers. */
+  readonly executors?: number;
+  readonly floors?: Floors;
+  /** The lease: so long after the last word of this worker, the job goes to another. */
+  readonly ackWaitMs?: number;
+  /** Bound on a native attempt that names none. */
+  readonly handlerTimeoutMs?: number;
+  /** How long running jobs may take to end when the worker stops. */
+  readonly drainTimeoutMs?: number;
+  /** Jobs in hand, from pull to ack. */
+  readonly mostHeld?: number;
+  /** Deliveries that crashed a worker before a job is given up. */
+  readonly crashLimit?: number;
+  readonly maxResultBytes?: number;
+  readonly logger?: BusLogger;
+  readonly metrics?: Metrics;
+}
+
+/** The options with nothing left open. */
+export type WorkerSettings = Required<Omit<WorkerOptions, "natsUrl" | "bus" | "logger" | "metrics">>;
+
+const nameForm = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** @throws RangeError when something cannot be meant */
+export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
+  const handlers = options.handlers ?? {};
+  const settings: WorkerSettings = {
+    queues: [...new Set(options.queues)],
+    handlers,
+    id: options.id ?? `w-${crypto.randomUUID().slice(0, 13)}`,
+    slots: options.slots ?? 64,
+    reservedSlots: options.reservedSlots ?? 1,
+    executors: options.executors ?? (Object.keys(handlers).length > 0 ? 0 : 1),
+    floors: options.floors ?? defaultFloors,
+    ackWaitMs: options.ackWaitMs ?? 30_000,
+    handlerTimeoutMs: options.handlerTimeoutMs ?? 300_000,
+    drainTimeoutMs: options.drainTimeoutMs ?? 20_000,
+    mostHeld: options.mostHeld ?? 8192,
+    crashLimit: options.crashLimit ?? 5,
+    maxResultBytes: options.maxResultBytes ?? 512 * 1024,
+  };
+  if (!nameForm.test(settings.id)) throw new RangeError(`worker id "${settings.id}"`);
+  if (settings.queues.length === 0) throw new RangeError("a worker needs a queue");
+  if (settings.slots < 1 || settings.executors < 0) throw new RangeError("a worker needs slots");
+  return settings;
+}

@@ -1,0 +1,88 @@
+import type { BusLogger } from "@millrace/bus";
+import { EventKind, eventName, priorityName } from "@millrace/protocol";
+import { SpanStatusCode, startSpan, tracingEnabled, type Metrics } from "@millrace/service-kit";
+import type { EventFields } from "./event-encoder.ts";
+import type { Job } from "./job.ts";
+
+/** Each thing that happens in a worker, told once: its counters, its span and its log line together. */
+export class WorkerTelemetry {
+  readonly #logger: BusLogger;
+  readonly #metrics: Metrics | undefined;
+
+  constructor(logger: BusLogger, metrics: Metrics | undefined) {
+    this.#logger = logger;
+    this.#metrics = metrics;
+  }
+
+  ended(job: Job, event: EventFields): void {
+    if (this.#metrics !== undefined) this.#count(this.#metrics, job, event);
+    if (tracingEnabled() && job.startedAtMs > 0) this.#span(job, event);
+    if (event.kind === EventKind.SUCCEEDED) return;
+    this.#logger.info(
+      {
+        job: job.id,
+        queue: job.queue,
+        type: job.type,
+        attempt: event.attempt,
+        code: event.errorCode,
+        error: event.errorMessage,
+        traceparent: event.traceparent,
+      },
+      `job ${eventName(event.kind)}`,
+    );
+  }
+
+  leaseLost(job: Job): void {
+    this.#metrics?.leasesLost.inc();
+    this.#logger.warn(
+      { job: job.id, queue: job.queue, type: job.type, phase: job.phase },
+      "lease lost: outcome dropped",
+    );
+  }
+
+  trouble(what: string, error: unknown): void {
+    this.#logger.warn({ err: error }, what);
+  }
+
+  failure(path: string, error: unknown): void {
+    this.#logger.error({ actor: path, err: error }, "actor failed");
+  }
+
+  pluginLogs(job: Job, logs: readonly { level: string; text: string }[]): void {
+    for (const { level, text } of logs) this.#logger.debug({ job: job.id, type: job.type, level, text }, "plugin log");
+  }
+
+  #count(metrics: Metrics, job: Job, event: EventFields): void {
+    const labels = { queue: job.queue, type: job.type };
+    const code = event.errorCode ?? "";
+    if (job.startedAtMs > 0) {
+      metrics.runSeconds.observe(labels, (event.runUs ?? 0) / 1e6);
+      const waitMs = Math.max(0, job.startedAtMs - job.delivery.timestampMs);
+      metrics.waitSeconds.observe({ queue: job.queue, priority: priorityName(job.level) }, waitMs / 1000);
+    }
+    if (event.kind === EventKind.SUCCEEDED) metrics.jobsCompleted.inc(labels);
+    else if (event.kind === EventKind.RETRIED && code !== "") metrics.jobsFailed.inc({ ...labels, code });
+    else if (event.kind === EventKind.DEAD) {
+      metrics.jobsFailed.inc({ ...labels, code });
+      metrics.jobsDead.inc({ ...labels, code });
+    }
+  }
+
+  #span(job: Job, event: EventFields): void {
+    const span = startSpan(`run ${job.type}`, {
+      traceparent: event.traceparent,
+      startTime: job.startedAtMs,
+      attributes: {
+        "millrace.job.id": job.id,
+        "millrace.job.queue": job.queue,
+        "millrace.job.type": job.type,
+        "millrace.job.attempt": event.attempt,
+        "millrace.job.outcome": eventName(event.kind),
+      },
+    });
+    if (event.kind !== EventKind.SUCCEEDED) {
+      span.setStatus({ code: SpanStatusCode.ERROR, message: event.errorMessage ?? "" });
+    }
+    span.end();
+  }
+}
