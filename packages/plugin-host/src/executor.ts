@@ -3,7 +3,10 @@ import { createProgress, writeProgress } from "./executor-protocol.ts";
 import type { ExecutorCall, ExecutorReply, ExecutorRequest, ExecutorResult } from "./executor-protocol.ts";
 import { loadPlugin, PluginRefused, type LoadedPlugin } from "./load-plugin.ts";
 
-/** Results wait for company for at most this long, unless the call behind them blocks the thread. */
+/**
+ * One message carries the results of this much work. Less than that can be lost with the thread, when the next call
+ * never ends: its owner sends those calls again, to another thread.
+ */
 const MAX_HOLD_MS = 1;
 const MAX_RESULTS_PER_MESSAGE = 64;
 /** The sender's credits keep far below this; a sender without any gets failures, not an ever growing queue. */
@@ -22,7 +25,7 @@ export class Executor {
   readonly #plugins = new Map<string, LoadedPlugin>();
   readonly #queue: (Exclude<ExecutorRequest, { kind: "run" }> | ExecutorCall)[] = [];
   #results: ExecutorResult[] = [];
-  #oldestResultAt = 0;
+  #batchStartedAt = 0;
   #running = false;
 
   constructor(port: ExecutorPort, progress: SharedArrayBuffer = createProgress()) {
@@ -65,6 +68,7 @@ export class Executor {
   async #run({ callId, sha256, exportName, input, timeoutMs }: ExecutorCall): Promise<void> {
     const plugin = this.#plugins.get(sha256);
     if (!plugin) return this.#done(callId, refusedCall("HANDLER_GONE", `module ${sha256} is not loaded`));
+    if (this.#results.length === 0) this.#batchStartedAt = performance.now();
     writeProgress(this.#progress, callId);
     const result = await plugin.call(exportName, input, { timeoutMs });
     writeProgress(this.#progress, 0);
@@ -87,13 +91,12 @@ export class Executor {
   }
 
   #done(callId: number, result: ExecutorResult["result"]): void {
-    if (this.#results.length === 0) this.#oldestResultAt = performance.now();
     this.#results.push({ callId, result });
   }
 
   #isFlushDue(): boolean {
     if (this.#results.length === 0) return false;
-    return this.#results.length >= MAX_RESULTS_PER_MESSAGE || performance.now() - this.#oldestResultAt >= MAX_HOLD_MS;
+    return this.#results.length >= MAX_RESULTS_PER_MESSAGE || performance.now() - this.#batchStartedAt >= MAX_HOLD_MS;
   }
 
   #flush(): void {

@@ -52,7 +52,7 @@ export class PluginInstance {
     let exports: WebAssembly.Exports = {};
     const wasiImports = WebAssembly.Module.imports(module).filter((item) => item.module === reservedNames.wasi);
     const functions = {
-      "extism:host/env": extismFunctions(state, config),
+      [reservedNames.host]: extismFunctions(state, config),
       [reservedNames.wasi]: wasiFunctions(
         state,
         () => memoryOf(exports),
@@ -67,6 +67,9 @@ export class PluginInstance {
     // As Extism does: a WASI command is not run, only instantiated.
     startUp(exports, prepared.usesWasi);
     const snapshot = stateful ? undefined : InstanceSnapshot.take(exports, prepared);
+    // What start-up left in host memory would be there for the first call only.
+    await plugin.reset();
+    if (!stateful) state.clearVariables();
     return new PluginInstance(exports, state, link.context, () => plugin.reset(), snapshot);
   }
 
@@ -177,7 +180,7 @@ function startUp(exports: WebAssembly.Exports, usesWasi: boolean): void {
  * a module that calls none of our functions would otherwise never show it.
  */
 class ContextProbe {
-  readonly namespace = `${reservedNames.wasi}:link`;
+  readonly namespace = `${reservedNames.host}:link`;
   readonly functions: Record<string, () => void>;
   #context: CallContext | undefined;
 

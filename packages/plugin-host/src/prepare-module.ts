@@ -29,7 +29,7 @@ export class LimitsTooSmall extends Error {
 }
 
 /**
- * Rewrites an inspected module: clamps its memory and tables to the limits, sends WASI to our own functions, takes the
+ * Rewrites an inspected module: clamps its memory and tables to the limits, sends its imports to our own functions, takes the
  * start-up exports out of Extism's hands, and exports what must be put back between two jobs. No index moves.
  */
 export function prepareModule(module: Uint8Array, limits: PluginLimits): PreparedModule {
@@ -38,9 +38,9 @@ export function prepareModule(module: Uint8Array, limits: PluginLimits): Prepare
   const sections = readSections(module).map(({ id, content }): Section => {
     switch (id) {
       case sectionIds.import: {
-        const renamed = renameWasi(content);
-        usesWasi = renamed !== content;
-        return { id, content: renamed };
+        const redirected = redirectImports(content);
+        usesWasi = redirected.usesWasi;
+        return { id, content: redirected.content };
       }
       case sectionIds.table:
         return { id, content: clampTables(content, limits.tableEntries) };
@@ -88,24 +88,33 @@ function clampTables(content: Uint8Array, limit: number): Uint8Array {
   return writer.finish();
 }
 
-const WASI_MODULE = "wasi_snapshot_preview1";
-
 /** Imports are functions only: that is what inspectModule lets through. */
-function renameWasi(content: Uint8Array): Uint8Array {
+function redirectImports(content: Uint8Array): { readonly content: Uint8Array; readonly usesWasi: boolean } {
   const reader = new WasmReader(content);
   const writer = new WasmWriter();
-  let renamed = false;
+  let usesWasi = false;
   const count = reader.u32();
   writer.u32(count);
   for (let index = 0; index < count; index++) {
     const module = reader.name();
-    renamed ||= module === WASI_MODULE;
-    writer.name(module === WASI_MODULE ? reservedNames.wasi : module);
-    writer.name(reader.name());
+    const name = reader.name();
+    usesWasi ||= module === "wasi_snapshot_preview1";
+    writer.name(providerOf(module, name));
+    writer.name(name);
     writer.byte(reader.byte());
     writer.u32(reader.u32());
   }
-  return renamed ? writer.finish() : content;
+  return { content: writer.finish(), usesWasi };
+}
+
+/** Functions that Extism itself provides: they reach its host memory and nothing else. */
+const extismOwn: ReadonlySet<string> = new Set(
+  "free length length_unsafe load_u8 load_u64 store_u8 store_u64".split(" "),
+);
+
+function providerOf(module: string, name: string): string {
+  if (module === "wasi_snapshot_preview1") return reservedNames.wasi;
+  return extismOwn.has(name) ? module : reservedNames.host;
 }
 
 const exportKinds = { table: 1, memory: 2, global: 3 } as const;

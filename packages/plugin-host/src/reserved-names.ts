@@ -7,6 +7,11 @@ export const reservedNames = {
   table: (index: number) => `${reservedPrefix}table:${index}`,
   initialize: `${reservedPrefix}_initialize`,
   start: `${reservedPrefix}_start`,
-  /** Where WASI imports are sent, so that Extism's own WASI (which opens /dev/null per instance) stays out. */
+  /**
+   * Where imports of functions of ours are sent. Under `extism:host/env` they would land in the object with Extism's
+   * own, and its linker swaps any http_request it finds there for one that really fetches.
+   */
+  host: `${reservedPrefix}host`,
+  /** Where WASI imports are sent: Extism's own WASI opens /dev/null for each instance. */
   wasi: `${reservedPrefix}wasi`,
 } as const;
