@@ -1,0 +1,61 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { connectBus } from "@millrace/bus";
+import { jobStream, priorityNames } from "@millrace/protocol";
+import { findPostgresBinaries, startTestPostgres } from "@millrace/store/testing";
+import { expect, it } from "vitest";
+import { expectAllAccountedFor } from "../lib/accounting.ts";
+import { startFaultSystem } from "../lib/fault-system.ts";
+import { publishLoad } from "../lib/publish-load.ts";
+import type { ErrorJson } from "../lib/rest.ts";
+import { startFaultWorker } from "../lib/start-fault-worker.ts";
+import { until } from "../lib/until.ts";
+
+const awayMs = process.env["MILLRACE_FAULTS"] === "quick" ? 10_000 : 60_000;
+const jobs = 3000;
+const queue = "away";
+const binaries = findPostgresBinaries();
+
+it.skipIf(binaries === undefined)("runs jobs while PostgreSQL is away, and loses none of their rows", async () => {
+  await using postgres = await startTestPostgres(binaries ?? "");
+  await using system = await startFaultSystem(postgres.url);
+  const { rest, natsUrl } = system;
+  await using _ = await startFaultWorker({ natsUrl, queue });
+  await using bus = await connectBus({ servers: natsUrl, name: "observer" });
+  const before = publishLoad({ natsUrl, queue, jobs });
+  await before.whenAccepted(jobs / 2);
+
+  await postgres.stop();
+  // The absence itself is what is tested: it lasts as long as it says.
+  const back = pause(awayMs);
+  await before.ended;
+  const accepted = new Set(before.accepted);
+  // Workers go on: the streams run empty, and a caller that waits gets the result from the worker itself.
+  await until(
+    async () => {
+      const states = await Promise.all(priorityNames.map((priority) => bus.streamState(jobStream(priority))));
+      return states.every(({ messages }) => messages === 0) ? true : undefined;
+    },
+    "the jobs to run without the database",
+    awayMs,
+  );
+  const waited = await rest.submit({ id: "away-waited", queue, type: "work", waitMs: 10_000 });
+  expect(waited.result).toMatchObject({ state: "JOB_STATE_SUCCEEDED" });
+  accepted.add(waited.id);
+  // What needs the rows says that they cannot be read, and that it is worth to ask again.
+  for (const path of ["/api/v1/jobs/away-waited", `/api/v1/jobs?queue=${queue}`]) {
+    const answer = await rest.call<ErrorJson>("GET", path);
+    expect(answer).toMatchObject({ status: 503, body: { error: { code: "unavailable" } } });
+    expect(answer.headers.get("retry-after")).not.toBeNull();
+  }
+  const ready = await fetch(`${system.httpUrl}/health/ready`);
+  expect(ready.status).toBe(503);
+  expect(await ready.text()).toContain("database");
+  await back;
+  await postgres.start();
+
+  accepted.add((await rest.submit({ id: "away-after", queue, type: "work" })).id);
+  const rows = await expectAllAccountedFor(rest, queue, accepted, 60_000);
+  expect(rows.length).toBe(jobs + 2);
+  expect(rows.filter((job) => job.state !== "JOB_STATE_SUCCEEDED")).toEqual([]);
+  expect((await rest.call("GET", "/health/ready")).status).toBe(200);
+});
