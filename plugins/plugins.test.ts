@@ -126,7 +126,7 @@ describe("on_audit_event", async () => {
     [{ type: "user.role_change", actor: "ada", target: "ada", role: "admin" }, "administration", "critical", "alert"],
     [{ type: "tea.served", actor: "ada" }, "unknown", "low", "allow"],
   ])("%j is %s, %s, %s", async (event, category, severity, verdict) => {
-    const name = event.type ?? event.event;
+    const name = "type" in event ? event.type : event.event;
     expect(jsonOf(await judge(event))).toMatchObject({ event: name, category, severity, verdict });
   });
 
