@@ -201,7 +201,7 @@ describe("gRPC", () => {
     try {
       const submitted = await new Promise<{ id: string; result: { state: string } }>((resolve, reject) => {
         client["SubmitJob"]!(
-          { type: "audit", payload: { text: JSON.stringify(login) }, wait_ms: 5000 },
+          { type: "audit", payload: { text: JSON.stringify(login) }, waitMs: 5000 },
           (error: Error | null, value: { id: string; result: { state: string } }) =>
             error ? reject(error) : resolve(value),
         );

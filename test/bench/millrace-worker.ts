@@ -1,6 +1,6 @@
 /** A worker with the handlers that the benchmarks need: `noop`, `sleep5` and `stamp`. */
 import { startWorker } from "@millrace/worker";
-import { latencyFigures, serveBench, sharedNowMs } from "./child.ts";
+import { latencyFigures, serveBench, sharedNowMs, type Figures } from "./child.ts";
 
 await serveBench<{ port: number; queues: string[]; slots?: number; executors?: number }>(async (input) => {
   let seen = 0;
@@ -32,27 +32,36 @@ await serveBench<{ port: number; queues: string[]; slots?: number; executors?: n
       },
     },
   });
+  let settledBefore = 0;
+  /** Settled means that the event is durable and the ack has left. */
+  const settled = async (jobs: number): Promise<void> => {
+    while (worker.status().settled - settledBefore < jobs) await new Promise((resolve) => setTimeout(resolve, 2));
+  };
   return {
-    async work({ jobs, memory }) {
+    async work({ jobs, settledJobs, memory }): Promise<Figures> {
       if (memory === true) {
         globalThis.gc?.();
-        const { rss, heapUsed, external } = process.memoryUsage();
-        return { rss, heapUsed, external };
+        const { rss, heapUsed } = process.memoryUsage();
+        return { rss, heapUsed };
       }
-      target = Number(jobs);
-      await new Promise<void>((resolve) => {
-        reached = resolve;
-        if (seen >= target) resolve();
-      });
-      // The last acks leave with the events behind them.
-      await worker.settled();
+      if (settledJobs !== undefined) {
+        await settled(Number(settledJobs));
+      } else {
+        target = Number(jobs);
+        await new Promise<void>((resolve) => {
+          reached = resolve;
+          if (seen >= target) resolve();
+        });
+        if (waited.length === 0) await settled(target);
+      }
       const figures = { perSecond: (seen / (performance.now() - first)) * 1000, ...latencyFigures(waited) };
+      settledBefore = worker.status().settled;
       seen = 0;
       first = 0;
       waited = [];
       target = Number.POSITIVE_INFINITY;
       return figures;
     },
-    stop: () => worker[Symbol.asyncDispose](),
+    stop: async () => worker[Symbol.asyncDispose](),
   };
 });

@@ -1,6 +1,7 @@
 import { ServiceProcess } from "../lib/process.ts";
 import { until } from "../lib/until.ts";
 import { BenchChild } from "./child.ts";
+import { installPlugin } from "./install-plugin.ts";
 import type { Row } from "./report.ts";
 import type { JobCeilings, Sizes } from "./section-jobs.ts";
 import { startNats, startPostgres, type RunningServer } from "./servers.ts";
@@ -87,8 +88,7 @@ export async function measureProjection(sizes: Sizes, bull: JobCeilings): Promis
 export async function measurePlugins(sizes: Sizes): Promise<Row[]> {
   await using nats = await startNats();
   await prepareTopology(nats.port, ["plug"]);
-  const { installPlugin } = await import("./install-plugin.ts");
-  await installPlugin(nats.port, "noop");
+  await installPlugin(nats.port, { name: "bench", type: "noop_plugin", export: "echo", file: noopPlugin });
   await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
   await using worker = await BenchChild.start("millrace-worker.ts", {
     port: nats.port,
@@ -99,7 +99,7 @@ export async function measurePlugins(sizes: Sizes): Promise<Row[]> {
   const jobs = sizes.jobs / 2;
   for (let round = 0; round < 3; round++) {
     const start = performance.now();
-    const done = worker.go({ settled: jobs });
+    const done = worker.go({ settledJobs: jobs });
     await client.go({ jobs, queue: "plug", type: "noop_plugin" });
     await done;
     rate = Math.max(rate, (jobs / (performance.now() - start)) * 1000);

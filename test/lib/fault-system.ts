@@ -21,5 +21,13 @@ export async function startFaultSystem(databaseUrl?: string): Promise<FaultSyste
   );
   const running = starting.move();
   const { httpUrl, grpcAddress, natsUrl, rest } = standalone;
-  return { nats, httpUrl, grpcAddress, natsUrl, rest, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return {
+    output: () => standalone.process.output,
+    nats,
+    httpUrl,
+    grpcAddress,
+    natsUrl,
+    rest,
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
 }

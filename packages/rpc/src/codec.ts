@@ -67,7 +67,7 @@ export function createCodec(desc: DescMessage): Codec {
         try {
           return fromBinary(desc, bytes);
         } catch (reason) {
-          throw new ConnectError(`parse binary: ${words(reason)}`, Code.Internal);
+          throw new ConnectError(`parse binary: ${words(reason)}`, Code.InvalidArgument);
         }
       }
       // `{}` for a message without fields is what most callers of such methods send.

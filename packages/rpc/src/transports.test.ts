@@ -167,7 +167,7 @@ test("bare NATS clients call in JSON and in protobuf", async () => {
   expect(JSON.parse(text.decode(refused.data)).error.details).toEqual([{ field: "colour", reason: "unknown field" }]);
   const binary = await clientBus.request(subject, Buffer.from([0x1a, 1, 116]), { timeoutMs: 5000 });
   expect(text.decode(binary.data)).toBe("\n\x06chosen");
-  expect((await ask("garbage")).header("Millrace-Error")).toBe("internal");
+  expect((await ask("garbage")).header("Millrace-Error")).toBe("invalid_argument");
   expect((await ask("{}", "rpc.millrace.jobs.v1.JobService.WatchJob")).header("Millrace-Error")).toBe("unimplemented");
 });
 
