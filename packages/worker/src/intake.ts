@@ -25,6 +25,8 @@ export interface IntakeOptions {
   readonly floors: Floors;
   /** How many more jobs may be taken at this moment. */
   credits(): number;
+  /** How many critical jobs may be taken even when there are no credits. */
+  criticalCredits(): number;
   onDelivery(delivery: Delivery, lane: Lane): void;
   /** A consumer is gone: make it again. */
   restore(queue: string): Promise<void>;
@@ -103,7 +105,8 @@ export class Intake {
     const credits = this.#options.credits() - this.#expected;
     if (credits < 1) {
       // However full we are, a critical job finds a pull that waits for it, and a slot that is kept for it.
-      for (const lane of this.#askable(1)) this.#park(lane);
+      const kept = this.#options.criticalCredits() - this.#expected;
+      if (kept > 0 && this.#askable(1).length > 0) this.#ask(1, kept);
       return;
     }
     const due = this.#floors.dueLevel((level) => this.#askable(level).length > 0);

@@ -128,6 +128,8 @@ export class WorkerEngine {
       queues: settings.queues,
       floors: settings.floors,
       credits: () => this.credits,
+      criticalCredits: () =>
+        Math.max(1, settings.reservedSlots) - this.#nativeHeap.sizeAt(1) - this.#pluginHeap.sizeAt(1),
       onDelivery: (delivery, lane) => this.#accept(delivery, lane),
       restore: (queue) => bus.ensureQueueConsumers(queue, { ackWaitMs: settings.ackWaitMs }),
     });
