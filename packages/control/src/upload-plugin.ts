@@ -49,20 +49,8 @@ function refuseTwice(manifest: PluginManifest): void {
 
 /** What no worker could run is refused here: no WASM, a missing export, imports that nobody gives, limits that do not fit. */
 async function checkModule(context: ControlContext, manifest: PluginManifest, module: Uint8Array): Promise<void> {
-  const inspection = await inspectModule(module);
+  const inspection = await inspectModule(module, { handlers: manifest.handlers });
   if (!inspection.ok) throw refused(inspection.problems);
-  const { exports } = inspection.facts;
-  const missing = manifest.handlers.flatMap((handler, index) =>
-    exports.includes(handler.export)
-      ? []
-      : [
-          {
-            field: `manifest.handlers[${index}].export`,
-            reason: `the module has no function ${JSON.stringify(handler.export)}`,
-          },
-        ],
-  );
-  if (missing.length > 0) throw refused(missing);
   const problems = await context.dryRunner.check(module, manifest);
   if (problems.length > 0) throw refused(problems);
 }
