@@ -1,1 +1,22 @@
-export {};
+export { ConfigError, type ConfigProblem } from "./config-error.ts";
+export { createLogger, type Logger, type LogOptions } from "./create-logger.ts";
+export { createMetrics, type Metrics } from "./create-metrics.ts";
+export { createOpsHandler, type OpsContext, type OpsHandler } from "./create-ops-handler.ts";
+export { Health, type HealthPart, type MissingPart, type Readiness } from "./health.ts";
+export { loadConfig, type ConfigInputs, type ConfigSource, type LoadedConfig } from "./load-config.ts";
+export { runService, type RunOptions } from "./run-service.ts";
+export { serviceSettings } from "./service-settings.ts";
+export { startOpsServer, type OpsServer, type OpsServerOptions } from "./start-ops-server.ts";
+export { startTracing, type TracingOptions } from "./start-tracing.ts";
+export {
+  contextFromTraceparent,
+  currentTraceparent,
+  linkFromTraceparent,
+  startSpan,
+  traceparentOf,
+  tracingEnabled,
+  withSpan,
+  type SpanOptions,
+} from "./trace-context.ts";
+export { SpanKind, SpanStatusCode, type Attributes, type Context, type Link, type Span } from "@opentelemetry/api";
+export { z } from "zod";

@@ -1,0 +1,100 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** Seconds; from a no-op handler to a job of an hour. */
+const runBuckets = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600,
+];
+const waitBuckets = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 1800, 3600, 21600,
+];
+
+/** Every metric of Millrace, declared once, so that services in one process share them. */
+export interface Metrics {
+  readonly registry: Registry;
+  /** Accepted by a stream. */
+  readonly jobsSubmitted: Counter<"queue" | "priority">;
+  /** Ended with success. */
+  readonly jobsCompleted: Counter<"queue" | "type">;
+  /** Attempts that failed, whether they are retried or not. */
+  readonly jobsFailed: Counter<"queue" | "type" | "code">;
+  /** Given up: attempts used up, or never able to succeed. */
+  readonly jobsDead: Counter<"queue" | "type" | "code">;
+  /** Stored and not taken by a worker. */
+  readonly jobsPending: Gauge<"queue" | "priority">;
+  /** Held by this process's executors. */
+  readonly jobsRunning: Gauge<"queue">;
+  /** Seconds from start to outcome of an attempt. */
+  readonly runSeconds: Histogram<"queue" | "type">;
+  /** Seconds from stored to started. */
+  readonly waitSeconds: Histogram<"queue" | "priority">;
+  /** Executors of this process by state: `idle`, `busy`, `starting`. */
+  readonly executors: Gauge<"state">;
+  /** Workers known to be alive. */
+  readonly workers: Gauge;
+  /** Jobs whose lease this process keeps alive. */
+  readonly leases: Gauge;
+  readonly leaseRenewals: Counter;
+  /** Leases that ran out while the job was held here. */
+  readonly leasesLost: Counter;
+  /** Stream messages that the projection is behind. */
+  readonly projectionLag: Gauge;
+  /** Rows that the projection wrote. */
+  readonly projectionRows: Counter;
+  /** RPC calls by method, door (`rest`, `connect`, `grpc`, …) and code (`ok`, `not_found`, …). */
+  readonly rpcCalls: Counter<"method" | "door" | "code">;
+  readonly rpcSeconds: Histogram<"method" | "door">;
+  /** Runs before each scrape, for gauges that are asked for instead of kept. Dispose to remove it. */
+  beforeScrape(collect: () => void | Promise<void>): Disposable;
+  /** The text format that Prometheus reads. */
+  expose(): Promise<{ contentType: string; text: string }>;
+}
+
+/** Makes a registry of its own: two systems in one process, as tests run them, do not mix. */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> =>
+    new Counter<L>({ name: `millrace_${name}`, help, labelNames, registers });
+  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> =>
+    new Gauge<L>({ name: `millrace_${name}`, help, labelNames, registers });
+  const histogram = <L extends string>(
+    name: string,
+    help: string,
+    buckets: number[],
+    labelNames: readonly L[],
+  ): Histogram<L> => new Histogram<L>({ name: `millrace_${name}`, help, labelNames, buckets, registers });
+
+  // The process metrics read Node's internals (event loop delay, heap spaces), which Deno does not have.
+  if (!("Deno" in globalThis)) collectDefaultMetrics({ register: registry });
+
+  const collectors = new Set<() => void | Promise<void>>();
+  return {
+    registry,
+    jobsSubmitted: counter("jobs_submitted_total", "Jobs accepted", ["queue", "priority"]),
+    jobsCompleted: counter("jobs_completed_total", "Jobs that succeeded", ["queue", "type"]),
+    jobsFailed: counter("jobs_failed_total", "Attempts that failed", ["queue", "type", "code"]),
+    jobsDead: counter("jobs_dead_total", "Jobs that were given up", ["queue", "type", "code"]),
+    jobsPending: gauge("jobs_pending", "Jobs that wait for a worker", ["queue", "priority"]),
+    jobsRunning: gauge("jobs_running", "Jobs that run in this process", ["queue"]),
+    runSeconds: histogram("job_run_seconds", "Duration of an attempt", runBuckets, ["queue", "type"]),
+    waitSeconds: histogram("job_wait_seconds", "Time from accepted to started", waitBuckets, ["queue", "priority"]),
+    executors: gauge("worker_executors", "Executors of this process", ["state"]),
+    workers: gauge("workers", "Workers that are alive"),
+    leases: gauge("worker_leases", "Jobs whose lease this process keeps"),
+    leaseRenewals: counter("worker_lease_renewals_total", "In-progress acks sent"),
+    leasesLost: counter("worker_leases_lost_total", "Leases that ran out while the job was held"),
+    projectionLag: gauge("projection_lag_messages", "Stream messages that the projection is behind"),
+    projectionRows: counter("projection_rows_total", "Rows written by the projection"),
+    rpcCalls: counter("rpc_calls_total", "RPC calls", ["method", "door", "code"]),
+    rpcSeconds: histogram("rpc_seconds", "Duration of RPC calls", runBuckets, ["method", "door"]),
+    beforeScrape(collect) {
+      collectors.add(collect);
+      return { [Symbol.dispose]: () => void collectors.delete(collect) };
+    },
+    async expose() {
+      // One collector that fails must not take the other figures away; its gauge keeps the last value.
+      await Promise.allSettled([...collectors].map(async (collect) => collect()));
+      return { contentType: registry.contentType, text: await registry.metrics() };
+    },
+  };
+}
