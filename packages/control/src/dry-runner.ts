@@ -80,7 +80,11 @@ export class DryRunner implements AsyncDisposable {
       await promise;
     }
     this.#running++;
-    const thread = new Worker(executorThreadUrl, { env: {}, stdin: false, stdout: false, stderr: false });
+    const thread = new Worker(executorThreadUrl, {
+      env: {},
+      // Extism loads node:wasi, of which Node warns on the terminal for each thread.
+      execArgv: ["--disable-warning=ExperimentalWarning"],
+    });
     this.#threads.add(thread);
     try {
       return await work(thread);

@@ -2,7 +2,15 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import type { BusMessage, Delivery } from "@millrace/bus";
-import { EventBatchSchema, EventKind, headerNames, JobResultSchema, JobService, JobState, Priority } from "@millrace/protocol";
+import {
+  EventBatchSchema,
+  EventKind,
+  headerNames,
+  JobResultSchema,
+  JobService,
+  JobState,
+  Priority,
+} from "@millrace/protocol";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createDirectTransport } from "@millrace/rpc";
 import { createLogger, createMetrics, Health } from "@millrace/service-kit";

@@ -1,4 +1,3 @@
-import "./quiet-warnings.ts";
 import { ConfigError, loadConfig, runService } from "@millrace/service-kit";
 import { MillraceError } from "@millrace/protocol";
 import { standaloneSettings } from "./config.ts";
