@@ -1,4 +1,5 @@
-import { ServiceProcess } from "../lib/process.ts";
+import { join } from "node:path";
+import { root, ServiceProcess } from "../lib/process.ts";
 import { until } from "../lib/until.ts";
 import { BenchChild } from "./child.ts";
 import { installPlugin } from "./install-plugin.ts";
@@ -6,6 +7,9 @@ import type { Row } from "./report.ts";
 import type { JobCeilings, Sizes } from "./section-jobs.ts";
 import { startNats, startPostgres, type RunningServer } from "./servers.ts";
 import { prepareTopology } from "./topology.ts";
+
+/** Returns its input. */
+const noopModule = join(root, "packages/plugin-host/fixtures/fixtures.wasm");
 
 async function projectedJobs(url: string): Promise<number> {
   const { Client } = (await import("pg")).default;
@@ -88,7 +92,7 @@ export async function measureProjection(sizes: Sizes, bull: JobCeilings): Promis
 export async function measurePlugins(sizes: Sizes): Promise<Row[]> {
   await using nats = await startNats();
   await prepareTopology(nats.port, ["plug"]);
-  await installPlugin(nats.port, { name: "bench", type: "noop_plugin", export: "echo", file: noopPlugin });
+  await installPlugin(nats.port, { name: "bench", type: "noop_plugin", export: "noop", file: noopModule });
   await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
   await using worker = await BenchChild.start("millrace-worker.ts", {
     port: nats.port,
