@@ -49,6 +49,8 @@ export class ExecutorThreadHandle {
       workerData: { progress: this.#progress },
       env: {},
       name: "executor",
+      // Extism loads node:wasi, of which Node warns on the terminal for each thread; Deno does not, and takes no flags.
+      ...("Deno" in globalThis ? {} : { execArgv: ["--disable-warning=ExperimentalWarning"] }),
     });
   }
 
