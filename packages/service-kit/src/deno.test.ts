@@ -2,9 +2,10 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 
-const deno = path.resolve(import.meta.dirname, "../../../node_modules/.bin/deno");
+// The binary itself: the package's bin script waits for it synchronously and passes no signal on.
+const deno = path.resolve(import.meta.dirname, "../../../node_modules/deno/deno");
 
 const program = `
   import { createLogger, createMetrics, Health, loadConfig, runService, serviceSettings, startOpsServer, startTracing, withSpan, z }
@@ -23,6 +24,7 @@ const program = `
 
 it("runs under Deno, from start to graceful stop", async () => {
   const child = spawn(deno, ["eval", "--ext=ts", program], { stdio: ["ignore", "pipe", "inherit"] });
+  onTestFinished(() => void child.kill("SIGKILL"));
   const closed = once(child, "close");
   const messages: unknown[] = [];
   for await (const text of createInterface({ input: child.stdout })) {

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { once } from "node:events";
 import path from "node:path";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 
 const module = JSON.stringify(path.join(import.meta.dirname, "run-service.ts"));
 
@@ -15,6 +15,7 @@ async function serve(
   const child = spawn(process.execPath, ["--input-type=module-typescript", "--eval", code], {
     stdio: ["ignore", "pipe", "inherit"],
   });
+  onTestFinished(() => void child.kill("SIGKILL"));
   const lines: string[] = [];
   const closed = once(child, "close");
   for await (const line of createInterface({ input: child.stdout })) {
