@@ -75,15 +75,63 @@ const names = columns.map(([name]) => name).join(", ");
 const ahead = "excluded.version > jobs.version";
 const placeAhead = "excluded.stream_version > jobs.stream_version";
 
-// All parts of one statement see the table as it was before it: `before` is the old row of each one that changed.
-const statement = `
-WITH input AS (
-  SELECT * FROM unnest(${columns.map(([, type], i) => `$${i + 1}::${type}[]`).join(", ")}) AS t (${names})
-), before AS (
+const addDelta = `INSERT INTO queue_stats (queue, state, priority, count) SELECT queue, state, priority, n FROM delta
+  ON CONFLICT (queue, state, priority) DO UPDATE SET count = queue_stats.count + excluded.count`;
+
+function input(of: readonly (typeof columns)[number][]): string {
+  const arrays = of.map(([, type], i) => `$${i + 1}::${type}[]`).join(", ");
+  return `input AS (SELECT * FROM unnest(${arrays}) AS t (${of.map(([name]) => name).join(", ")}))`;
+}
+
+const insertValues = columns.map(([name]) => (name === "tags" ? "string_to_array(tags, ',')" : name)).join(", ");
+
+// Three statements, from the cheap and common to the one that can do all. The first two answer with the ids that they
+// left alone. All parts of one statement see the table as it was before it.
+
+/** Rows that are not there yet: nothing to merge with, and no old row to count off. */
+const insertStatement = `
+WITH ${input(columns)}, changed AS (
+  INSERT INTO jobs (${names}) SELECT ${insertValues} FROM input ON CONFLICT (id) DO NOTHING
+  RETURNING id, queue, state, priority
+), delta AS (
+  SELECT queue, state, priority, count(*) AS n FROM changed GROUP BY queue, state, priority
+), counted AS (
+  ${addDelta}
+)
+SELECT id FROM input WHERE id NOT IN (SELECT id FROM changed)`;
+
+const onwardNames = new Set(["id", ...stateColumns, "submitted_at", "max_attempts", "traceparent"]);
+const onwardColumns = columns.filter(([name]) => onwardNames.has(name));
+
+/** Rows that are there and go on to another state, by patches that carry little else: see isOnward. */
+const onwardStatement = `
+WITH ${input(onwardColumns)}, changed AS (
+  UPDATE jobs SET
+    ${stateColumns.map((c) => `${c} = input.${c}`).join(", ")},
+    submitted_at = least(jobs.submitted_at, input.submitted_at),
+    max_attempts = greatest(jobs.max_attempts, input.max_attempts),
+    traceparent = coalesce(jobs.traceparent, input.traceparent)
+  FROM input JOIN jobs AS old ON old.id = input.id
+  WHERE jobs.id = input.id AND input.version > jobs.version
+  RETURNING jobs.id, jobs.queue, jobs.state, jobs.priority, old.state AS old_state
+), delta AS (
+  SELECT queue, state, priority, sum(n) AS n FROM (
+    SELECT queue, state, priority, count(*) AS n FROM changed GROUP BY queue, state, priority
+    UNION ALL
+    SELECT queue, old_state, priority, -count(*) FROM changed GROUP BY queue, old_state, priority
+  ) AS moves GROUP BY queue, state, priority HAVING sum(n) <> 0
+), counted AS (
+  ${addDelta}
+)
+SELECT id FROM input WHERE id NOT IN (SELECT id FROM changed)`;
+
+/** Any patch on any row. `before` is the old row of each one that changed. */
+const mergeStatement = `
+WITH ${input(columns)}, before AS (
   SELECT id, queue, state, priority FROM jobs WHERE id = ANY ($1::text[])
 ), changed AS (
   INSERT INTO jobs (${names})
-  SELECT ${columns.map(([name]) => (name === "tags" ? "string_to_array(tags, ',')" : name)).join(", ")} FROM input
+  SELECT ${insertValues} FROM input
   ON CONFLICT (id) DO UPDATE SET
     ${stateColumns.map((c) => `${c} = CASE WHEN ${ahead} THEN excluded.${c} ELSE jobs.${c} END`).join(",\n    ")},
     ${onceColumns.map((c) => `${c} = coalesce(jobs.${c}, excluded.${c})`).join(",\n    ")},
@@ -112,8 +160,7 @@ WITH input AS (
     SELECT b.queue, b.state, b.priority, -1 FROM before b JOIN changed c ON c.id = b.id
   ) AS moves GROUP BY queue, state, priority HAVING sum(n) <> 0
 )
-INSERT INTO queue_stats (queue, state, priority, count) SELECT queue, state, priority, n FROM delta
-ON CONFLICT (queue, state, priority) DO UPDATE SET count = queue_stats.count + excluded.count`;
+${addDelta}`;
 
 /**
  * Writes what a run of events changed, together with the cursor that says so. Patches that a row has seen change nothing.
@@ -122,15 +169,52 @@ ON CONFLICT (queue, state, priority) DO UPDATE SET count = queue_stats.count + e
  */
 export async function applyEvents(db: Kysely<Schema>, patches: readonly JobPatch[], step: CursorStep): Promise<void> {
   await db.transaction().execute(async (transaction) => {
-    // The cursor goes with the rows: what a crash of the server takes back is read again from EVENTS.
-    await transaction.executeQuery(CompiledQuery.raw("SET LOCAL synchronous_commit = off"));
+    await transaction.executeQuery(CompiledQuery.raw(settings));
     await advanceCursor(transaction, step);
-    for (let from = 0; from < patches.length; from += rowsPerStatement) {
-      const part = patches.slice(from, from + rowsPerStatement);
-      const values = columns.map(([, , encode]) => encode(part));
-      await transaction.executeQuery(CompiledQuery.raw(statement, values));
-    }
+    const onward: JobPatch[] = [];
+    const arriving: JobPatch[] = [];
+    for (const patch of patches) (isOnward(patch) ? onward : arriving).push(patch);
+    // What is not there yet is inserted; what is there by now is merged.
+    arriving.push(...(await run(transaction, onwardStatement, onwardColumns, onward)));
+    const known = await run(transaction, insertStatement, columns, arriving);
+    await run(transaction, mergeStatement, columns, known);
   });
+}
+
+// The cursor goes with the rows: what a crash of the server takes back is read again from EVENTS. Rows are looked up by
+// their id, whatever the statistics of a table that grew a moment ago say, and no plan is worth compiling.
+const settings =
+  "SELECT set_config('synchronous_commit', 'off', true), set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)";
+
+/** Whether the patch, once ahead of its row, changes no more than onwardStatement writes. */
+function isOnward(patch: JobPatch): boolean {
+  return (
+    patch.version >= 0 &&
+    patch.submission === undefined &&
+    patch.place === undefined &&
+    patch.failures.length === 0 &&
+    patch.runAtMs === 0 &&
+    patch.cancelRequestedAtMs === 0
+  );
+}
+
+/** @returns the patches that the statement left alone */
+async function run(
+  db: Kysely<Schema>,
+  statement: string,
+  of: typeof columns,
+  patches: readonly JobPatch[],
+): Promise<JobPatch[]> {
+  const left: JobPatch[] = [];
+  for (let from = 0; from < patches.length; from += rowsPerStatement) {
+    const part = patches.slice(from, from + rowsPerStatement);
+    const values = of.map(([, , encode]) => encode(part));
+    const { rows } = await db.executeQuery<{ id: string }>(CompiledQuery.raw(statement, values));
+    if (rows.length === 0) continue;
+    const ids = new Set(rows.map((row) => row.id));
+    for (const patch of part) if (ids.has(patch.id)) left.push(patch);
+  }
+  return left;
 }
 
 function headersJson(patch: JobPatch): string | null {
