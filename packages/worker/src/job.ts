@@ -31,6 +31,8 @@ export class Job {
   /** Monotonic ms at which the attempt is over whatever the handler thinks; Infinity when there is no limit. */
   timeoutAtMs = Infinity;
   cancelRequested = false;
+  /** The run of the broker that delivered it. */
+  serverId = "";
   /** Called when the attempt is to be broken off. */
   onAbort: ((reason: unknown) => void) | undefined;
   #options: JobOptions | undefined;

@@ -21,7 +21,11 @@ afterAll(async () => {
   await world[Symbol.asyncDispose]();
 });
 
-async function install(name: string, exports: Record<string, string>, state = PluginState.ENABLED): Promise<void> {
+async function install(
+  name: string,
+  exports: Record<string, string>,
+  state: PluginState = PluginState.ENABLED,
+): Promise<void> {
   const handlers = Object.entries(exports).map(([type, name]) => ({ type, export: name }));
   const manifest = { name, version: "1.0.0", handlers, limits: { timeoutMs: 300 } };
   const plugin = create(PluginSchema, { manifest, sha256, state });

@@ -15,6 +15,8 @@ const mostInFlight = 16;
 const retryDelayMs = 500;
 /** Acks that may have been lost with a connection; sent again when it is back. */
 const rememberedAcks = 4096;
+/** Attempts that ended under a broker that has died, to be acked when they are delivered again: all that a worker has in hand. */
+const rememberedEnds = 16_384;
 
 export interface SettlerOptions {
   readonly bus: Bus;
@@ -56,7 +58,8 @@ export class Settler {
   #timerMs = 0;
   #immediate: NodeJS.Immediate | undefined;
   readonly #retries = new Set<NodeJS.Timeout>();
-  readonly #acks: string[] = [];
+  readonly #acks: Job[] = [];
+  readonly #ended = new Set<string>();
   #nextAck = 0;
   #idleWaiters: (() => void)[] = [];
   /** Batches stored so far, and events in them. */
@@ -93,16 +96,37 @@ export class Settler {
 
   /** Acks a job whose end is durable in another way. */
   ack(job: Job): void {
-    const reply = job.delivery.reply;
-    this.#options.bus.ack(reply);
-    this.#acks[this.#nextAck] = reply;
+    this.#sendAck(job);
+    this.#acks[this.#nextAck] = job;
     this.#nextAck = (this.#nextAck + 1) % rememberedAcks;
     this.#options.onSettled(job);
   }
 
   /** After a reconnect: acks that were written shortly before may never have arrived. An ack too many does no harm. */
   repeatAcks(): void {
-    for (const reply of this.#acks) this.#options.bus.ack(reply);
+    for (const job of this.#acks) this.#sendAck(job);
+  }
+
+  /** Whether this attempt has ended here under a broker that could not be told: another run of it would be for nothing. */
+  hasEnded(job: Job): boolean {
+    return this.#ended.size > 0 && this.#ended.delete(endKey(job));
+  }
+
+  /**
+   * A broker that was killed may count on from before this delivery: the same number is then another job's, which the ack would
+   * delete. So an ack goes only to the broker that delivered; after its restart the job is delivered again, and acked then.
+   */
+  #sendAck(job: Job): void {
+    if (job.serverId === this.#options.bus.serverId) {
+      this.#options.bus.ack(job.delivery.reply);
+      return;
+    }
+    this.#ended.add(endKey(job));
+    if (this.#ended.size <= rememberedEnds) return;
+    for (const oldest of this.#ended) {
+      this.#ended.delete(oldest);
+      break;
+    }
   }
 
   /** Resolves when every event is durable and every ack written. */
@@ -192,4 +216,8 @@ export class Settler {
   #quiet(): boolean {
     return this.#inFlight === 0 && this.#pending.length === 0 && this.#retries.size === 0 && this.#encoder.count === 0;
   }
+}
+
+function endKey(job: Job): string {
+  return `${job.id}:${job.options.attempt}`;
 }

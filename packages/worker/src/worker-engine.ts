@@ -18,7 +18,7 @@ import type { WorkerTelemetry } from "./worker-telemetry.ts";
 
 /** Work that is pulled ahead of free slots, so that tiny jobs flow in large batches and long ones are not hoarded. */
 const overcommitMs = 20;
-const mostOvercommit = 2000;
+const mostOvercommit = 600;
 const mostParked = 1000;
 /** A parked job goes back after so long, doubled each time, so that another worker with its handler may get it. */
 const parkedBaseMs = 1000;
@@ -203,7 +203,9 @@ export class WorkerEngine {
     const named = dot < 0 ? undefined : rest.slice(dot + 1);
     const id = named !== undefined && isJobId(named) ? named : this.#deriveId(delivery);
     const job = new Job(delivery, lane, type, id, performance.now(), this.leases.firstLeaseMs);
+    job.serverId = this.bus.serverId;
     this.leases.add(job);
+    if (this.settler.hasEnded(job)) return this.settler.ack(job);
     if (!isJobType(type)) return this.endings.poison(job, `"${type}" is not a job type`);
     if (named !== undefined && id !== named) return this.endings.poison(job, `"${named}" is not a job id`);
     this.#route(job);

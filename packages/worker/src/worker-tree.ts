@@ -15,7 +15,7 @@ export function workerTree(
 ): SupervisorSpec {
   const { bus } = engine;
 
-  /** Keeps the outcomes flowing; what was acked just before a connection was lost is acked again. */
+  /** Keeps the outcomes flowing; what was acked just before a connection was lost is acked again, by its old or its next delivery. */
   const settler: ActorSpec = {
     name: "settler",
     start() {

@@ -1,0 +1,73 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { create } from "@bufbuild/protobuf";
+import { encodePluginRecord, EventKind, headerNames, PluginSchema, PluginState } from "@millrace/protocol";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { WorkerFixture } from "./testing.ts";
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+const main = fileURLToPath(new URL("main.ts", import.meta.url));
+const handlers = fileURLToPath(new URL("../fixtures/handlers.ts", import.meta.url));
+const module = new URL("../../plugin-host/fixtures/fixtures.wasm", import.meta.url);
+// The binary itself: the package's script would stand between it and our signals.
+const deno = join(dirname(createRequire(import.meta.url).resolve("deno/package.json")), "deno");
+
+const runtimes = {
+  node: [process.execPath, main],
+  deno: [deno, "run", "-A", "--node-modules-dir=manual", main],
+} as const;
+
+let world: WorkerFixture;
+beforeAll(async () => {
+  world = await WorkerFixture.start();
+  const sha256 = await world.bus.modules.put(new Uint8Array(await readFile(module)));
+  const manifest = {
+    name: "fixtures",
+    version: "1.0.0",
+    limits: { timeoutMs: 500 },
+    handlers: [
+      { type: "noop", export: "noop" },
+      { type: "trap", export: "trap" },
+    ],
+  };
+  const plugin = create(PluginSchema, { manifest, sha256, state: PluginState.ENABLED });
+  await world.bus.kv("plugins").put("fixtures", encodePluginRecord(plugin));
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+test.each(Object.keys(runtimes) as (keyof typeof runtimes)[])(
+  "the same sources run native handlers and plugins on %s, and end at a signal",
+  async (runtime) => {
+    const [command, ...args] = runtimes[runtime];
+    const child = spawn(command, args, {
+      cwd: root,
+      env: {
+        ...process.env,
+        NATS_URL: world.nats.url,
+        MILLRACE_QUEUES: `${runtime}-queue`,
+        MILLRACE_HANDLERS: handlers,
+        MILLRACE_LOG_LEVEL: "warn",
+      },
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    const exited = once(child, "exit");
+    try {
+      await world.submit("normal", `${runtime}-queue`, "runtime", `${runtime}-1`, "in");
+      await world.submit("normal", `${runtime}-queue`, "noop", `${runtime}-2`, "through");
+      await world.submit("high", `${runtime}-queue`, "trap", `${runtime}-3`, "", [[headerNames.maxAttempts, "1"]]);
+      const native = await world.end(`${runtime}-1`);
+      expect(JSON.parse(new TextDecoder().decode(native.result))).toEqual({ runtime, payload: "in" });
+      const plugin = await world.end(`${runtime}-2`);
+      expect(new TextDecoder().decode(plugin.result)).toBe("through");
+      expect(await world.end(`${runtime}-3`)).toMatchObject({ kind: EventKind.DEAD, errorCode: "TRAPPED" });
+    } finally {
+      child.kill("SIGTERM");
+    }
+    expect(await exited).toEqual([0, null]);
+  },
+  30_000,
+);
