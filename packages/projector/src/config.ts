@@ -6,13 +6,13 @@ import type { StoreLocation } from "@millrace/store";
 export interface ProjectorConfig {
   /** Whose cursor it moves; two projectors of one name take turns, and write nothing twice. */
   readonly name: string;
-  /** Rows of one transaction, about. */
+  /** Rows of one transaction, about; as many as this only come together when far behind. */
   readonly rowsPerWrite: number;
   /** Bytes of messages that may wait for one transaction, about. */
   readonly bytesPerWrite: number;
 }
 
-export const defaultProjectorConfig: ProjectorConfig = { name: "jobs", rowsPerWrite: 2000, bytesPerWrite: 16 << 20 };
+export const defaultProjectorConfig: ProjectorConfig = { name: "jobs", rowsPerWrite: 10_000, bytesPerWrite: 16 << 20 };
 
 const schema = z.object({
   ...serviceSettings,

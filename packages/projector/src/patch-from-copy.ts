@@ -40,6 +40,14 @@ const perMessage = new Set<string>([
   headerNames.traceparent,
 ]);
 
+const isPlain = Symbol("plain");
+// As the broker writes them, in this order; a Nats-Msg-Id of the publisher's stands before them.
+const plainBlock =
+  /^NATS\/1\.0\r\n(?:Nats-Msg-Id: [^\r\n]*\r\n)?Nats-Stream: (\w+)\r\nNats-Subject: [^\r\n]*\r\nNats-Sequence: (\d+)\r\nNats-Last-Sequence: \d+\r\n\r\n$/;
+const plainOptions = { ok: true, options: defaultJobOptions } as const;
+const noHeaders: Readonly<Record<string, string>> = {};
+const noFailures: JobPatch["failures"] = [];
+
 /**
  * What a republished job message (`events.submitted.>`, `events.scheduled.>`) says of its job.
  * @param streamCreatedMs when the named job stream was made; undefined when there is no such stream
@@ -49,8 +57,7 @@ export function patchFromCopy(
   message: Delivery,
   streamCreatedMs: (stream: string) => number | undefined,
 ): ReadCopy | undefined {
-  const values: Record<string, string> = {};
-  for (const [name, value] of message.headers()) values[name] ??= value;
+  const values = readHeaders(message);
   const stream = values[headerNames.stream] ?? "";
   const seq = Number(values[headerNames.sequence]);
   const createdMs = streamCreatedMs(stream);
@@ -58,7 +65,7 @@ export function patchFromCopy(
 
   const problems: string[] = [];
   const subject = parseJobSubject(message.subject);
-  const tokens = message.subject.split(".").slice(2);
+  const tokens = subject === undefined ? message.subject.split(".").slice(2) : [];
   if (subject === undefined) problems.push(`the subject is not <priority>.<queue>.<type>[.<id>]`);
   const queue = subject?.queue ?? tokens[1] ?? "";
   const type = subject?.type ?? tokens[2] ?? "";
@@ -69,7 +76,8 @@ export function patchFromCopy(
     problems.push(`the id ${quote(given)} is not of 1 to 64 of A-Z, a-z, 0-9, _ and -`);
   const id = given !== undefined && isJobId(given) ? given : deriveJobId(stream, createdMs, seq);
 
-  const parsed = parseJobOptions((name) => values[name]);
+  const plain = values[isPlain] === true;
+  const parsed = plain ? plainOptions : parseJobOptions((name) => values[name]);
   const options = parsed.ok ? parsed.options : defaultJobOptions;
   if (!parsed.ok) problems.push(...parsed.problems.map(({ field, reason }) => `${field} ${reason}`));
 
@@ -77,10 +85,7 @@ export function patchFromCopy(
   const state = scheduled ? JobState.SCHEDULED : JobState.QUEUED;
   const version = jobVersion(options.attempt, state);
   const atMs = message.timestampMs;
-  const headers: Record<string, string> = {};
-  for (const name in values) {
-    if (!perMessage.has(name) && !name.startsWith("Nats-")) headers[name] = values[name] ?? "";
-  }
+  const headers = plain ? noHeaders : submittedHeaders(values);
   const patch: JobPatch = {
     id,
     queue: queue.slice(0, maxShownName),
@@ -112,12 +117,38 @@ export function patchFromCopy(
     submittedAtMs: atMs,
     maxAttempts: options.maxAttempts,
     runAtMs: options.runAtMs,
-    failures: [],
+    failures: noFailures,
     cancelRequestedAtMs: 0,
   };
   if (problems.length === 0) return { patch, rejection: undefined };
   const rawHeaders = new TextDecoder().decode(message.headerBytes);
   return { patch, rejection: { patch, reason: problems.join("; "), rawHeaders, stream, seq } };
+}
+
+interface HeaderValues {
+  /** Nothing but what the broker itself adds: nobody asked for anything. */
+  readonly [isPlain]?: true;
+  [name: string]: string | undefined;
+}
+
+/** The first value of each. Most jobs have none of their own: of those, only the two that say where the copy is from. */
+function readHeaders(message: Delivery): HeaderValues {
+  const { buffer, byteOffset, length } = message.headerBytes;
+  // ASCII, or else it is not plain and is decoded as it should be.
+  const block = Buffer.from(buffer, byteOffset, length).toString("latin1");
+  const copied = plainBlock.exec(block);
+  if (copied !== null) return { [isPlain]: true, [headerNames.stream]: copied[1], [headerNames.sequence]: copied[2] };
+  const values: HeaderValues = {};
+  for (const [name, value] of message.headers()) values[name] ??= value;
+  return values;
+}
+
+function submittedHeaders(values: HeaderValues): Readonly<Record<string, string>> {
+  const headers: Record<string, string> = {};
+  for (const name in values) {
+    if (!perMessage.has(name) && !name.startsWith("Nats-")) headers[name] = values[name] ?? "";
+  }
+  return headers;
 }
 
 function quote(name: string): string {

@@ -1,16 +1,12 @@
-import {
-  EventKind,
-  isTerminal,
-  JobState,
-  Priority,
-  priorityLevels,
-  stateAfter,
-  type JobEvent,
-} from "@millrace/protocol";
+import { EventKind, isTerminal, JobState, Priority, priorityLevels, stateAfter } from "@millrace/protocol";
+import type { BatchEvent } from "./read-event-batch.ts";
 import { jobVersion, type EventPosition, type JobPatch } from "@millrace/store";
 
+const knownPriorities = new Map<number, Priority>(priorityLevels.map((level) => [level, level]));
+const noFailures: JobPatch["failures"] = [];
+
 /** What an event of a batch changes in its job's row. @param source who published the batch */
-export function patchFromEvent(event: JobEvent, source: string, position: EventPosition): JobPatch {
+export function patchFromEvent(event: BatchEvent, source: string, position: EventPosition): JobPatch {
   const { kind, attempt, atMs } = event;
   const moved = stateAfter(kind);
   const parked = kind === EventKind.PARKED;
@@ -21,7 +17,7 @@ export function patchFromEvent(event: JobEvent, source: string, position: EventP
     id: event.jobId,
     queue: event.queue,
     type: event.type,
-    priority: priorityLevels.find((level) => level === event.priority) ?? Priority.UNSPECIFIED,
+    priority: knownPriorities.get(event.priority) ?? Priority.UNSPECIFIED,
     // A request to cancel only annotates: the row's state is another event's to tell.
     version: moved === undefined && !parked ? -1 : jobVersion(attempt, state, parked),
     state,
@@ -55,7 +51,7 @@ export function patchFromEvent(event: JobEvent, source: string, position: EventP
     runAtMs: event.nextRunAtMs,
     failures:
       event.errorCode === ""
-        ? []
+        ? noFailures
         : [
             {
               attempt,

@@ -1,9 +1,9 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import type { Delivery } from "@millrace/bus";
-import { EventBatchSchema, EventKind, subjectRoots } from "@millrace/protocol";
+import { EventKind, subjectRoots } from "@millrace/protocol";
 import type { Coalescer } from "./coalescer.ts";
 import { patchFromCopy } from "./patch-from-copy.ts";
 import { patchFromEvent } from "./patch-from-event.ts";
+import { readEventBatch } from "./read-event-batch.ts";
 
 const batchPrefix = `${subjectRoots.batch}.`;
 const submittedPrefix = `${subjectRoots.submitted}.`;
@@ -33,7 +33,7 @@ export function readMessage(
   if (!subject.startsWith(batchPrefix)) return "an unknown subject";
   let batch;
   try {
-    batch = fromBinary(EventBatchSchema, message.data);
+    batch = readEventBatch(message.data);
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
