@@ -22,7 +22,6 @@ export async function startFaultSystem(databaseUrl?: string): Promise<FaultSyste
   const running = starting.move();
   const { httpUrl, grpcAddress, natsUrl, rest } = standalone;
   return {
-    output: () => standalone.process.output,
     nats,
     httpUrl,
     grpcAddress,

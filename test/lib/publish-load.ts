@@ -14,15 +14,17 @@ export interface LoadOptions {
   readonly natsUrl: string;
   readonly queue: string;
   readonly jobs: number;
+  /** What the jobs' ids begin with; the queue's name when left out. */
+  readonly prefix?: string;
   /** How many publishes wait for their answer at one time. */
   readonly concurrency?: number;
   readonly deliveryTimeoutMs?: number;
 }
 
 /** Of ten jobs one fails its first attempt; priorities mixed. */
-function jobAt(queue: string, index: number): JobSpec & { id: string } {
+function jobAt(queue: string, prefix: string, index: number): JobSpec & { id: string } {
   return {
-    id: `${queue}-${index}`,
+    id: `${prefix}-${index}`,
     queue,
     type: index % 10 === 0 ? "stumble" : "work",
     priority: (["critical", "high", "normal", "low"] as const)[index % 4] ?? "normal",
@@ -61,7 +63,7 @@ export function publishLoad(options: LoadOptions): Load {
 }
 
 async function run(options: LoadOptions, onAccepted: (id: string) => void): Promise<Map<string, string>> {
-  const { natsUrl, queue, jobs, concurrency = 200, deliveryTimeoutMs } = options;
+  const { natsUrl, queue, jobs, prefix = queue, concurrency = 200, deliveryTimeoutMs } = options;
   const refused = new Map<string, string>();
   await using publisher = await createPublisher({
     natsUrl,
@@ -70,7 +72,7 @@ async function run(options: LoadOptions, onAccepted: (id: string) => void): Prom
   let next = 0;
   const lane = async (): Promise<void> => {
     while (next < jobs) {
-      const job = jobAt(queue, next++);
+      const job = jobAt(queue, prefix, next++);
       try {
         onAccepted((await publisher.publish(job)).id);
       } catch (error) {

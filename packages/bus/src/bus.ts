@@ -52,6 +52,11 @@ export class Bus implements AsyncDisposable {
     return serverInfo(this.#link.client.info);
   }
 
+  /** Of one run of a broker: another after its restart. */
+  get serverId(): string {
+    return this.#link.client.info?.server_id ?? "";
+  }
+
   get logger(): BusLogger {
     return this.#link.logger;
   }

@@ -1,4 +1,11 @@
-import { deriveJobId, headerNames, jobStream, parseJobSubject, priorityNames } from "@millrace/protocol";
+import {
+  deriveJobId,
+  headerNames,
+  jobStream,
+  parseJobSubject,
+  priorityNames,
+  scheduleStream,
+} from "@millrace/protocol";
 import { BusError } from "./bus-error.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 import { pause } from "./pause.ts";
@@ -47,6 +54,7 @@ export async function sweepZombies(
 ): Promise<SweepReport> {
   let deleted = 0;
   let republished = 0;
+  for (const stream of [...priorityNames.map(jobStream), scheduleStream]) await turnBackConsumers(api, stream);
   for (const priority of priorityNames) {
     const stream = jobStream(priority);
     const info = await api.requestPatiently(`STREAM.INFO.${stream}`, undefined);
@@ -75,6 +83,26 @@ export async function sweepZombies(
     api.link.logger.warn({ stream, deleted, republished }, "messages that a broker crash left behind put right");
   }
   return { deleted, republished };
+}
+
+/**
+ * A broker that was killed may count on from before what its consumers have seen (an empty stream falls back to the last block
+ * that is left): it would give the next messages old numbers, and the consumers would pass over them. Such a consumer is made
+ * anew, and sees all that is stored. What is out with a worker is then delivered once more.
+ */
+async function turnBackConsumers(api: JetStreamApi, stream: string): Promise<void> {
+  for (const consumer of await listConsumers(api, stream)) {
+    // Asked in this order: the stream may have grown since, but its end is never behind what was delivered before.
+    const { lastSeq } = decodeStreamState(await api.requestPatiently(`STREAM.INFO.${stream}`, undefined));
+    if (consumer.deliveredSeq <= lastSeq) continue;
+    const info = await api.find(`CONSUMER.INFO.${stream}.${consumer.name}`);
+    if (info === undefined) continue;
+    const config = info.object("config").raw();
+    await api.requestPatiently(`CONSUMER.DELETE.${stream}.${consumer.name}`, undefined);
+    await api.requestPatiently(`CONSUMER.DURABLE.CREATE.${stream}.${consumer.name}`, { stream_name: stream, config });
+    const { deliveredSeq } = consumer;
+    api.link.logger.warn({ stream, consumer: consumer.name, deliveredSeq, lastSeq }, "consumer was ahead: made anew");
+  }
 }
 
 async function storedBelowFloor(api: JetStreamApi, stream: string, consumer: ConsumerState): Promise<number[]> {

@@ -6,11 +6,12 @@ import { provideNatsServer, type NatsServer } from "./nats-server.ts";
 /** A server of its own for one test file: a free port, files in a temporary folder, gone when disposed. */
 export class TestNats implements AsyncDisposable {
   readonly url: string;
-  readonly #dataDir: string;
+  /** Where its files are. */
+  readonly dataDir: string;
   #server: NatsServer;
 
   private constructor(dataDir: string, server: NatsServer) {
-    this.#dataDir = dataDir;
+    this.dataDir = dataDir;
     this.#server = server;
     this.url = server.url;
   }
@@ -39,12 +40,12 @@ export class TestNats implements AsyncDisposable {
   /** Starts it again on the same port, with the same files. */
   async restart(): Promise<void> {
     await this.stop();
-    this.#server = await provideNatsServer(serverOptions(this.#dataDir, Number(new URL(this.url).port)));
+    this.#server = await provideNatsServer(serverOptions(this.dataDir, Number(new URL(this.url).port)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
-    await rm(this.#dataDir, { recursive: true, force: true });
+    await rm(this.dataDir, { recursive: true, force: true });
   }
 }
 
