@@ -35,7 +35,7 @@ export interface IntakeOptions {
 const parkedMs = 30_000;
 /** A parked pull brings no more than this; the pulls that follow it are larger. */
 const mostParkedBatch = 64;
-const mostBatch = 300;
+const mostBatch = 1000;
 const restMs = 200;
 
 /**

@@ -28,7 +28,13 @@ export function nextAttempt(
     .headers()
     .filter(([name]) => !replaced.has(name) && !name.startsWith("Nats-"))
     .concat([
-      [headerNames.messageId, `${job.id}:${next.attempt}`],
+      // The same attempt again, postponed, must not be taken for the message it replaces.
+      [
+        headerNames.messageId,
+        next.attempt > job.options.attempt
+          ? `${job.id}:${next.attempt}`
+          : `${job.id}:${next.attempt}:${job.delivery.seq}`,
+      ],
       [headerNames.attempt, String(next.attempt)],
       [headerNames.maxAttempts, String(next.maxAttempts)],
     ]);

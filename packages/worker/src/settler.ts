@@ -8,8 +8,8 @@ const mostEvents = 1000;
 const mostBytes = 256 * 1024;
 /** … or is so old while more work is at hand, … */
 const lingerMs = 1;
-/** … or, with nothing in it but starts, so old: most jobs end sooner and need no `started`. */
-const startedLingerMs = 5;
+/** A job that ends sooner gets no `started`: its last event says when it began. */
+const startedAfterMs = 5;
 /** Batches without PubAck; more wait, and with them the intake, which counts unsettled jobs. */
 const mostInFlight = 16;
 const retryDelayMs = 500;
@@ -73,10 +73,10 @@ export class Settler {
     this.#encoder = new EventEncoder(options.source);
   }
 
-  /** A job runs; it gets a `started` event if it still does when the next batch leaves. */
+  /** A job runs; it gets a `started` event if it still does a little later. */
   started(job: Job): void {
     this.#started.push(job);
-    this.#schedule(startedLingerMs);
+    this.#schedule(startedAfterMs);
   }
 
   /** An event that no ack waits for. */
@@ -168,14 +168,29 @@ export class Settler {
     clearImmediate(this.#immediate);
     this.#timer = undefined;
     this.#immediate = undefined;
-    for (const job of this.#started) if (job.phase === "running") this.#encoder.add(this.#options.startedEvent(job));
-    this.#started = [];
+    this.#addStarted();
     if (this.#encoder.count === 0) return;
     this.events += this.#encoder.count;
     this.#pending.push({ data: this.#encoder.take(), jobs: this.#jobs, replies: this.#replies });
     this.#jobs = [];
     this.#replies = [];
     this.#send();
+  }
+
+  /** In order of their start, so the first that is too young ends the search. */
+  #addStarted(): void {
+    const beganBefore = performance.now() - startedAfterMs;
+    let next = 0;
+    for (
+      let job = this.#started[next];
+      job !== undefined && job.startedMs <= beganBefore;
+      job = this.#started[++next]
+    ) {
+      if (job.phase === "running") this.#encoder.add(this.#options.startedEvent(job));
+    }
+    this.#started = this.#started.slice(next);
+    if (this.#started.some((job) => job.phase === "running")) this.#schedule(startedAfterMs);
+    else this.#started = [];
   }
 
   #send(): void {

@@ -102,6 +102,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   });
   stack.use(system);
   await system.start();
+  // Commands reach a worker that has said it is started.
+  await bus.flush();
   if (options.metrics !== undefined)
     stack.use(options.metrics.beforeScrape(gauges(options.metrics, settings.queues, status)));
   const owned = stack.move();

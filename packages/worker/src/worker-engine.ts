@@ -18,7 +18,7 @@ import type { WorkerTelemetry } from "./worker-telemetry.ts";
 
 /** Work that is pulled ahead of free slots, so that tiny jobs flow in large batches and long ones are not hoarded. */
 const overcommitMs = 20;
-const mostOvercommit = 600;
+const mostOvercommit = 2000;
 const mostParked = 1000;
 /** A parked job goes back after so long, doubled each time, so that another worker with its handler may get it. */
 const parkedBaseMs = 1000;

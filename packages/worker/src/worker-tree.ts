@@ -63,7 +63,11 @@ export function workerTree(
       const marks = bus.kv("cancel").watch({
         onEntry(id, entry) {
           if (entry === undefined) engine.marks.delete(id);
-          else engine.marks.add(id);
+          else {
+            engine.marks.add(id);
+            // The broadcast that goes with a mark may get lost; the mark does not.
+            engine.cancel(id);
+          }
         },
       });
       const queues = bus.kv("queues").watch({
