@@ -124,7 +124,8 @@ class RunningProjector implements Projector {
     const createdMs = await streamTimes(bus);
     const eventsCreatedMs = createdMs.get(eventsStream) ?? 0;
     const cursor = await store.readCursor(name);
-    const startSeq = this.#startSeq(cursor, eventsCreatedMs);
+    const { lastSeq } = await bus.streamState(eventsStream);
+    const startSeq = this.#startSeq(cursor, eventsCreatedMs, lastSeq);
     const metrics = this.#metrics;
     this.#writer = new PatchWriter({ name, store, logger, metrics, signal }, cursor);
     this.#session = new ProjectionSession({
@@ -148,9 +149,14 @@ class RunningProjector implements Projector {
     await this.#session.run();
   }
 
-  #startSeq(cursor: ProjectionCursor | undefined, eventsCreatedMs: number): number {
+  #startSeq(cursor: ProjectionCursor | undefined, eventsCreatedMs: number, lastSeq: number): number {
     if (cursor === undefined) return 1;
-    if (cursor.streamCreatedMs === eventsCreatedMs) return cursor.seq + 1;
+    if (cursor.streamCreatedMs === eventsCreatedMs) {
+      // A broker that was killed may have forgotten its last messages, and gives their numbers to new ones.
+      if (cursor.seq > lastSeq)
+        this.#deps.logger.warn({ cursor, lastSeq }, "EVENTS ends before the cursor: going back");
+      return Math.min(cursor.seq, lastSeq) + 1;
+    }
     this.#deps.logger.warn({ cursor, eventsCreatedMs }, "EVENTS was made anew: reading from its start");
     return 1;
   }
