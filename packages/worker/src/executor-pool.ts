@@ -23,6 +23,7 @@ export interface ExecutorPoolOptions {
   readonly heap: JobHeap<Job>;
   /** Checks a job just before it is sent; false when it was dealt with otherwise. */
   admit(job: Job): boolean;
+  /** A job has been running for a while. */
   onBegun(job: Job): void;
   /** Exactly once for each job that began and was not put back. */
   onOutcome(job: Job, outcome: Outcome, runUs: number): void;
@@ -41,6 +42,8 @@ export class ExecutorPool {
   readonly average = new RunAverage();
   readonly #options: ExecutorPoolOptions;
   readonly #threads = new Set<ExecutorThreadHandle>();
+  /** Jobs that were found running: those that are worth a `started` event. */
+  readonly #seen = new WeakSet<Job>();
   readonly #fail = new Map<ExecutorThreadHandle, (error: unknown) => void>();
   /** Threads killed so far. */
   kills = 0;
@@ -117,7 +120,6 @@ export class ExecutorPool {
     job.startedAtMs = Date.now();
     job.startedMs = performance.now();
     job.timeoutAtMs = Infinity;
-    this.#options.onBegun(job);
     return { job, version: route.version, exportName: route.exportName, timeoutMs };
   }
 
@@ -156,6 +158,8 @@ export class ExecutorPool {
       if (call === undefined) continue;
       thread.open.delete(callId);
       this.average.record(result.durationUs / 1000);
+      // It was sent earlier than it began.
+      call.job.startedAtMs = Math.max(call.job.startedAtMs, Date.now() - result.durationUs / 1000);
       const outcome = result.ok
         ? Outcome.succeeded(result.output)
         : Outcome.failed(result.message, { code: result.code, retryable: result.code !== "HANDLER_GONE" });
@@ -188,6 +192,11 @@ export class ExecutorPool {
     if (running === undefined) return;
     const { call, forMs } = running;
     const { job, timeoutMs } = call;
+    if (!this.#seen.has(job)) {
+      this.#seen.add(job);
+      job.startedAtMs = Date.now() - forMs;
+      this.#options.onBegun(job);
+    }
     if (job.cancelRequested && nowMs >= job.timeoutAtMs) this.#kill(thread, call, Outcome.cancelled());
     else if (forMs > timeoutMs + graceMs) {
       const message = `the call ran longer than its ${timeoutMs} ms`;
