@@ -53,7 +53,6 @@ async function accept(
     const { stream, seq } = ack;
     const bytes = message.data.length;
     context.recent.add(message.id, { request, runAtMs: message.runAtMs, bytes, place: { stream, seq } });
-    context.events.jobSubmitted(request);
   }
   return { id: message.id, duplicate };
 }

@@ -1,26 +1,12 @@
-import type { Logger, Metrics } from "@millrace/service-kit";
-import {
-  PluginStateSchema,
-  priorityName,
-  priorityOrNormal,
-  type Plugin,
-  type SubmitJobRequest,
-} from "@millrace/protocol";
+import type { Logger } from "@millrace/service-kit";
+import { PluginStateSchema, type Plugin } from "@millrace/protocol";
 
-/** What happens in control: one method for each event, with its counter and its log line together. */
+/** What happens in control: one method for each event. */
 export class ControlEvents {
   readonly #logger: Logger;
-  readonly #metrics: Metrics;
 
-  constructor(logger: Logger, metrics: Metrics) {
+  constructor(logger: Logger) {
     this.#logger = logger;
-    this.#metrics = metrics;
-  }
-
-  // No log line: a busy system accepts tens of thousands a second.
-  jobSubmitted(request: SubmitJobRequest): void {
-    const { queue, priority } = request;
-    this.#metrics.jobsSubmitted.inc({ queue: queue || "default", priority: priorityName(priorityOrNormal(priority)) });
   }
 
   /** @param ended it waited and is cancelled with this; otherwise a worker was asked to abort it */

@@ -51,7 +51,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     bus,
     store,
     logger,
-    events: new ControlEvents(logger, metrics),
+    events: new ControlEvents(logger),
     pressure: starting.use(new EventsPressure(bus)),
     recent: new RecentJobs(all.recentJobs, all.recentBytes),
     inbox: starting.use(new ResultInbox(bus, all.maxWaiters)),

@@ -73,8 +73,10 @@ export class PatchWriter {
 
   async #step(patches: readonly JobPatch[], to: ProjectionCursor): Promise<void> {
     const step: CursorStep = { name: this.#options.name, from: this.#cursor, to };
+    const startedAtMs = Date.now();
     try {
       await this.#options.store.applyEvents(patches, step);
+      this.#options.metrics.projected(patches, startedAtMs);
     } catch (error) {
       // A commit whose answer was lost: the cursor stands where this step leads, and this writer has put it there.
       const lost = error instanceof MillraceError && error.code === "aborted" && this.trouble !== undefined;

@@ -128,7 +128,7 @@ test(
 
 test("a batch that does not decode is skipped, and what follows is projected", { timeout: 30_000 }, async () => {
   let skipped = 0;
-  const metrics = { written() {}, skipped: () => skipped++, rejected() {}, writeFailed() {} };
+  const metrics = { written() {}, projected() {}, skipped: () => skipped++, rejected() {}, writeFailed() {} };
   await using projector = await startProjector({}, { bus, store, logger: silent, metrics });
   await bus.publishDurable(eventBatchSubject("w1"), text("\xff\xff\xff no protobuf"));
   await bus.publishDurable("events.other", text("?"));
@@ -208,7 +208,7 @@ describe.skipIf(binaries === undefined)("while PostgreSQL is away", () => {
     await using server = await startTestPostgres(binaries ?? "");
     await using remote = await openStore({ databaseUrl: server.url });
     const lost = Promise.withResolvers<void>();
-    const metrics = { written() {}, skipped() {}, rejected() {}, writeFailed: () => lost.resolve() };
+    const metrics = { written() {}, projected() {}, skipped() {}, rejected() {}, writeFailed: () => lost.resolve() };
     const deps = { bus, store: remote, logger: silent, metrics };
     await using projector = await startProjector({ rowsPerWrite: 20 }, deps);
     await bus.publishDurable("jobs.normal.mail.send.first", text("x"));
