@@ -158,7 +158,8 @@ export class EventEncoder {
   }
 
   #double(tag: number, value: number | undefined): void {
-    if (value === undefined || value === 0) return;
+    // Minus zero is no default in protobuf.
+    if (value === undefined || Object.is(value, 0)) return;
     this.#room(12);
     this.#varint(tag);
     this.#view.setFloat64(this.#at, value, true);
