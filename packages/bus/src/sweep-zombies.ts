@@ -40,8 +40,8 @@ const mostInOneSweep = 100_000;
 const decoder = new TextDecoder();
 
 /**
- * Puts right what a `kill -9` of the broker leaves behind in the job streams (seen with 2.9.10): messages below a consumer's
- * ack floor that are stored and will never be delivered, counted as `messages − Σ pending − Σ ack_pending > 0`.
+ * Puts right what a `kill -9` of the broker leaves behind in the job streams (seen with 2.9.10): messages that a
+ * consumer counts as acked, stored all the same and never to be delivered, counted as `messages − Σ pending − Σ ack_pending > 0`.
  *
  * Such a message is deleted when the broker itself had recorded its ack before it died (it is older than the broker's start), or
  * `isFinished` says so. In doubt it is published again under the same job id, and then deleted: a job may run twice, it is
@@ -64,7 +64,7 @@ export async function sweepZombies(
     const known = consumers.reduce((sum, consumer) => sum + consumer.pending + consumer.ackPending, 0);
     if (state.messages <= known) continue;
     const suspects: number[] = [];
-    for (const consumer of consumers) suspects.push(...(await storedBelowFloor(api, stream, consumer)));
+    for (const consumer of consumers) suspects.push(...(await storedAfterTheirTurn(api, stream, consumer)));
     if (suspects.length === 0) continue;
     await pause(options.settleMs ?? 500);
     const diedAtMs = options.serverStartedMs ?? api.link.status.lostAtMs;
@@ -105,13 +105,15 @@ async function turnBackConsumers(api: JetStreamApi, stream: string): Promise<voi
   }
 }
 
-async function storedBelowFloor(api: JetStreamApi, stream: string, consumer: ConsumerState): Promise<number[]> {
+/** What the consumer will not deliver again. With nothing out, its floor may lag behind: then all that it has delivered. */
+async function storedAfterTheirTurn(api: JetStreamApi, stream: string, consumer: ConsumerState): Promise<number[]> {
+  const end = consumer.ackPending === 0 ? Math.max(consumer.ackFloorSeq, consumer.deliveredSeq) : consumer.ackFloorSeq;
   const found: number[] = [];
-  for (let seq = 1; seq <= consumer.ackFloorSeq && found.length < mostInOneSweep;) {
+  for (let seq = 1; seq <= end && found.length < mostInOneSweep;) {
     const answer = await api.find(`STREAM.MSG.GET.${stream}`, { seq, next_by_subj: consumer.filter });
     if (answer === undefined) break;
     const at = answer.object("message").number("seq");
-    if (at === 0 || at > consumer.ackFloorSeq) break;
+    if (at === 0 || at > end) break;
     found.push(at);
     seq = at + 1;
   }
