@@ -73,6 +73,8 @@ export async function serveBench<T>(
       },
     );
   });
+  // The parent is gone, however it went: nobody is left to stop us.
+  process.on("disconnect", () => process.exit(1));
   process.on("SIGTERM", () => {
     Promise.resolve(stop?.()).finally(() => process.exit(0));
   });
