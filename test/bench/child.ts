@@ -2,6 +2,9 @@ import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 
+/** No step of a bench takes longer on any machine worth measuring. */
+const longestStepMs = 300_000;
+
 /** A figure: how many of what per second, or a time in ms. */
 export type Figures = Record<string, number>;
 
@@ -25,25 +28,37 @@ export class BenchChild implements AsyncDisposable {
       execArgv: ["--expose-gc", "--disable-warning=ExperimentalWarning"],
     });
     const started = new BenchChild(program, child);
-    await started.#next("ready");
+    await started.#next("ready", "start");
     return started;
   }
 
+  /** @throws Error when the program ends, says something else, or takes longer than `longestStepMs` */
   async go(input: object = {}): Promise<Figures> {
     this.#child.send({ go: input });
-    const message = await this.#next("figures");
+    const message = await this.#next("figures", JSON.stringify(input));
     return message["figures"] as Figures;
   }
 
-  async #next(key: string): Promise<Record<string, unknown>> {
-    const exited = once(this.#child, "exit").then(([code]) => {
-      throw new Error(`${this.#name} ended with ${String(code)}`);
-    });
-    exited.catch(() => {});
-    const message = once(this.#child, "message").then(([value]) => value as Record<string, unknown>);
-    const value = await Promise.race([message, exited]);
-    if (!(key in value)) throw new Error(`${this.#name} said ${JSON.stringify(value)}, not ${key}`);
-    return value;
+  async #next(key: string, step: string): Promise<Record<string, unknown>> {
+    const over = new AbortController();
+    const timer = setTimeout(() => over.abort(), longestStepMs);
+    try {
+      const [value] = await Promise.race([
+        once(this.#child, "message", { signal: over.signal }),
+        once(this.#child, "exit", { signal: over.signal }).then(([code]) => {
+          throw new Error(`${this.#name} ended with ${String(code)} in step ${step}`);
+        }),
+      ]).catch((error: unknown) => {
+        throw timer.hasRef() && over.signal.aborted
+          ? new Error(`${this.#name} did not finish step ${step} in ${longestStepMs / 1000} s`, { cause: error })
+          : error;
+      });
+      if (!(key in value)) throw new Error(`${this.#name} said ${JSON.stringify(value)}, not ${key}`);
+      return value as Record<string, unknown>;
+    } finally {
+      clearTimeout(timer);
+      over.abort();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

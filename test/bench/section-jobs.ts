@@ -92,7 +92,8 @@ export async function measureJobs(sizes: Sizes, bull: JobCeilings): Promise<Row[
         rawRate = Math.max(rawRate, await submitAndWork(submitter, rawWorker, sizes.jobs, "rawboth", "noop"));
       }
       await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["noop"] });
-      return submitAndWork(client, worker, sizes.jobs, "noop", "noop");
+      // Awaited here: the worker lives as long as this block.
+      return await submitAndWork(client, worker, sizes.jobs, "noop", "noop");
     });
     rows.push({
       what: "submit → no-op native handler → durable event → ack, two processes",
