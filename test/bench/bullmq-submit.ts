@@ -7,7 +7,7 @@ await serveBench<{ port: number }>(async ({ port }) => {
   await queue.waitUntilReady();
   const data = "a".repeat(254);
   return {
-    async work({ jobs, latency, settleMs }) {
+    async work({ jobs, inFlight, latency, settleMs }) {
       if (latency !== undefined) {
         for (let i = 0; i < Number(latency); i++) {
           await queue.add("noop", { at: sharedNowMs() }, { removeOnComplete: true });
@@ -18,10 +18,9 @@ await serveBench<{ port: number }>(async ({ port }) => {
       const total = Number(jobs);
       const start = performance.now();
       const chunk = Array.from({ length: 1000 }, () => ({ name: "noop", data, opts: { removeOnComplete: true } }));
-      // Four calls in flight keep the connection busy.
       const sizes = Array.from({ length: total / 1000 }, (_, i) => i);
       await Promise.all(
-        [0, 1, 2, 3].map(async () => {
+        Array.from({ length: Number(inFlight ?? 4) }, async () => {
           while (sizes.pop() !== undefined) await queue.addBulk(chunk);
         }),
       );

@@ -43,6 +43,22 @@ export function encodeWithMessageId(messageId: string, lines: string): EncodedHe
   return new EncodedHeaders(encoder.encode(`NATS/1.0\r\nNats-Msg-Id: ${messageId}\r\n${lines}\r\n`));
 }
 
+const versionBytes = "NATS/1.0\r\n".length;
+const onlyFirst = encoder.encode("NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: 0\r\n");
+const emptyHeaders = encodeHeaders([]);
+
+/** The most that `onceBySubject` adds to a message. */
+export const onceBySubjectBytes = onlyFirst.length + "\r\n".length;
+
+/** The same headers, on the condition that the stream holds no message of the subject; else the answer is an error 10071. */
+export function onceBySubject(headers: EncodedHeaders = emptyHeaders): EncodedHeaders {
+  const rest = headers.bytes.subarray(versionBytes);
+  const bytes = new Uint8Array(onlyFirst.length + rest.length);
+  bytes.set(onlyFirst);
+  bytes.set(rest, onlyFirst.length);
+  return new EncodedHeaders(bytes);
+}
+
 /** The client's type for what it only ever calls `encode()` on. Its own class costs a Map and several passes a message. */
 export function asClientHeaders(headers: EncodedHeaders): MsgHdrs {
   return headers as unknown as MsgHdrs;

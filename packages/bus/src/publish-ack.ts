@@ -3,6 +3,9 @@ import { apiError, type BusError } from "./bus-error.ts";
 
 /** That a stream holds a message. Decoded when it is asked for: most publishers only count. */
 export class PublishAck {
+  /** Stored under its own subject by an earlier try; which sequence is not known. */
+  static readonly storedBefore = new PublishAck(new TextEncoder().encode('{"duplicate":true}'));
+
   readonly #bytes: Uint8Array;
   #json: JsonObject | undefined;
 

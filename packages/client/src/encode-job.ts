@@ -29,12 +29,12 @@ function encodePayload(payload: JobSpec["payload"]): Uint8Array {
 
 function contentTypeOf({ payload, contentType }: JobSpec): string {
   if (contentType !== undefined) return contentType;
-  // JSON objects and arrays are told by their first byte: a header less in every message.
-  if (typeof payload === "string") return "text/plain; charset=utf-8";
-  return payload instanceof Uint8Array ? "application/octet-stream" : "";
+  // JSON objects and arrays are told by their first byte, and bytes without a name are shown as what they look like: a header
+  // less in every message.
+  return typeof payload === "string" ? "text/plain; charset=utf-8" : "";
 }
 
-/** The header block of a job without its first two lines, the version and the message id. */
+/** The header block of a job without its version line and its message id; a bare line break when there is nothing to say. */
 function headerTail(spec: JobSpec): string {
   const contentType = contentTypeOf(spec);
   const { maxAttempts = 0, timeoutMs = 0, backoff, uniqueKey = "", tags, correlationId = "" } = spec;
@@ -59,6 +59,7 @@ function headerTail(spec: JobSpec): string {
 export function createJobEncoder(nextId: () => string): (spec: JobSpec) => EncodedJob {
   let last: JobSpec | undefined;
   let lastTail = "";
+  let lastHeaders: { readonly headers?: EncodedHeaders } = {};
   let lastSubject = "";
 
   return (spec) => {
@@ -67,6 +68,8 @@ export function createJobEncoder(nextId: () => string): (spec: JobSpec) => Encod
       checkJob(spec);
       last = scheduled ? undefined : spec;
       lastTail = headerTail(spec);
+      lastHeaders =
+        lastTail === "\r\n" ? {} : { headers: new EncodedHeaders(Buffer.from(versionLine + lastTail, "latin1")) };
       lastSubject = `${jobSubject(spec.priority ?? "normal", spec.queue ?? "default", spec.type)}.`;
     } else if (spec.id !== undefined) {
       checkJob({ type: spec.type, id: spec.id });
@@ -75,11 +78,14 @@ export function createJobEncoder(nextId: () => string): (spec: JobSpec) => Encod
     const subject = scheduled
       ? scheduleSubject(spec.priority ?? "normal", spec.queue ?? "default", spec.type, id)
       : lastSubject + id;
+    const data = encodePayload(spec.payload);
+    if (spec.id === undefined) {
+      // Made here, so nobody else uses it, and the subject ends in it.
+      return { id, message: { subject, data, ownSubject: true, ...lastHeaders } };
+    }
     // Nothing but ASCII, as checked; into Buffer's pool, which is several times cheaper than an encoder.
-    const headers = new EncodedHeaders(
-      Buffer.from(`${versionLine}${headerNames.messageId}: ${id}\r\n${lastTail}`, "latin1"),
-    );
-    return { id, message: { subject, data: encodePayload(spec.payload), headers } };
+    const text = `${versionLine}${headerNames.messageId}: ${id}\r\n${lastTail}`;
+    return { id, message: { subject, data, headers: new EncodedHeaders(Buffer.from(text, "latin1")) } };
   };
 }
 

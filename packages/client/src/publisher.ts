@@ -46,7 +46,8 @@ const burst = 256;
 
 /**
  * Publishes jobs over NATS, many in flight. A job is accepted when its stream has stored it; until then it is kept here
- * and sent again after a reconnect under the same message id, so that nothing is lost or doubled without a word.
+ * and sent again after a reconnect. Under an id of the caller's it is stored once (within the broker's window of two minutes);
+ * under an id made here it is stored again only when the first copy was stored, its answer lost, and the job done meanwhile.
  */
 export class Publisher implements AsyncDisposable {
   readonly #pipeline: PipelinedPublisher;
