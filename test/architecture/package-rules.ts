@@ -5,6 +5,7 @@
 export const mayImport: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   actor: [],
+  "wasm-meter": [],
   "service-kit": ["protocol"],
   bus: ["protocol"],
   store: ["protocol"],
@@ -56,7 +57,7 @@ export const owners: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Packages without I/O: of Node they import nothing that reaches outside of the process. */
-export const pure: readonly string[] = ["protocol", "actor"];
+export const pure: readonly string[] = ["protocol", "actor", "wasm-meter"];
 
 export const outsideModules: ReadonlySet<string> = new Set(
   "child_process cluster dgram dns fs fs/promises http http2 https net tls worker_threads"

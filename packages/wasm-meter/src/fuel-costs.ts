@@ -1,0 +1,41 @@
+import { op } from "./opcodes.ts";
+
+/** Fuel of what is not charged by instruction alone. */
+export const fuelCosts = {
+  /** On top of a call's own cost, for each call of an imported function; see MeterOptions.hostCallFuel. */
+  hostCall: 100,
+  /** Instructions that write a run of bytes or entries, before their length counts: they leave the compiled code. */
+  bulk: 16,
+  /** Bytes of memory.copy, memory.fill and memory.init for one unit of fuel, as a power of two: 8 bytes. */
+  bulkBytesShift: 3,
+  /** Even a grow by no page makes the engine replace the memory's buffer: 147 us were measured. */
+  memoryGrow: 100_000,
+  memoryGrowPage: 65_536,
+  /** The engine may copy the table: its length is charged too. */
+  tableGrow: 1000,
+} as const;
+
+/** The fuel of each instruction without a prefix; what only marks a place is free. */
+export const instructionFuel: Uint8Array = new Uint8Array(256).fill(1);
+
+for (const free of [
+  op.nop,
+  op.block,
+  op.loop,
+  op.else,
+  op.end,
+  op.try,
+  op.tryTable,
+  op.catch,
+  op.catchAll,
+  op.delegate,
+]) {
+  instructionFuel[free] = 0;
+}
+for (const call of [op.call, op.returnCall]) instructionFuel[call] = 4;
+for (const call of [op.callIndirect, op.returnCallIndirect]) instructionFuel[call] = 8;
+// Unwinding walks the stack.
+for (const thrown of [op.throw, op.rethrow, op.throwRef]) instructionFuel[thrown] = 1000;
+/** i32 and i64 division and remainder; f32 and f64 square root and division. */
+const slow = [0x6d, 0x6e, 0x6f, 0x70, 0x7f, 0x80, 0x81, 0x82, 0x91, 0x95, 0x9f, 0xa3];
+for (const opcode of slow) instructionFuel[opcode] = 4;

@@ -1,0 +1,59 @@
+/** Bounds on the module's structure: on what reading, rewriting and compiling it may cost. */
+export interface StructuralBounds {
+  readonly moduleBytes: number;
+  /** One huge branchy function keeps the optimising compiler busy for a minute and a gigabyte. */
+  readonly functionBytes: number;
+  /** Functions, imported ones included. */
+  readonly functions: number;
+  /** Parameters and locals of one function. */
+  readonly locals: number;
+  /** Blocks inside each other in one function. */
+  readonly nesting: number;
+  /** Labels of one br_table. */
+  readonly branchTargets: number;
+  readonly types: number;
+  /** Parameters of a function type, and results likewise. */
+  readonly typeValues: number;
+  readonly imports: number;
+  readonly exports: number;
+  readonly tables: number;
+  readonly globals: number;
+  readonly tags: number;
+  readonly elementSegments: number;
+  /** Entries of one element segment. */
+  readonly segmentEntries: number;
+  readonly dataSegments: number;
+}
+
+/** What a module may have and use. */
+export interface MeterLimits extends Partial<StructuralBounds> {
+  /** Pages of 64 KiB. */
+  readonly memoryPages: number;
+  /** Entries of each table. */
+  readonly tableEntries: number;
+  /** Calls inside each other; see DEFAULT_CALL_DEPTH. */
+  readonly callDepth?: number;
+}
+
+/** The stack of V8 holds 14,000 to 18,000 small frames. */
+export const DEFAULT_CALL_DEPTH = 5000;
+
+/** Above what compilers emit, below what hurts. */
+export const defaultBounds: StructuralBounds = {
+  moduleBytes: 16 * 1024 * 1024,
+  functionBytes: 128 * 1024,
+  functions: 50_000,
+  locals: 5000,
+  nesting: 1000,
+  branchTargets: 10_000,
+  types: 10_000,
+  typeValues: 100,
+  imports: 1000,
+  exports: 10_000,
+  tables: 16,
+  globals: 10_000,
+  tags: 100,
+  elementSegments: 10_000,
+  segmentEntries: 100_000,
+  dataSegments: 50_000,
+};
