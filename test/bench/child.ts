@@ -33,6 +33,10 @@ export class BenchChild implements AsyncDisposable {
   }
 
   /** @throws Error when the program ends, says something else, or takes longer than `longestStepMs` */
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
   async go(input: object = {}): Promise<Figures> {
     this.#child.send({ go: input });
     const message = await this.#next("figures", JSON.stringify(input));

@@ -16,7 +16,7 @@ export async function installPlugin(
     manifest: { name: plugin.name, version: "1.0.0", handlers: [{ type: plugin.type, export: plugin.export }] },
     sha256: createHash("sha256").update(module).digest("hex"),
     sizeBytes: BigInt(module.length),
-    state: PluginState.ENABLED,
+    state: PluginState.ACTIVE,
   });
   await bus.kv("plugins").put(plugin.name, encodePluginRecord(record));
 }

@@ -111,14 +111,11 @@ export async function measureJobs(sizes: Sizes, bull: JobCeilings): Promise<Row[
   {
     await using submitter = await BenchChild.start("raw-submit.ts", { port: nats.port });
     await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
+    await using rawWorker = await BenchChild.start("raw-worker.ts", { port: nats.port, queue: "rawboth" });
+    await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["noop"] });
     let rawRate = 0;
-    const rate = await best(3, async () => {
-      {
-        await using rawWorker = await BenchChild.start("raw-worker.ts", { port: nats.port, queue: "rawboth" });
-        rawRate = Math.max(rawRate, await submitAndWork(submitter, rawWorker, sizes.jobs, "rawboth", "noop"));
-      }
-      await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["noop"] });
-      // Awaited here: the worker lives as long as this block.
+    const rate = await best(4, async () => {
+      rawRate = Math.max(rawRate, await submitAndWork(submitter, rawWorker, sizes.jobs, "rawboth", "noop"));
       return await submitAndWork(client, worker, sizes.jobs, "noop", "noop");
     });
     rows.push({

@@ -188,7 +188,7 @@ describe("plugins", () => {
     expect((await run(["plugin", "push", folder, "--disabled"])).stdout).toMatch(/state +disabled/);
     expect(server.plugins.get("audit")).toMatchObject({ sizeBytes: 8n, manifest: { limits: { timeoutMs: 5000 } } });
     expect((await run(["plugin", "enable", "audit"])).code).toBe(0);
-    expect(server.plugins.get("audit")?.state).toBe(PluginState.ENABLED);
+    expect(server.plugins.get("audit")?.state).toBe(PluginState.ACTIVE);
     expect((await run(["plugin", "list"])).stdout).toMatch(/audit +1\.0\.0 +enabled +8 .*audit → on_audit_event/);
     expect((await run(["plugin", "call", "audit", "on_audit_event", "hi"])).stdout).toMatch(
       /output +hi\nrun time +1\.500 ms\nlog +called/,

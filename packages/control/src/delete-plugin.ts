@@ -7,6 +7,6 @@ export async function deletePlugin(
   context: ControlContext,
   request: DeletePluginRequest,
 ): Promise<Record<string, never>> {
-  await setPluginState(context, request.name, PluginState.DELETED);
+  await setPluginState(context, request.name, PluginState.UNINSTALLED);
   return {};
 }

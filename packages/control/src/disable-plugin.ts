@@ -6,5 +6,5 @@ export async function disablePlugin(
   context: ControlContext,
   request: DisablePluginRequest,
 ): Promise<{ plugin: Plugin }> {
-  return { plugin: await setPluginState(context, request.name, PluginState.DISABLED) };
+  return { plugin: await setPluginState(context, request.name, PluginState.RESOLVED) };
 }

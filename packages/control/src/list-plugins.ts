@@ -3,5 +3,5 @@ import type { ControlContext } from "./control-context.ts";
 
 export async function listPlugins(context: ControlContext): Promise<{ plugins: Plugin[] }> {
   const plugins = await context.plugins.all();
-  return { plugins: plugins.filter((plugin) => plugin.state !== PluginState.DELETED) };
+  return { plugins: plugins.filter((plugin) => plugin.state !== PluginState.UNINSTALLED) };
 }

@@ -31,7 +31,7 @@ export class PluginRegistry {
   /** @throws MillraceError not_found, also for a deleted one */
   async get(name: string): Promise<RegisteredPlugin> {
     const found = isPluginName(name) ? await this.find(name) : undefined;
-    if (found === undefined || found.plugin.state === PluginState.DELETED) {
+    if (found === undefined || found.plugin.state === PluginState.UNINSTALLED) {
       throw new MillraceError("not_found", `no plugin ${JSON.stringify(name)}`);
     }
     return found;

@@ -46,16 +46,16 @@ async function refusal(call: Promise<unknown>): Promise<ConnectError> {
 
 test("a plugin is kept by its hash, listed, disabled, enabled, and leaves a record when deleted", async () => {
   const { plugin } = await upload("p1", "one");
-  expect(plugin).toMatchObject({ state: PluginState.ENABLED, sizeBytes: BigInt(module.length) });
+  expect(plugin).toMatchObject({ state: PluginState.ACTIVE, sizeBytes: BigInt(module.length) });
   expect(await fixture.bus.modules.get(plugin?.sha256 ?? "")).toEqual(module);
   expect((await fixture.plugins.listPlugins({})).plugins.map((p) => p.manifest?.name)).toEqual(["p1"]);
-  expect((await fixture.plugins.disablePlugin({ name: "p1" })).plugin?.state).toBe(PluginState.DISABLED);
-  expect((await fixture.plugins.enablePlugin({ name: "p1" })).plugin?.state).toBe(PluginState.ENABLED);
+  expect((await fixture.plugins.disablePlugin({ name: "p1" })).plugin?.state).toBe(PluginState.RESOLVED);
+  expect((await fixture.plugins.enablePlugin({ name: "p1" })).plugin?.state).toBe(PluginState.ACTIVE);
   await fixture.plugins.deletePlugin({ name: "p1" });
   expect((await fixture.plugins.listPlugins({})).plugins).toEqual([]);
   expect((await refusal(fixture.plugins.getPlugin({ name: "p1" }))).code).toBe(Code.NotFound);
   expect(await fixture.bus.kv("plugins").get("p1")).toBeDefined();
-  expect((await upload("p1", "one")).plugin?.state).toBe(PluginState.ENABLED);
+  expect((await upload("p1", "one")).plugin?.state).toBe(PluginState.ACTIVE);
 });
 
 test("what no worker could run is refused, with the reason", async () => {

@@ -9,8 +9,8 @@ import { getPlugin } from "./get-plugin.ts";
 import { listPlugins } from "./list-plugins.ts";
 import { uploadPlugin } from "./upload-plugin.ts";
 
-/** Every method of PluginService, one file each. */
-export function pluginService(context: ControlContext): ServiceImpl<typeof PluginService> {
+/** The methods of PluginService, one file each. */
+export function pluginService(context: ControlContext): Partial<ServiceImpl<typeof PluginService>> {
   return {
     uploadPlugin: (request) => uploadPlugin(context, request),
     listPlugins: () => listPlugins(context),

@@ -28,7 +28,7 @@ export async function uploadPlugin(context: ControlContext, request: UploadPlugi
       manifest,
       sha256,
       sizeBytes: BigInt(module.length),
-      state: request.disabled ? PluginState.DISABLED : PluginState.ENABLED,
+      state: request.disabled ? PluginState.RESOLVED : PluginState.ACTIVE,
       uploadedAt: timestampFromMs(Date.now()),
     });
     await context.plugins.write(plugin, before?.revision);
@@ -58,7 +58,7 @@ async function checkModule(context: ControlContext, manifest: PluginManifest, mo
 async function refuseServedTypes(context: ControlContext, manifest: PluginManifest): Promise<void> {
   const types = new Set(manifest.handlers.map((handler) => handler.type));
   for (const other of await context.plugins.all()) {
-    if (nameOf(other) === manifest.name || other.state === PluginState.DELETED) continue;
+    if (nameOf(other) === manifest.name || other.state === PluginState.UNINSTALLED) continue;
     const served = other.manifest?.handlers.find((handler) => types.has(handler.type));
     if (served === undefined) continue;
     throw new MillraceError("already_exists", `type ${served.type} is served by plugin ${nameOf(other)}`, {

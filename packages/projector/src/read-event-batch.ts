@@ -61,6 +61,12 @@ function readEvent(reader: BinaryReader): BatchEvent {
     traceparent: "",
     payload: empty,
     rawHeaders: "",
+    breachResource: "",
+    breachFigure: 0,
+    breachLimit: 0,
+    breachUnit: "",
+    fuel: 0,
+    plugin: "",
   };
   while (reader.pos < end) {
     const [number, wireType] = reader.tag();
@@ -83,6 +89,9 @@ function readEvent(reader: BinaryReader): BatchEvent {
       case "submittedAtMs":
       case "runUs":
       case "nextRunAtMs":
+      case "breachFigure":
+      case "breachLimit":
+      case "fuel":
         event[name] = reader.double();
         break;
       case "result":

@@ -1,7 +1,10 @@
 export * from "./gen/millrace/jobs/v1/job_pb.ts";
 export * from "./gen/millrace/jobs/v1/job_service_pb.ts";
+export * from "./gen/millrace/plugins/v1/plugin_pb.ts";
+export * from "./gen/millrace/plugins/v1/plugin_runtime_pb.ts";
 export * from "./gen/millrace/plugins/v1/plugin_service_pb.ts";
 export * from "./gen/millrace/system/v1/system_service_pb.ts";
+export * from "./gen/millrace/events/v1/event_service_pb.ts";
 export * from "./gen/millrace/events/v1/events_pb.ts";
 export * from "./gen/grpc/health/v1/health_pb.ts";
 export * from "./gen/grpc/reflection/v1/reflection_pb.ts";
@@ -31,7 +34,9 @@ export {
 export { deriveJobId, newJobId } from "./job-id.ts";
 export { isJobId, isJobType, isQueueName } from "./names.ts";
 export { fromWirePayload, toWirePayload, type WirePayload } from "./payload.ts";
+export { matchesEvent } from "./event-pattern.ts";
 export { decodePluginRecord, encodePluginRecord } from "./plugin-record.ts";
+export { canonicalManifest, pluginKeyId, refuseSignature, signPlugin, type SignedContent } from "./plugin-signature.ts";
 export { decodeQueueSettings, encodeQueueSettings, type QueueSettings } from "./queue-settings.ts";
 export {
   isPriorityName,
@@ -59,8 +64,12 @@ export {
   commandCancelSubject,
   commandSubject,
   eventBatchSubject,
+  invokeSubject,
   jobSubject,
   parseJobSubject,
+  platformEventSubject,
+  pluginLogSubject,
+  pluginStatsSubject,
   rpcSubject,
   scheduleSubject,
   subjectRoots,

@@ -1,5 +1,5 @@
 import { fromJsonString, toJsonString } from "@bufbuild/protobuf";
-import { PluginSchema, type Plugin } from "./gen/millrace/plugins/v1/plugin_service_pb.ts";
+import { PluginSchema, type Plugin } from "./gen/millrace/plugins/v1/plugin_pb.ts";
 
 /** A plugin as it stands in the `plugins` bucket under its name: a Plugin in protobuf's JSON. */
 export function encodePluginRecord(plugin: Plugin): Uint8Array {

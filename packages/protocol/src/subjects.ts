@@ -9,6 +9,9 @@ export const subjectRoots = {
   batch: "events.batch",
   rpc: "rpc",
   command: "cmd",
+  platformEvents: "events.app",
+  pluginStats: "stats.plugin",
+  pluginLogs: "logs.plugin",
 } as const;
 
 /** Broadcast to every worker; the data is a JSON WorkerCommand. */
@@ -29,6 +32,24 @@ export function eventBatchSubject(source: string): string {
 /** `rpc.<service>.<Method>`, for example `rpc.millrace.jobs.v1.JobService.GetJob`. */
 export function rpcSubject(service: string, method: string): string {
   return `${subjectRoots.rpc}.${service}.${method}`;
+}
+
+/** Request-reply to one of the workers that run plugins: an InvokePluginRequest, answered by an InvokePluginResponse. */
+export const invokeSubject = "invoke.plugin";
+
+/** Where a PlatformEvent is stored: `events.app.user.login`. */
+export function platformEventSubject(name: string): string {
+  return `${subjectRoots.platformEvents}.${name}`;
+}
+
+/** Where workers publish PluginStats. */
+export function pluginStatsSubject(name: string): string {
+  return `${subjectRoots.pluginStats}.${name}`;
+}
+
+/** Where workers publish PluginLogBatch. */
+export function pluginLogSubject(name: string): string {
+  return `${subjectRoots.pluginLogs}.${name}`;
 }
 
 export interface JobSubject {

@@ -48,6 +48,14 @@ export const buckets = {
   cancel: { name: "millrace_cancel", maxBytes: 256 << 20, ttlMs: 0 },
   unique: { name: "millrace_unique", maxBytes: 256 << 20, ttlMs: 0 },
   plugins: { name: "millrace_plugins", maxBytes: 64 << 20, ttlMs: 0 },
+  /** Trusted keys by their key id: a PluginKey in protobuf's JSON. */
+  pluginKeys: { name: "millrace_plugin_keys", maxBytes: 4 << 20, ttlMs: 0 },
+  /** Key-value state of plugins, under `<plugin>.<key>`. */
+  pluginState: { name: "millrace_plugin_state", maxBytes: 2 ** 30, ttlMs: 0 },
+  /** What failed calls did, by job id: a Recording in protobuf. */
+  recordings: { name: "millrace_recordings", maxBytes: 256 << 20, ttlMs: 24 * 3_600_000 },
+  /** How far a plugin has heard of events. */
+  eventCursors: { name: "millrace_event_cursors", maxBytes: 4 << 20, ttlMs: 0 },
   crashes: { name: "millrace_crashes", maxBytes: 64 << 20, ttlMs: 24 * 3_600_000 },
   settings: { name: "millrace_settings", maxBytes: 16 << 20, ttlMs: 0 },
 } as const satisfies Record<string, BucketTopology>;

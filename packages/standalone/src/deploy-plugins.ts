@@ -43,9 +43,9 @@ export async function deployPlugins(
         installed?.manifest !== undefined &&
         installed.sha256 === sha256 &&
         equals(PluginManifestSchema, installed.manifest, manifest);
-      const disabled = installed?.state === PluginState.DISABLED;
+      const disabled = installed?.state === PluginState.RESOLVED;
       if (!isSame) await client.uploadPlugin({ manifest, module, disabled });
-      if (isSame ? installed.state === PluginState.ENABLED : !disabled) serving.push(manifest.name);
+      if (isSame ? installed.state === PluginState.ACTIVE : !disabled) serving.push(manifest.name);
     } catch (error) {
       // One folder that does not work must not keep the system from starting.
       logger.error({ folder: path, err: error }, "plugin not deployed");

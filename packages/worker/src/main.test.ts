@@ -34,7 +34,7 @@ beforeAll(async () => {
       { type: "trap", export: "trap" },
     ],
   };
-  const plugin = create(PluginSchema, { manifest, sha256, state: PluginState.ENABLED });
+  const plugin = create(PluginSchema, { manifest, sha256, state: PluginState.ACTIVE });
   await world.bus.kv("plugins").put("fixtures", encodePluginRecord(plugin));
 });
 afterAll(() => world[Symbol.asyncDispose]());

@@ -84,7 +84,7 @@ export class PluginCatalog {
       this.#versions.delete(name);
     } else {
       this.#plugins.set(name, plugin);
-      if (plugin.state === PluginState.ENABLED && this.#options.runsPlugins)
+      if (plugin.state === PluginState.ACTIVE && this.#options.runsPlugins)
         await this.#fetch(name, plugin, entry?.revision ?? 0);
       else this.#versions.delete(name);
     }
@@ -116,7 +116,7 @@ export class PluginCatalog {
     const routes = new Map<string, Route>();
     // Least binding first: a later route replaces an earlier one.
     const rank = (plugin: Plugin): number =>
-      plugin.state === PluginState.DELETED ? 0 : plugin.state === PluginState.ENABLED ? 2 : 1;
+      plugin.state === PluginState.UNINSTALLED ? 0 : plugin.state === PluginState.ACTIVE ? 2 : 1;
     const plugins = [...this.#plugins].sort(([, a], [, b]) => rank(a) - rank(b) || uploaded(a) - uploaded(b));
     for (const [name, plugin] of plugins) {
       for (const { type, export: exportName } of plugin.manifest?.handlers ?? []) {
@@ -129,8 +129,8 @@ export class PluginCatalog {
   }
 
   #routeOf(name: string, plugin: Plugin, exportName: string): Route {
-    if (plugin.state === PluginState.DELETED) return { kind: "gone", reason: `plugin "${name}" was deleted` };
-    if (plugin.state !== PluginState.ENABLED) return { kind: "wait", reason: `plugin "${name}" is disabled` };
+    if (plugin.state === PluginState.UNINSTALLED) return { kind: "gone", reason: `plugin "${name}" was deleted` };
+    if (plugin.state !== PluginState.ACTIVE) return { kind: "wait", reason: `plugin "${name}" is disabled` };
     if (!this.#options.runsPlugins)
       return { kind: "wait", reason: `this worker runs no plugins, and "${name}" serves the type` };
     const version = this.#versions.get(name);

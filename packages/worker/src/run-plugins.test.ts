@@ -24,7 +24,7 @@ afterAll(async () => {
 async function install(
   name: string,
   exports: Record<string, string>,
-  state: PluginState = PluginState.ENABLED,
+  state: PluginState = PluginState.ACTIVE,
 ): Promise<void> {
   const handlers = Object.entries(exports).map(([type, name]) => ({ type, export: name }));
   const manifest = { name, version: "1.0.0", handlers, limits: { timeoutMs: 300 } };
@@ -41,10 +41,10 @@ test("jobs wait for a plugin, run when it is installed, and die when it is delet
   expect(event).toMatchObject({ kind: EventKind.SUCCEEDED });
   expect(decoder.decode(event.result)).toBe("hello");
 
-  await install("fixtures", { echoed: "noop" }, PluginState.DISABLED);
+  await install("fixtures", { echoed: "noop" }, PluginState.RESOLVED);
   await world.submit("normal", "default", "echoed", "echo-2", "x");
   expect((await world.event("echo-2", EventKind.PARKED)).reason).toContain("disabled");
-  await install("fixtures", { echoed: "noop" }, PluginState.DELETED);
+  await install("fixtures", { echoed: "noop" }, PluginState.UNINSTALLED);
   expect(await world.end("echo-2")).toMatchObject({ kind: EventKind.DEAD, errorCode: "HANDLER_GONE" });
 });
 

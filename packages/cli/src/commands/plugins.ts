@@ -136,9 +136,9 @@ export function pluginCommands(program: Command, context: CliContext): void {
 
 function stateWord(plugin: Plugin): string {
   const words: Readonly<Record<number, string>> = {
-    [PluginState.ENABLED]: "enabled",
-    [PluginState.DISABLED]: "disabled",
-    [PluginState.DELETED]: "deleted",
+    [PluginState.ACTIVE]: "enabled",
+    [PluginState.RESOLVED]: "disabled",
+    [PluginState.UNINSTALLED]: "deleted",
   };
   return words[plugin.state] ?? "unknown";
 }

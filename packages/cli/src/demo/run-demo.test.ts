@@ -38,7 +38,7 @@ async function startServer(handle: Handle): Promise<MemoryServer> {
     return { result: create(PayloadSchema, { content: { case: "json", value } }) };
   });
   const manifest = { name: "numbers", version: "1.0.0", handlers: [{ type: numbers.type, export: "sort" }] };
-  server.plugins.set("numbers", create(PluginSchema, { manifest, state: PluginState.ENABLED }));
+  server.plugins.set("numbers", create(PluginSchema, { manifest, state: PluginState.ACTIVE }));
   return server;
 }
 

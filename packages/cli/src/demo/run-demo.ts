@@ -89,7 +89,7 @@ async function requireHandler(client: Client, demo: DemoCase, signal: AbortSigna
   const { plugins } = await client.plugins.listPlugins({}, { signal });
   const serves = plugins.some(
     ({ state, manifest }) =>
-      state === PluginState.ENABLED && manifest?.handlers.some((handler) => handler.type === demo.type) === true,
+      state === PluginState.ACTIVE && manifest?.handlers.some((handler) => handler.type === demo.type) === true,
   );
   if (serves) return;
   throw new MillraceError(

@@ -256,7 +256,7 @@ export class MemoryServer implements AsyncDisposable {
         const plugin = create(PluginSchema, {
           sha256: "ab".repeat(32),
           sizeBytes: BigInt(module.length),
-          state: disabled ? PluginState.DISABLED : PluginState.ENABLED,
+          state: disabled ? PluginState.RESOLVED : PluginState.ACTIVE,
           uploadedAt: timestampNow(),
           ...(manifest && { manifest }),
         });
@@ -265,8 +265,8 @@ export class MemoryServer implements AsyncDisposable {
       },
       listPlugins: () => ({ plugins: [...this.plugins.values()] }),
       getPlugin: ({ name }) => ({ plugin: this.#plugin(name) }),
-      enablePlugin: ({ name }) => set(name, PluginState.ENABLED),
-      disablePlugin: ({ name }) => set(name, PluginState.DISABLED),
+      enablePlugin: ({ name }) => set(name, PluginState.ACTIVE),
+      disablePlugin: ({ name }) => set(name, PluginState.RESOLVED),
       deletePlugin: ({ name }) => {
         this.#plugin(name);
         this.plugins.delete(name);

@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/events/v1/events.proto.
  */
 export const file_millrace_events_v1_events: GenFile = /*@__PURE__*/
-  fileDesc("Ch9taWxscmFjZS9ldmVudHMvdjEvZXZlbnRzLnByb3RvEhJtaWxscmFjZS5ldmVudHMudjEiwAMKCEpvYkV2ZW50Eg4KBmpvYl9pZBgBIAEoCRIrCgRraW5kGAIgASgOMh0ubWlsbHJhY2UuZXZlbnRzLnYxLkV2ZW50S2luZBIPCgdhdHRlbXB0GAMgASgNEg0KBXF1ZXVlGAQgASgJEgwKBHR5cGUYBSABKAkSEAoIcHJpb3JpdHkYBiABKA0SDQoFYXRfbXMYByABKAESFQoNc3RhcnRlZF9hdF9tcxgIIAEoARIXCg9zdWJtaXR0ZWRfYXRfbXMYCSABKAESDgoGcnVuX3VzGAogASgBEg4KBnJlc3VsdBgLIAEoDBIbChNyZXN1bHRfY29udGVudF90eXBlGAwgASgJEhIKCmVycm9yX2NvZGUYDSABKAkSFQoNZXJyb3JfbWVzc2FnZRgOIAEoCRIXCg9lcnJvcl9yZXRyeWFibGUYDyABKAgSFgoObmV4dF9ydW5fYXRfbXMYECABKAESDgoGcmVhc29uGBEgASgJEhQKDG1heF9hdHRlbXB0cxgSIAEoDRITCgt0cmFjZXBhcmVudBgTIAEoCRIPCgdwYXlsb2FkGBQgASgMEhMKC3Jhd19oZWFkZXJzGBUgASgJIkoKCkV2ZW50QmF0Y2gSDgoGc291cmNlGAEgASgJEiwKBmV2ZW50cxgCIAMoCzIcLm1pbGxyYWNlLmV2ZW50cy52MS5Kb2JFdmVudCqkAgoJRXZlbnRLaW5kEhoKFkVWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIYChRFVkVOVF9LSU5EX1NVQk1JVFRFRBABEhgKFEVWRU5UX0tJTkRfU0NIRURVTEVEEAISFgoSRVZFTlRfS0lORF9TVEFSVEVEEAMSGAoURVZFTlRfS0lORF9TVUNDRUVERUQQBBIWChJFVkVOVF9LSU5EX1JFVFJJRUQQBRITCg9FVkVOVF9LSU5EX0RFQUQQBhIYChRFVkVOVF9LSU5EX0NBTkNFTExFRBAHEhYKEkVWRU5UX0tJTkRfRVhQSVJFRBAIEhUKEUVWRU5UX0tJTkRfUEFSS0VEEAkSHwobRVZFTlRfS0lORF9DQU5DRUxfUkVRVUVTVEVEEApiBnByb3RvMw");
+  fileDesc("Ch9taWxscmFjZS9ldmVudHMvdjEvZXZlbnRzLnByb3RvEhJtaWxscmFjZS5ldmVudHMudjEiuQQKCEpvYkV2ZW50Eg4KBmpvYl9pZBgBIAEoCRIrCgRraW5kGAIgASgOMh0ubWlsbHJhY2UuZXZlbnRzLnYxLkV2ZW50S2luZBIPCgdhdHRlbXB0GAMgASgNEg0KBXF1ZXVlGAQgASgJEgwKBHR5cGUYBSABKAkSEAoIcHJpb3JpdHkYBiABKA0SDQoFYXRfbXMYByABKAESFQoNc3RhcnRlZF9hdF9tcxgIIAEoARIXCg9zdWJtaXR0ZWRfYXRfbXMYCSABKAESDgoGcnVuX3VzGAogASgBEg4KBnJlc3VsdBgLIAEoDBIbChNyZXN1bHRfY29udGVudF90eXBlGAwgASgJEhIKCmVycm9yX2NvZGUYDSABKAkSFQoNZXJyb3JfbWVzc2FnZRgOIAEoCRIXCg9lcnJvcl9yZXRyeWFibGUYDyABKAgSFgoObmV4dF9ydW5fYXRfbXMYECABKAESDgoGcmVhc29uGBEgASgJEhQKDG1heF9hdHRlbXB0cxgSIAEoDRITCgt0cmFjZXBhcmVudBgTIAEoCRIPCgdwYXlsb2FkGBQgASgMEhMKC3Jhd19oZWFkZXJzGBUgASgJEhcKD2JyZWFjaF9yZXNvdXJjZRgWIAEoCRIVCg1icmVhY2hfZmlndXJlGBcgASgBEhQKDGJyZWFjaF9saW1pdBgYIAEoARITCgticmVhY2hfdW5pdBgZIAEoCRIMCgRmdWVsGBogASgBEg4KBnBsdWdpbhgbIAEoCSJKCgpFdmVudEJhdGNoEg4KBnNvdXJjZRgBIAEoCRIsCgZldmVudHMYAiADKAsyHC5taWxscmFjZS5ldmVudHMudjEuSm9iRXZlbnQqpAIKCUV2ZW50S2luZBIaChZFVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASGAoURVZFTlRfS0lORF9TVUJNSVRURUQQARIYChRFVkVOVF9LSU5EX1NDSEVEVUxFRBACEhYKEkVWRU5UX0tJTkRfU1RBUlRFRBADEhgKFEVWRU5UX0tJTkRfU1VDQ0VFREVEEAQSFgoSRVZFTlRfS0lORF9SRVRSSUVEEAUSEwoPRVZFTlRfS0lORF9ERUFEEAYSGAoURVZFTlRfS0lORF9DQU5DRUxMRUQQBxIWChJFVkVOVF9LSU5EX0VYUElSRUQQCBIVChFFVkVOVF9LSU5EX1BBUktFRBAJEh8KG0VWRU5UX0tJTkRfQ0FOQ0VMX1JFUVVFU1RFRBAKYgZwcm90bzM");
 
 /**
  * @generated from message millrace.events.v1.JobEvent
@@ -136,6 +136,42 @@ export type JobEvent = Message<"millrace.events.v1.JobEvent"> & {
    * @generated from field: string raw_headers = 21;
    */
   rawHeaders: string;
+
+  /**
+   * With a failure by a limit: as millrace.jobs.v1.Breach.
+   *
+   * @generated from field: string breach_resource = 22;
+   */
+  breachResource: string;
+
+  /**
+   * @generated from field: double breach_figure = 23;
+   */
+  breachFigure: number;
+
+  /**
+   * @generated from field: double breach_limit = 24;
+   */
+  breachLimit: number;
+
+  /**
+   * @generated from field: string breach_unit = 25;
+   */
+  breachUnit: string;
+
+  /**
+   * Fuel that the attempt used; 0 for a native handler.
+   *
+   * @generated from field: double fuel = 26;
+   */
+  fuel: number;
+
+  /**
+   * name@version of the plugin that ran it; empty for a native handler.
+   *
+   * @generated from field: string plugin = 27;
+   */
+  plugin: string;
 };
 
 /**

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/jobs/v1/job.proto.
  */
 export const file_millrace_jobs_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChptaWxscmFjZS9qb2JzL3YxL2pvYi5wcm90bxIQbWlsbHJhY2Uuam9icy52MSJ7CgdQYXlsb2FkEiYKBGpzb24YASABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIOCgR0ZXh0GAIgASgJSAASDQoDcmF3GAMgASgMSAASHgoMY29udGVudF90eXBlGAQgASgJQgi6SAVyAxiAAkIJCgdjb250ZW50IrMBCgdCYWNrb2ZmEjUKBGtpbmQYASABKA4yHS5taWxscmFjZS5qb2JzLnYxLkJhY2tvZmZLaW5kQgi6SAWCAQIQARIbCgdiYXNlX21zGAIgASgNQgq6SAcqBRiAuJkpEhsKBm1heF9tcxgDIAEoDUILukgIKgYYgIiyoAISJAoOaml0dGVyX3BlcmNlbnQYBCABKA1CB7pIBCoCGGRIAIgBAUIRCg9faml0dGVyX3BlcmNlbnQidQoISm9iRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhEKCXJldHJ5YWJsZRgDIAEoCBIPCgdhdHRlbXB0GAQgASgNEiYKAmF0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL7BQoDSm9iEgoKAmlkGAEgASgJEg0KBXF1ZXVlGAIgASgJEgwKBHR5cGUYAyABKAkSLAoIcHJpb3JpdHkYBCABKA4yGi5taWxscmFjZS5qb2JzLnYxLlByaW9yaXR5EikKBXN0YXRlGAUgASgOMhoubWlsbHJhY2Uuam9icy52MS5Kb2JTdGF0ZRIPCgdhdHRlbXB0GAYgASgNEhQKDG1heF9hdHRlbXB0cxgHIAEoDRIqCgdwYXlsb2FkGAggASgLMhkubWlsbHJhY2Uuam9icy52MS5QYXlsb2FkEikKBnJlc3VsdBgJIAEoCzIZLm1pbGxyYWNlLmpvYnMudjEuUGF5bG9hZBIpCgVlcnJvchgKIAEoCzIaLm1pbGxyYWNlLmpvYnMudjEuSm9iRXJyb3ISKgoGZXJyb3JzGAsgAygLMhoubWlsbHJhY2Uuam9icy52MS5Kb2JFcnJvchIMCgR0YWdzGAwgAygJEhYKDmNvcnJlbGF0aW9uX2lkGA0gASgJEjAKDHN1Ym1pdHRlZF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoGcnVuX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGd29ya2VyGBMgASgJEg4KBnJ1bl91cxgUIAEoAxITCgt3YWl0X3JlYXNvbhgVIAEoCRIYChBjYW5jZWxfcmVxdWVzdGVkGBYgASgIEhIKCnVuaXF1ZV9rZXkYFyABKAkSEwoLdHJhY2VwYXJlbnQYGCABKAkSEAoIcG9zaXRpb24YGSABKAkqdQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIVChFQUklPUklUWV9DUklUSUNBTBABEhEKDVBSSU9SSVRZX0hJR0gQAhITCg9QUklPUklUWV9OT1JNQUwQAxIQCgxQUklPUklUWV9MT1cQBCrgAQoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTSk9CX1NUQVRFX1NDSEVEVUxFRBABEhQKEEpPQl9TVEFURV9RVUVVRUQQAhIVChFKT0JfU1RBVEVfUlVOTklORxADEhYKEkpPQl9TVEFURV9SRVRSWUlORxAEEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBRISCg5KT0JfU1RBVEVfREVBRBAGEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQBxIVChFKT0JfU1RBVEVfRVhQSVJFRBAIKnoKC0JhY2tvZmZLaW5kEhwKGEJBQ0tPRkZfS0lORF9VTlNQRUNJRklFRBAAEhwKGEJBQ0tPRkZfS0lORF9FWFBPTkVOVElBTBABEhcKE0JBQ0tPRkZfS0lORF9MSU5FQVIQAhIWChJCQUNLT0ZGX0tJTkRfRklYRUQQA2IGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChptaWxscmFjZS9qb2JzL3YxL2pvYi5wcm90bxIQbWlsbHJhY2Uuam9icy52MSJ7CgdQYXlsb2FkEiYKBGpzb24YASABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIOCgR0ZXh0GAIgASgJSAASDQoDcmF3GAMgASgMSAASHgoMY29udGVudF90eXBlGAQgASgJQgi6SAVyAxiAAkIJCgdjb250ZW50IrMBCgdCYWNrb2ZmEjUKBGtpbmQYASABKA4yHS5taWxscmFjZS5qb2JzLnYxLkJhY2tvZmZLaW5kQgi6SAWCAQIQARIbCgdiYXNlX21zGAIgASgNQgq6SAcqBRiAuJkpEhsKBm1heF9tcxgDIAEoDUILukgIKgYYgIiyoAISJAoOaml0dGVyX3BlcmNlbnQYBCABKA1CB7pIBCoCGGRIAIgBAUIRCg9faml0dGVyX3BlcmNlbnQinwEKCEpvYkVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglyZXRyeWFibGUYAyABKAgSDwoHYXR0ZW1wdBgEIAEoDRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoGYnJlYWNoGAYgASgLMhgubWlsbHJhY2Uuam9icy52MS5CcmVhY2giRwoGQnJlYWNoEhAKCHJlc291cmNlGAEgASgJEg4KBmZpZ3VyZRgCIAEoBBINCgVsaW1pdBgDIAEoBBIMCgR1bml0GAQgASgJIvsFCgNKb2ISCgoCaWQYASABKAkSDQoFcXVldWUYAiABKAkSDAoEdHlwZRgDIAEoCRIsCghwcmlvcml0eRgEIAEoDjIaLm1pbGxyYWNlLmpvYnMudjEuUHJpb3JpdHkSKQoFc3RhdGUYBSABKA4yGi5taWxscmFjZS5qb2JzLnYxLkpvYlN0YXRlEg8KB2F0dGVtcHQYBiABKA0SFAoMbWF4X2F0dGVtcHRzGAcgASgNEioKB3BheWxvYWQYCCABKAsyGS5taWxscmFjZS5qb2JzLnYxLlBheWxvYWQSKQoGcmVzdWx0GAkgASgLMhkubWlsbHJhY2Uuam9icy52MS5QYXlsb2FkEikKBWVycm9yGAogASgLMhoubWlsbHJhY2Uuam9icy52MS5Kb2JFcnJvchIqCgZlcnJvcnMYCyADKAsyGi5taWxscmFjZS5qb2JzLnYxLkpvYkVycm9yEgwKBHRhZ3MYDCADKAkSFgoOY29ycmVsYXRpb25faWQYDSABKAkSMAoMc3VibWl0dGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZydW5fYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaGVkX2F0GBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZ3b3JrZXIYEyABKAkSDgoGcnVuX3VzGBQgASgDEhMKC3dhaXRfcmVhc29uGBUgASgJEhgKEGNhbmNlbF9yZXF1ZXN0ZWQYFiABKAgSEgoKdW5pcXVlX2tleRgXIAEoCRITCgt0cmFjZXBhcmVudBgYIAEoCRIQCghwb3NpdGlvbhgZIAEoCSp1CghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAESEQoNUFJJT1JJVFlfSElHSBACEhMKD1BSSU9SSVRZX05PUk1BTBADEhAKDFBSSU9SSVRZX0xPVxAEKuABCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNKT0JfU1RBVEVfU0NIRURVTEVEEAESFAoQSk9CX1NUQVRFX1FVRVVFRBACEhUKEUpPQl9TVEFURV9SVU5OSU5HEAMSFgoSSk9CX1NUQVRFX1JFVFJZSU5HEAQSFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBAFEhIKDkpPQl9TVEFURV9ERUFEEAYSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAHEhUKEUpPQl9TVEFURV9FWFBJUkVEEAgqegoLQmFja29mZktpbmQSHAoYQkFDS09GRl9LSU5EX1VOU1BFQ0lGSUVEEAASHAoYQkFDS09GRl9LSU5EX0VYUE9ORU5USUFMEAESFwoTQkFDS09GRl9LSU5EX0xJTkVBUhACEhYKEkJBQ0tPRkZfS0lORF9GSVhFRBADYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * What a handler is given, or gives back.
@@ -139,6 +139,13 @@ export type JobError = Message<"millrace.jobs.v1.JobError"> & {
    * @generated from field: google.protobuf.Timestamp at = 5;
    */
   at?: Timestamp | undefined;
+
+  /**
+   * Set when a limit of the sandbox was reached.
+   *
+   * @generated from field: millrace.jobs.v1.Breach breach = 6;
+   */
+  breach?: Breach | undefined;
 };
 
 /**
@@ -147,6 +154,46 @@ export type JobError = Message<"millrace.jobs.v1.JobError"> & {
  */
 export const JobErrorSchema: GenMessage<JobError> = /*@__PURE__*/
   messageDesc(file_millrace_jobs_v1_job, 2);
+
+/**
+ * A limit that a plugin's call ran into.
+ *
+ * @generated from message millrace.jobs.v1.Breach
+ */
+export type Breach = Message<"millrace.jobs.v1.Breach"> & {
+  /**
+   * fuel, memory, table, call_depth, time, input, output, logs, variables, host_memory, host_calls, http, kv, …
+   *
+   * @generated from field: string resource = 1;
+   */
+  resource: string;
+
+  /**
+   * What it took or asked for.
+   *
+   * @generated from field: uint64 figure = 2;
+   */
+  figure: bigint;
+
+  /**
+   * @generated from field: uint64 limit = 3;
+   */
+  limit: bigint;
+
+  /**
+   * units, pages, entries, calls, ms, bytes.
+   *
+   * @generated from field: string unit = 4;
+   */
+  unit: string;
+};
+
+/**
+ * Describes the message millrace.jobs.v1.Breach.
+ * Use `create(BreachSchema)` to create a new message.
+ */
+export const BreachSchema: GenMessage<Breach> = /*@__PURE__*/
+  messageDesc(file_millrace_jobs_v1_job, 3);
 
 /**
  * One unit of work as the read model knows it.
@@ -299,7 +346,7 @@ export type Job = Message<"millrace.jobs.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
-  messageDesc(file_millrace_jobs_v1_job, 3);
+  messageDesc(file_millrace_jobs_v1_job, 4);
 
 /**
  * How urgent a job is; a higher one is always pulled first.

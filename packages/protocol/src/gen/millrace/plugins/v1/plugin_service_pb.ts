@@ -2,171 +2,23 @@
 // @generated from file millrace/plugins/v1/plugin_service.proto (package millrace.plugins.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { JobError, Payload } from "../../jobs/v1/job_pb.ts";
 import { file_millrace_jobs_v1_job } from "../../jobs/v1/job_pb.ts";
-import type { Message, UnknownEnum } from "@bufbuild/protobuf";
+import type { CanaryBounds, Plugin, PluginCapabilities, PluginManifest, PluginSignature, PluginVersion } from "./plugin_pb.ts";
+import { file_millrace_plugins_v1_plugin } from "./plugin_pb.ts";
+import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file millrace/plugins/v1/plugin_service.proto.
  */
 export const file_millrace_plugins_v1_plugin_service: GenFile = /*@__PURE__*/
-  fileDesc("CihtaWxscmFjZS9wbHVnaW5zL3YxL3BsdWdpbl9zZXJ2aWNlLnByb3RvEhNtaWxscmFjZS5wbHVnaW5zLnYxIlcKDVBsdWdpbkhhbmRsZXISKgoEdHlwZRgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIaCgZleHBvcnQYAiABKAlCCrpIB3IFEAEYgAEieAoMUGx1Z2luTGltaXRzEh4KCnRpbWVvdXRfbXMYASABKA1CCrpIByoFGIDd2wESHwoMbWVtb3J5X3BhZ2VzGAIgASgNQgm6SAYqBBiAgAQSFAoMb3V0cHV0X2J5dGVzGAMgASgNEhEKCWxvZ19ieXRlcxgEIAEoDSLLAgoOUGx1Z2luTWFuaWZlc3QSLwoEbmFtZRgBIAEoCUIhukgechwyGl5bYS16MC05XVthLXowLTlfLV17MCw2M30kEkgKB3ZlcnNpb24YAiABKAlCN7pINHIyGEAyLl5bMC05XStcLlswLTldK1wuWzAtOV0rKFstK11bMC05QS1aYS16ListXSspPyQSHQoLZGVzY3JpcHRpb24YAyABKAlCCLpIBXIDGIAIEhgKBmF1dGhvchgEIAEoCUIIukgFcgMYgAISQAoIaGFuZGxlcnMYBSADKAsyIi5taWxscmFjZS5wbHVnaW5zLnYxLlBsdWdpbkhhbmRsZXJCCrpIB5IBBAgBEEASMQoGbGltaXRzGAYgASgLMiEubWlsbHJhY2UucGx1Z2lucy52MS5QbHVnaW5MaW1pdHMSEAoIc3RhdGVmdWwYByABKAgixQEKBlBsdWdpbhI1CghtYW5pZmVzdBgBIAEoCzIjLm1pbGxyYWNlLnBsdWdpbnMudjEuUGx1Z2luTWFuaWZlc3QSDgoGc2hhMjU2GAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAQSLwoFc3RhdGUYBCABKA4yIC5taWxscmFjZS5wbHVnaW5zLnYxLlBsdWdpblN0YXRlEi8KC3VwbG9hZGVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKEAQoTVXBsb2FkUGx1Z2luUmVxdWVzdBI9CghtYW5pZmVzdBgBIAEoCzIjLm1pbGxyYWNlLnBsdWdpbnMudjEuUGx1Z2luTWFuaWZlc3RCBrpIA8gBARIcCgZtb2R1bGUYAiABKAxCDLpICXoHEAgYgICACBIQCghkaXNhYmxlZBgDIAEoCCJDChRVcGxvYWRQbHVnaW5SZXNwb25zZRIrCgZwbHVnaW4YASABKAsyGy5taWxscmFjZS5wbHVnaW5zLnYxLlBsdWdpbiIUChJMaXN0UGx1Z2luc1JlcXVlc3QiQwoTTGlzdFBsdWdpbnNSZXNwb25zZRIsCgdwbHVnaW5zGAEgAygLMhsubWlsbHJhY2UucGx1Z2lucy52MS5QbHVnaW4iKQoQR2V0UGx1Z2luUmVxdWVzdBIVCgRuYW1lGAEgASgJQge6SARyAhABIkAKEUdldFBsdWdpblJlc3BvbnNlEisKBnBsdWdpbhgBIAEoCzIbLm1pbGxyYWNlLnBsdWdpbnMudjEuUGx1Z2luIiwKE0VuYWJsZVBsdWdpblJlcXVlc3QSFQoEbmFtZRgBIAEoCUIHukgEcgIQASJDChRFbmFibGVQbHVnaW5SZXNwb25zZRIrCgZwbHVnaW4YASABKAsyGy5taWxscmFjZS5wbHVnaW5zLnYxLlBsdWdpbiItChREaXNhYmxlUGx1Z2luUmVxdWVzdBIVCgRuYW1lGAEgASgJQge6SARyAhABIkQKFURpc2FibGVQbHVnaW5SZXNwb25zZRIrCgZwbHVnaW4YASABKAsyGy5taWxscmFjZS5wbHVnaW5zLnYxLlBsdWdpbiIsChNEZWxldGVQbHVnaW5SZXF1ZXN0EhUKBG5hbWUYASABKAlCB7pIBHICEAEiFgoURGVsZXRlUGx1Z2luUmVzcG9uc2UijwEKEUNhbGxQbHVnaW5SZXF1ZXN0EhUKBG5hbWUYASABKAlCB7pIBHICEAESGgoGZXhwb3J0GAIgASgJQgq6SAdyBRABGIABEigKBWlucHV0GAMgASgLMhkubWlsbHJhY2Uuam9icy52MS5QYXlsb2FkEh0KCnRpbWVvdXRfbXMYBCABKA1CCbpIBioEGODUAyKIAQoSQ2FsbFBsdWdpblJlc3BvbnNlEikKBm91dHB1dBgBIAEoCzIZLm1pbGxyYWNlLmpvYnMudjEuUGF5bG9hZBIpCgVlcnJvchgCIAEoCzIaLm1pbGxyYWNlLmpvYnMudjEuSm9iRXJyb3ISDgoGcnVuX3VzGAMgASgDEgwKBGxvZ3MYBCADKAkqegoLUGx1Z2luU3RhdGUSHAoYUExVR0lOX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUUExVR0lOX1NUQVRFX0VOQUJMRUQQARIZChVQTFVHSU5fU1RBVEVfRElTQUJMRUQQAhIYChRQTFVHSU5fU1RBVEVfREVMRVRFRBADMr8HCg1QbHVnaW5TZXJ2aWNlEn8KDFVwbG9hZFBsdWdpbhIoLm1pbGxyYWNlLnBsdWdpbnMudjEuVXBsb2FkUGx1Z2luUmVxdWVzdBopLm1pbGxyYWNlLnBsdWdpbnMudjEuVXBsb2FkUGx1Z2luUmVzcG9uc2UiGoLT5JMCFDoBKiIPL2FwaS92MS9wbHVnaW5zEnwKC0xpc3RQbHVnaW5zEicubWlsbHJhY2UucGx1Z2lucy52MS5MaXN0UGx1Z2luc1JlcXVlc3QaKC5taWxscmFjZS5wbHVnaW5zLnYxLkxpc3RQbHVnaW5zUmVzcG9uc2UiGpACAYLT5JMCERIPL2FwaS92MS9wbHVnaW5zEn0KCUdldFBsdWdpbhIlLm1pbGxyYWNlLnBsdWdpbnMudjEuR2V0UGx1Z2luUmVxdWVzdBomLm1pbGxyYWNlLnBsdWdpbnMudjEuR2V0UGx1Z2luUmVzcG9uc2UiIZACAYLT5JMCGBIWL2FwaS92MS9wbHVnaW5zL3tuYW1lfRKNAQoMRW5hYmxlUGx1Z2luEigubWlsbHJhY2UucGx1Z2lucy52MS5FbmFibGVQbHVnaW5SZXF1ZXN0GikubWlsbHJhY2UucGx1Z2lucy52MS5FbmFibGVQbHVnaW5SZXNwb25zZSIogtPkkwIiOgEqIh0vYXBpL3YxL3BsdWdpbnMve25hbWV9OmVuYWJsZRKRAQoNRGlzYWJsZVBsdWdpbhIpLm1pbGxyYWNlLnBsdWdpbnMudjEuRGlzYWJsZVBsdWdpblJlcXVlc3QaKi5taWxscmFjZS5wbHVnaW5zLnYxLkRpc2FibGVQbHVnaW5SZXNwb25zZSIpgtPkkwIjOgEqIh4vYXBpL3YxL3BsdWdpbnMve25hbWV9OmRpc2FibGUSgwEKDERlbGV0ZVBsdWdpbhIoLm1pbGxyYWNlLnBsdWdpbnMudjEuRGVsZXRlUGx1Z2luUmVxdWVzdBopLm1pbGxyYWNlLnBsdWdpbnMudjEuRGVsZXRlUGx1Z2luUmVzcG9uc2UiHoLT5JMCGCoWL2FwaS92MS9wbHVnaW5zL3tuYW1lfRKFAQoKQ2FsbFBsdWdpbhImLm1pbGxyYWNlLnBsdWdpbnMudjEuQ2FsbFBsdWdpblJlcXVlc3QaJy5taWxscmFjZS5wbHVnaW5zLnYxLkNhbGxQbHVnaW5SZXNwb25zZSImgtPkkwIgOgEqIhsvYXBpL3YxL3BsdWdpbnMve25hbWV9OmNhbGxiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_millrace_jobs_v1_job]);
-
-/**
- * Which export runs a job type.
- *
- * @generated from message millrace.plugins.v1.PluginHandler
- */
-export type PluginHandler = Message<"millrace.plugins.v1.PluginHandler"> & {
-  /**
-   * @generated from field: string type = 1;
-   */
-  type: string;
-
-  /**
-   * @generated from field: string export = 2;
-   */
-  export: string;
-};
-
-/**
- * Describes the message millrace.plugins.v1.PluginHandler.
- * Use `create(PluginHandlerSchema)` to create a new message.
- */
-export const PluginHandlerSchema: GenMessage<PluginHandler> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 0);
-
-/**
- * Bounds on one call; the platform's default stands for each 0.
- *
- * @generated from message millrace.plugins.v1.PluginLimits
- */
-export type PluginLimits = Message<"millrace.plugins.v1.PluginLimits"> & {
-  /**
-   * @generated from field: uint32 timeout_ms = 1;
-   */
-  timeoutMs: number;
-
-  /**
-   * WASM pages of 64 KiB.
-   *
-   * @generated from field: uint32 memory_pages = 2;
-   */
-  memoryPages: number;
-
-  /**
-   * @generated from field: uint32 output_bytes = 3;
-   */
-  outputBytes: number;
-
-  /**
-   * @generated from field: uint32 log_bytes = 4;
-   */
-  logBytes: number;
-};
-
-/**
- * Describes the message millrace.plugins.v1.PluginLimits.
- * Use `create(PluginLimitsSchema)` to create a new message.
- */
-export const PluginLimitsSchema: GenMessage<PluginLimits> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 1);
-
-/**
- * @generated from message millrace.plugins.v1.PluginManifest
- */
-export type PluginManifest = Message<"millrace.plugins.v1.PluginManifest"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * Semantic version.
-   *
-   * @generated from field: string version = 2;
-   */
-  version: string;
-
-  /**
-   * @generated from field: string description = 3;
-   */
-  description: string;
-
-  /**
-   * @generated from field: string author = 4;
-   */
-  author: string;
-
-  /**
-   * @generated from field: repeated millrace.plugins.v1.PluginHandler handlers = 5;
-   */
-  handlers: PluginHandler[];
-
-  /**
-   * @generated from field: millrace.plugins.v1.PluginLimits limits = 6;
-   */
-  limits?: PluginLimits | undefined;
-
-  /**
-   * Keeps an instance from call to call; otherwise no state survives a job.
-   *
-   * @generated from field: bool stateful = 7;
-   */
-  stateful: boolean;
-};
-
-/**
- * Describes the message millrace.plugins.v1.PluginManifest.
- * Use `create(PluginManifestSchema)` to create a new message.
- */
-export const PluginManifestSchema: GenMessage<PluginManifest> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 2);
-
-/**
- * @generated from message millrace.plugins.v1.Plugin
- */
-export type Plugin = Message<"millrace.plugins.v1.Plugin"> & {
-  /**
-   * @generated from field: millrace.plugins.v1.PluginManifest manifest = 1;
-   */
-  manifest?: PluginManifest | undefined;
-
-  /**
-   * Of the module, in hex.
-   *
-   * @generated from field: string sha256 = 2;
-   */
-  sha256: string;
-
-  /**
-   * @generated from field: uint64 size_bytes = 3;
-   */
-  sizeBytes: bigint;
-
-  /**
-   * @generated from field: millrace.plugins.v1.PluginState state = 4;
-   */
-  state: PluginState;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp uploaded_at = 5;
-   */
-  uploadedAt?: Timestamp | undefined;
-};
-
-/**
- * Describes the message millrace.plugins.v1.Plugin.
- * Use `create(PluginSchema)` to create a new message.
- */
-export const PluginSchema: GenMessage<Plugin> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 3);
+  fileDesc("CihtaWxscmFjZS9wbHVnaW5zL3YxL3BsdWdpbl9zZXJ2aWNlLnByb3RvEhNtaWxscmFjZS5wbHVnaW5zLnYxIrICChNVcGxvYWRQbHVnaW5SZXF1ZXN0Ej0KCG1hbmlmZXN0GAEgASgLMiMubWlsbHJhY2UucGx1Z2lucy52MS5QbHVnaW5NYW5pZmVzdEIGukgDyAEBEhwKBm1vZHVsZRgCIAEoDEIMukgJegcQCBiAgIAIEhAKCGRpc2FibGVkGAMgASgIEjcKCXNpZ25hdHVyZRgEIAEoCzIkLm1pbGxyYWNlLnBsdWdpbnMudjEuUGx1Z2luU2lnbmF0dXJlEhgKBmdyYW50cxgFIAMoCUIIukgFkgECEAgSHwoOY2FuYXJ5X3BlcmNlbnQYBiABKA1CB7pIBCoCGGMSOAoNY2FuYXJ5X2JvdW5kcxgHIAEoCzIhLm1pbGxyYWNlLnBsdWdpbnMudjEuQ2FuYXJ5Qm91bmRzIkMKFFVwbG9hZFBsdWdpblJlc3BvbnNlEisKBnBsdWdpbhgBIAEoCzIbLm1pbGxyYWNlLnBsdWdpbnMudjEuUGx1Z2luIhQKEkxpc3RQbHVnaW5zUmVxdWVzdCJDChNMaXN0UGx1Z2luc1Jlc3BvbnNlEiwKB3BsdWdpbnMYASADKAsyGy5taWxscmFjZS5wbHVnaW5zLnYxLlBsdWdpbiIpChBHZXRQbHVnaW5SZXF1ZXN0EhUKBG5hbWUYASABKAlCB7pIBHICEAEiQAoRR2V0UGx1Z2luUmVzcG9uc2USKwoGcGx1Z2luGAEgASgLMhsubWlsbHJhY2UucGx1Z2lucy52MS5QbHVnaW4iLAoTRW5hYmxlUGx1Z2luUmVxdWVzdBIVCgRuYW1lGAEgASgJQge6SARyAhABIkMKFEVuYWJsZVBsdWdpblJlc3BvbnNlEisKBnBsdWdpbhgBIAEoCzIbLm1pbGxyYWNlLnBsdWdpbnMudjEuUGx1Z2luIi0KFERpc2FibGVQbHVnaW5SZXF1ZXN0EhUKBG5hbWUYASABKAlCB7pIBHICEAEiRAoVRGlzYWJsZVBsdWdpblJlc3BvbnNlEisKBnBsdWdpbhgBIAEoCzIbLm1pbGxyYWNlLnBsdWdpbnMudjEuUGx1Z2luIiwKE0RlbGV0ZVBsdWdpblJlcXVlc3QSFQoEbmFtZRgBIAEoCUIHukgEcgIQASIWChREZWxldGVQbHVnaW5SZXNwb25zZSKPAQoRQ2FsbFBsdWdpblJlcXVlc3QSFQoEbmFtZRgBIAEoCUIHukgEcgIQARIaCgZleHBvcnQYAiABKAlCCrpIB3IFEAEYgAESKAoFaW5wdXQYAyABKAsyGS5taWxscmFjZS5qb2JzLnYxLlBheWxvYWQSHQoKdGltZW91dF9tcxgEIAEoDUIJukgGKgQY4NQDIogBChJDYWxsUGx1Z2luUmVzcG9uc2USKQoGb3V0cHV0GAEgASgLMhkubWlsbHJhY2Uuam9icy52MS5QYXlsb2FkEikKBWVycm9yGAIgASgLMhoubWlsbHJhY2Uuam9icy52MS5Kb2JFcnJvchIOCgZydW5fdXMYAyABKAMSDAoEbG9ncxgEIAMoCSIyChlMaXN0UGx1Z2luVmVyc2lvbnNSZXF1ZXN0EhUKBG5hbWUYASABKAlCB7pIBHICEAEiUgoaTGlzdFBsdWdpblZlcnNpb25zUmVzcG9uc2USNAoIdmVyc2lvbnMYASADKAsyIi5taWxscmFjZS5wbHVnaW5zLnYxLlBsdWdpblZlcnNpb24iPwoVUm9sbGJhY2tQbHVnaW5SZXF1ZXN0EhUKBG5hbWUYASABKAlCB7pIBHICEAESDwoHdmVyc2lvbhgCIAEoCSJFChZSb2xsYmFja1BsdWdpblJlc3BvbnNlEisKBnBsdWdpbhgBIAEoCzIbLm1pbGxyYWNlLnBsdWdpbnMudjEuUGx1Z2luIi0KFFByb21vdGVQbHVnaW5SZXF1ZXN0EhUKBG5hbWUYASABKAlCB7pIBHICEAEiRAoVUHJvbW90ZVBsdWdpblJlc3BvbnNlEisKBnBsdWdpbhgBIAEoCzIbLm1pbGxyYWNlLnBsdWdpbnMudjEuUGx1Z2luIkUKEkdyYW50UGx1Z2luUmVxdWVzdBIVCgRuYW1lGAEgASgJQge6SARyAhABEhgKBmdyYW50cxgCIAMoCUIIukgFkgECEAgiQgoTR3JhbnRQbHVnaW5SZXNwb25zZRIrCgZwbHVnaW4YASABKAsyGy5taWxscmFjZS5wbHVnaW5zLnYxLlBsdWdpbiIvChZXYXRjaFBsdWdpbkxvZ3NSZXF1ZXN0EhUKBG5hbWUYASABKAlCB7pIBHICEAEifwoXV2F0Y2hQbHVnaW5Mb2dzUmVzcG9uc2USJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3ZlcnNpb24YAiABKAkSDgoGam9iX2lkGAMgASgJEg0KBWxldmVsGAQgASgJEgwKBHRleHQYBSABKAkivQIKCVJlY29yZGluZxI1CghtYW5pZmVzdBgBIAEoCzIjLm1pbGxyYWNlLnBsdWdpbnMudjEuUGx1Z2luTWFuaWZlc3QSDgoGc2hhMjU2GAIgASgJEg4KBmV4cG9ydBgDIAEoCRINCgVpbnB1dBgEIAEoDBISCgp0aW1lb3V0X21zGAUgASgNEjAKB2Fuc3dlcnMYBiADKAsyHy5taWxscmFjZS5wbHVnaW5zLnYxLkhvc3RBbnN3ZXISKQoFZXJyb3IYByABKAsyGi5taWxscmFjZS5qb2JzLnYxLkpvYkVycm9yEgwKBGZ1ZWwYCCABKAQSEQoJdHJ1bmNhdGVkGAkgASgIEjgKB2dyYW50ZWQYCiABKAsyJy5taWxscmFjZS5wbHVnaW5zLnYxLlBsdWdpbkNhcGFiaWxpdGllcyIuCgpIb3N0QW5zd2VyEhAKCGZ1bmN0aW9uGAEgASgJEg4KBmFuc3dlchgCIAEoDCIuChNHZXRSZWNvcmRpbmdSZXF1ZXN0EhcKBmpvYl9pZBgBIAEoCUIHukgEcgIQASJJChRHZXRSZWNvcmRpbmdSZXNwb25zZRIxCglyZWNvcmRpbmcYASABKAsyHi5taWxscmFjZS5wbHVnaW5zLnYxLlJlY29yZGluZyLlAQoJUGx1Z2luS2V5Eg4KBmtleV9pZBgBIAEoCRISCgpwdWJsaWNfa2V5GAIgASgMEg0KBW93bmVyGAMgASgJEi4KCnRydXN0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCW5vdF9hZnRlchgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcmV2b2tlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOcmV2b2tlZF9yZWFzb24YByABKAkifAoVVHJ1c3RQbHVnaW5LZXlSZXF1ZXN0EhsKCnB1YmxpY19rZXkYASABKAxCB7pIBHoCGCASFwoFb3duZXIYAiABKAlCCLpIBXIDGIACEi0KCW5vdF9hZnRlchgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRQoWVHJ1c3RQbHVnaW5LZXlSZXNwb25zZRIrCgNrZXkYASABKAsyHi5taWxscmFjZS5wbHVnaW5zLnYxLlBsdWdpbktleSIXChVMaXN0UGx1Z2luS2V5c1JlcXVlc3QiRgoWTGlzdFBsdWdpbktleXNSZXNwb25zZRIsCgRrZXlzGAEgAygLMh4ubWlsbHJhY2UucGx1Z2lucy52MS5QbHVnaW5LZXkiWQoWUmV2b2tlUGx1Z2luS2V5UmVxdWVzdBIlCgZrZXlfaWQYASABKAlCFbpIEnIQMg5eWzAtOWEtZl17MTZ9JBIYCgZyZWFzb24YAiABKAlCCLpIBXIDGIAIIkYKF1Jldm9rZVBsdWdpbktleVJlc3BvbnNlEisKA2tleRgBIAEoCzIeLm1pbGxyYWNlLnBsdWdpbnMudjEuUGx1Z2luS2V5MvYRCg1QbHVnaW5TZXJ2aWNlEn8KDFVwbG9hZFBsdWdpbhIoLm1pbGxyYWNlLnBsdWdpbnMudjEuVXBsb2FkUGx1Z2luUmVxdWVzdBopLm1pbGxyYWNlLnBsdWdpbnMudjEuVXBsb2FkUGx1Z2luUmVzcG9uc2UiGoLT5JMCFDoBKiIPL2FwaS92MS9wbHVnaW5zEqEBChJMaXN0UGx1Z2luVmVyc2lvbnMSLi5taWxscmFjZS5wbHVnaW5zLnYxLkxpc3RQbHVnaW5WZXJzaW9uc1JlcXVlc3QaLy5taWxscmFjZS5wbHVnaW5zLnYxLkxpc3RQbHVnaW5WZXJzaW9uc1Jlc3BvbnNlIiqQAgGC0+STAiESHy9hcGkvdjEvcGx1Z2lucy97bmFtZX0vdmVyc2lvbnMSlQEKDlJvbGxiYWNrUGx1Z2luEioubWlsbHJhY2UucGx1Z2lucy52MS5Sb2xsYmFja1BsdWdpblJlcXVlc3QaKy5taWxscmFjZS5wbHVnaW5zLnYxLlJvbGxiYWNrUGx1Z2luUmVzcG9uc2UiKoLT5JMCJDoBKiIfL2FwaS92MS9wbHVnaW5zL3tuYW1lfTpyb2xsYmFjaxKRAQoNUHJvbW90ZVBsdWdpbhIpLm1pbGxyYWNlLnBsdWdpbnMudjEuUHJvbW90ZVBsdWdpblJlcXVlc3QaKi5taWxscmFjZS5wbHVnaW5zLnYxLlByb21vdGVQbHVnaW5SZXNwb25zZSIpgtPkkwIjOgEqIh4vYXBpL3YxL3BsdWdpbnMve25hbWV9OnByb21vdGUSiQEKC0dyYW50UGx1Z2luEicubWlsbHJhY2UucGx1Z2lucy52MS5HcmFudFBsdWdpblJlcXVlc3QaKC5taWxscmFjZS5wbHVnaW5zLnYxLkdyYW50UGx1Z2luUmVzcG9uc2UiJ4LT5JMCIToBKiIcL2FwaS92MS9wbHVnaW5zL3tuYW1lfTpncmFudBKTAQoPV2F0Y2hQbHVnaW5Mb2dzEisubWlsbHJhY2UucGx1Z2lucy52MS5XYXRjaFBsdWdpbkxvZ3NSZXF1ZXN0GiwubWlsbHJhY2UucGx1Z2lucy52MS5XYXRjaFBsdWdpbkxvZ3NSZXNwb25zZSIjgtPkkwIdEhsvYXBpL3YxL3BsdWdpbnMve25hbWV9OmxvZ3MwARKLAQoMR2V0UmVjb3JkaW5nEigubWlsbHJhY2UucGx1Z2lucy52MS5HZXRSZWNvcmRpbmdSZXF1ZXN0GikubWlsbHJhY2UucGx1Z2lucy52MS5HZXRSZWNvcmRpbmdSZXNwb25zZSImkAIBgtPkkwIdEhsvYXBpL3YxL3JlY29yZGluZ3Mve2pvYl9pZH0SiQEKDlRydXN0UGx1Z2luS2V5EioubWlsbHJhY2UucGx1Z2lucy52MS5UcnVzdFBsdWdpbktleVJlcXVlc3QaKy5taWxscmFjZS5wbHVnaW5zLnYxLlRydXN0UGx1Z2luS2V5UmVzcG9uc2UiHoLT5JMCGDoBKiITL2FwaS92MS9wbHVnaW4ta2V5cxKJAQoOTGlzdFBsdWdpbktleXMSKi5taWxscmFjZS5wbHVnaW5zLnYxLkxpc3RQbHVnaW5LZXlzUmVxdWVzdBorLm1pbGxyYWNlLnBsdWdpbnMudjEuTGlzdFBsdWdpbktleXNSZXNwb25zZSIekAIBgtPkkwIVEhMvYXBpL3YxL3BsdWdpbi1rZXlzEpwBCg9SZXZva2VQbHVnaW5LZXkSKy5taWxscmFjZS5wbHVnaW5zLnYxLlJldm9rZVBsdWdpbktleVJlcXVlc3QaLC5taWxscmFjZS5wbHVnaW5zLnYxLlJldm9rZVBsdWdpbktleVJlc3BvbnNlIi6C0+STAig6ASoiIy9hcGkvdjEvcGx1Z2luLWtleXMve2tleV9pZH06cmV2b2tlEnwKC0xpc3RQbHVnaW5zEicubWlsbHJhY2UucGx1Z2lucy52MS5MaXN0UGx1Z2luc1JlcXVlc3QaKC5taWxscmFjZS5wbHVnaW5zLnYxLkxpc3RQbHVnaW5zUmVzcG9uc2UiGpACAYLT5JMCERIPL2FwaS92MS9wbHVnaW5zEn0KCUdldFBsdWdpbhIlLm1pbGxyYWNlLnBsdWdpbnMudjEuR2V0UGx1Z2luUmVxdWVzdBomLm1pbGxyYWNlLnBsdWdpbnMudjEuR2V0UGx1Z2luUmVzcG9uc2UiIZACAYLT5JMCGBIWL2FwaS92MS9wbHVnaW5zL3tuYW1lfRKNAQoMRW5hYmxlUGx1Z2luEigubWlsbHJhY2UucGx1Z2lucy52MS5FbmFibGVQbHVnaW5SZXF1ZXN0GikubWlsbHJhY2UucGx1Z2lucy52MS5FbmFibGVQbHVnaW5SZXNwb25zZSIogtPkkwIiOgEqIh0vYXBpL3YxL3BsdWdpbnMve25hbWV9OmVuYWJsZRKRAQoNRGlzYWJsZVBsdWdpbhIpLm1pbGxyYWNlLnBsdWdpbnMudjEuRGlzYWJsZVBsdWdpblJlcXVlc3QaKi5taWxscmFjZS5wbHVnaW5zLnYxLkRpc2FibGVQbHVnaW5SZXNwb25zZSIpgtPkkwIjOgEqIh4vYXBpL3YxL3BsdWdpbnMve25hbWV9OmRpc2FibGUSgwEKDERlbGV0ZVBsdWdpbhIoLm1pbGxyYWNlLnBsdWdpbnMudjEuRGVsZXRlUGx1Z2luUmVxdWVzdBopLm1pbGxyYWNlLnBsdWdpbnMudjEuRGVsZXRlUGx1Z2luUmVzcG9uc2UiHoLT5JMCGCoWL2FwaS92MS9wbHVnaW5zL3tuYW1lfRKFAQoKQ2FsbFBsdWdpbhImLm1pbGxyYWNlLnBsdWdpbnMudjEuQ2FsbFBsdWdpblJlcXVlc3QaJy5taWxscmFjZS5wbHVnaW5zLnYxLkNhbGxQbHVnaW5SZXNwb25zZSImgtPkkwIgOgEqIhsvYXBpL3YxL3BsdWdpbnMve25hbWV9OmNhbGxiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_millrace_jobs_v1_job, file_millrace_plugins_v1_plugin]);
 
 /**
  * @generated from message millrace.plugins.v1.UploadPluginRequest
@@ -188,6 +40,30 @@ export type UploadPluginRequest = Message<"millrace.plugins.v1.UploadPluginReque
    * @generated from field: bool disabled = 3;
    */
   disabled: boolean;
+
+  /**
+   * @generated from field: millrace.plugins.v1.PluginSignature signature = 4;
+   */
+  signature?: PluginSignature | undefined;
+
+  /**
+   * Names of the manifest's capabilities that it gets: http, kv, secrets, events, jobs; "all" grants what is declared.
+   *
+   * @generated from field: repeated string grants = 5;
+   */
+  grants: string[];
+
+  /**
+   * Set: the version that serves goes on, and the new one gets so many percent of the jobs.
+   *
+   * @generated from field: uint32 canary_percent = 6;
+   */
+  canaryPercent: number;
+
+  /**
+   * @generated from field: millrace.plugins.v1.CanaryBounds canary_bounds = 7;
+   */
+  canaryBounds?: CanaryBounds | undefined;
 };
 
 /**
@@ -195,7 +71,7 @@ export type UploadPluginRequest = Message<"millrace.plugins.v1.UploadPluginReque
  * Use `create(UploadPluginRequestSchema)` to create a new message.
  */
 export const UploadPluginRequestSchema: GenMessage<UploadPluginRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 4);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 0);
 
 /**
  * @generated from message millrace.plugins.v1.UploadPluginResponse
@@ -212,7 +88,7 @@ export type UploadPluginResponse = Message<"millrace.plugins.v1.UploadPluginResp
  * Use `create(UploadPluginResponseSchema)` to create a new message.
  */
 export const UploadPluginResponseSchema: GenMessage<UploadPluginResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 5);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 1);
 
 /**
  * @generated from message millrace.plugins.v1.ListPluginsRequest
@@ -225,7 +101,7 @@ export type ListPluginsRequest = Message<"millrace.plugins.v1.ListPluginsRequest
  * Use `create(ListPluginsRequestSchema)` to create a new message.
  */
 export const ListPluginsRequestSchema: GenMessage<ListPluginsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 6);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 2);
 
 /**
  * @generated from message millrace.plugins.v1.ListPluginsResponse
@@ -242,7 +118,7 @@ export type ListPluginsResponse = Message<"millrace.plugins.v1.ListPluginsRespon
  * Use `create(ListPluginsResponseSchema)` to create a new message.
  */
 export const ListPluginsResponseSchema: GenMessage<ListPluginsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 7);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 3);
 
 /**
  * @generated from message millrace.plugins.v1.GetPluginRequest
@@ -259,7 +135,7 @@ export type GetPluginRequest = Message<"millrace.plugins.v1.GetPluginRequest"> &
  * Use `create(GetPluginRequestSchema)` to create a new message.
  */
 export const GetPluginRequestSchema: GenMessage<GetPluginRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 8);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 4);
 
 /**
  * @generated from message millrace.plugins.v1.GetPluginResponse
@@ -276,7 +152,7 @@ export type GetPluginResponse = Message<"millrace.plugins.v1.GetPluginResponse">
  * Use `create(GetPluginResponseSchema)` to create a new message.
  */
 export const GetPluginResponseSchema: GenMessage<GetPluginResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 9);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 5);
 
 /**
  * @generated from message millrace.plugins.v1.EnablePluginRequest
@@ -293,7 +169,7 @@ export type EnablePluginRequest = Message<"millrace.plugins.v1.EnablePluginReque
  * Use `create(EnablePluginRequestSchema)` to create a new message.
  */
 export const EnablePluginRequestSchema: GenMessage<EnablePluginRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 10);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 6);
 
 /**
  * @generated from message millrace.plugins.v1.EnablePluginResponse
@@ -310,7 +186,7 @@ export type EnablePluginResponse = Message<"millrace.plugins.v1.EnablePluginResp
  * Use `create(EnablePluginResponseSchema)` to create a new message.
  */
 export const EnablePluginResponseSchema: GenMessage<EnablePluginResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 11);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 7);
 
 /**
  * @generated from message millrace.plugins.v1.DisablePluginRequest
@@ -327,7 +203,7 @@ export type DisablePluginRequest = Message<"millrace.plugins.v1.DisablePluginReq
  * Use `create(DisablePluginRequestSchema)` to create a new message.
  */
 export const DisablePluginRequestSchema: GenMessage<DisablePluginRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 12);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 8);
 
 /**
  * @generated from message millrace.plugins.v1.DisablePluginResponse
@@ -344,7 +220,7 @@ export type DisablePluginResponse = Message<"millrace.plugins.v1.DisablePluginRe
  * Use `create(DisablePluginResponseSchema)` to create a new message.
  */
 export const DisablePluginResponseSchema: GenMessage<DisablePluginResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 13);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 9);
 
 /**
  * @generated from message millrace.plugins.v1.DeletePluginRequest
@@ -361,7 +237,7 @@ export type DeletePluginRequest = Message<"millrace.plugins.v1.DeletePluginReque
  * Use `create(DeletePluginRequestSchema)` to create a new message.
  */
 export const DeletePluginRequestSchema: GenMessage<DeletePluginRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 14);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 10);
 
 /**
  * @generated from message millrace.plugins.v1.DeletePluginResponse
@@ -374,7 +250,7 @@ export type DeletePluginResponse = Message<"millrace.plugins.v1.DeletePluginResp
  * Use `create(DeletePluginResponseSchema)` to create a new message.
  */
 export const DeletePluginResponseSchema: GenMessage<DeletePluginResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 15);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 11);
 
 /**
  * @generated from message millrace.plugins.v1.CallPluginRequest
@@ -406,7 +282,7 @@ export type CallPluginRequest = Message<"millrace.plugins.v1.CallPluginRequest">
  * Use `create(CallPluginRequestSchema)` to create a new message.
  */
 export const CallPluginRequestSchema: GenMessage<CallPluginRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_plugins_v1_plugin_service, 16);
+  messageDesc(file_millrace_plugins_v1_plugin_service, 12);
 
 /**
  * @generated from message millrace.plugins.v1.CallPluginResponse
@@ -442,43 +318,515 @@ export type CallPluginResponse = Message<"millrace.plugins.v1.CallPluginResponse
  * Use `create(CallPluginResponseSchema)` to create a new message.
  */
 export const CallPluginResponseSchema: GenMessage<CallPluginResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 13);
+
+/**
+ * @generated from message millrace.plugins.v1.ListPluginVersionsRequest
+ */
+export type ListPluginVersionsRequest = Message<"millrace.plugins.v1.ListPluginVersionsRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.ListPluginVersionsRequest.
+ * Use `create(ListPluginVersionsRequestSchema)` to create a new message.
+ */
+export const ListPluginVersionsRequestSchema: GenMessage<ListPluginVersionsRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 14);
+
+/**
+ * @generated from message millrace.plugins.v1.ListPluginVersionsResponse
+ */
+export type ListPluginVersionsResponse = Message<"millrace.plugins.v1.ListPluginVersionsResponse"> & {
+  /**
+   * @generated from field: repeated millrace.plugins.v1.PluginVersion versions = 1;
+   */
+  versions: PluginVersion[];
+};
+
+/**
+ * Describes the message millrace.plugins.v1.ListPluginVersionsResponse.
+ * Use `create(ListPluginVersionsResponseSchema)` to create a new message.
+ */
+export const ListPluginVersionsResponseSchema: GenMessage<ListPluginVersionsResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 15);
+
+/**
+ * @generated from message millrace.plugins.v1.RollbackPluginRequest
+ */
+export type RollbackPluginRequest = Message<"millrace.plugins.v1.RollbackPluginRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * A version or the start of a module's sha256; the previous version when empty.
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.RollbackPluginRequest.
+ * Use `create(RollbackPluginRequestSchema)` to create a new message.
+ */
+export const RollbackPluginRequestSchema: GenMessage<RollbackPluginRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 16);
+
+/**
+ * @generated from message millrace.plugins.v1.RollbackPluginResponse
+ */
+export type RollbackPluginResponse = Message<"millrace.plugins.v1.RollbackPluginResponse"> & {
+  /**
+   * @generated from field: millrace.plugins.v1.Plugin plugin = 1;
+   */
+  plugin?: Plugin | undefined;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.RollbackPluginResponse.
+ * Use `create(RollbackPluginResponseSchema)` to create a new message.
+ */
+export const RollbackPluginResponseSchema: GenMessage<RollbackPluginResponse> = /*@__PURE__*/
   messageDesc(file_millrace_plugins_v1_plugin_service, 17);
 
 /**
- * @generated from enum millrace.plugins.v1.PluginState
+ * @generated from message millrace.plugins.v1.PromotePluginRequest
  */
-export const PluginState = {
+export type PromotePluginRequest = Message<"millrace.plugins.v1.PromotePluginRequest"> & {
   /**
-   * @generated from enum value: PLUGIN_STATE_UNSPECIFIED = 0;
+   * @generated from field: string name = 1;
    */
-  UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: PLUGIN_STATE_ENABLED = 1;
-   */
-  ENABLED: 1,
-
-  /**
-   * @generated from enum value: PLUGIN_STATE_DISABLED = 2;
-   */
-  DISABLED: 2,
-
-  /**
-   * @generated from enum value: PLUGIN_STATE_DELETED = 3;
-   */
-  DELETED: 3,
-} as const;
+  name: string;
+};
 
 /**
- * @generated from enum millrace.plugins.v1.PluginState
+ * Describes the message millrace.plugins.v1.PromotePluginRequest.
+ * Use `create(PromotePluginRequestSchema)` to create a new message.
  */
-export type PluginState = (typeof PluginState)[keyof typeof PluginState] | UnknownEnum;
+export const PromotePluginRequestSchema: GenMessage<PromotePluginRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 18);
 
 /**
- * Describes the enum millrace.plugins.v1.PluginState.
+ * @generated from message millrace.plugins.v1.PromotePluginResponse
  */
-export const PluginStateSchema: GenEnum<PluginState> = /*@__PURE__*/
-  enumDesc(file_millrace_plugins_v1_plugin_service, 0);
+export type PromotePluginResponse = Message<"millrace.plugins.v1.PromotePluginResponse"> & {
+  /**
+   * @generated from field: millrace.plugins.v1.Plugin plugin = 1;
+   */
+  plugin?: Plugin | undefined;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.PromotePluginResponse.
+ * Use `create(PromotePluginResponseSchema)` to create a new message.
+ */
+export const PromotePluginResponseSchema: GenMessage<PromotePluginResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 19);
+
+/**
+ * @generated from message millrace.plugins.v1.GrantPluginRequest
+ */
+export type GrantPluginRequest = Message<"millrace.plugins.v1.GrantPluginRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * As in UploadPluginRequest; all grants are replaced.
+   *
+   * @generated from field: repeated string grants = 2;
+   */
+  grants: string[];
+};
+
+/**
+ * Describes the message millrace.plugins.v1.GrantPluginRequest.
+ * Use `create(GrantPluginRequestSchema)` to create a new message.
+ */
+export const GrantPluginRequestSchema: GenMessage<GrantPluginRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 20);
+
+/**
+ * @generated from message millrace.plugins.v1.GrantPluginResponse
+ */
+export type GrantPluginResponse = Message<"millrace.plugins.v1.GrantPluginResponse"> & {
+  /**
+   * @generated from field: millrace.plugins.v1.Plugin plugin = 1;
+   */
+  plugin?: Plugin | undefined;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.GrantPluginResponse.
+ * Use `create(GrantPluginResponseSchema)` to create a new message.
+ */
+export const GrantPluginResponseSchema: GenMessage<GrantPluginResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 21);
+
+/**
+ * @generated from message millrace.plugins.v1.WatchPluginLogsRequest
+ */
+export type WatchPluginLogsRequest = Message<"millrace.plugins.v1.WatchPluginLogsRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.WatchPluginLogsRequest.
+ * Use `create(WatchPluginLogsRequestSchema)` to create a new message.
+ */
+export const WatchPluginLogsRequestSchema: GenMessage<WatchPluginLogsRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 22);
+
+/**
+ * One line of a plugin's log.
+ *
+ * @generated from message millrace.plugins.v1.WatchPluginLogsResponse
+ */
+export type WatchPluginLogsResponse = Message<"millrace.plugins.v1.WatchPluginLogsResponse"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 1;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * Empty outside of a job.
+   *
+   * @generated from field: string job_id = 3;
+   */
+  jobId: string;
+
+  /**
+   * trace, debug, info, warn or error.
+   *
+   * @generated from field: string level = 4;
+   */
+  level: string;
+
+  /**
+   * @generated from field: string text = 5;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.WatchPluginLogsResponse.
+ * Use `create(WatchPluginLogsResponseSchema)` to create a new message.
+ */
+export const WatchPluginLogsResponseSchema: GenMessage<WatchPluginLogsResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 23);
+
+/**
+ * One call as it went: run again with the same module and limits it ends the same way.
+ *
+ * @generated from message millrace.plugins.v1.Recording
+ */
+export type Recording = Message<"millrace.plugins.v1.Recording"> & {
+  /**
+   * @generated from field: millrace.plugins.v1.PluginManifest manifest = 1;
+   */
+  manifest?: PluginManifest | undefined;
+
+  /**
+   * @generated from field: string sha256 = 2;
+   */
+  sha256: string;
+
+  /**
+   * @generated from field: string export = 3;
+   */
+  export: string;
+
+  /**
+   * @generated from field: bytes input = 4;
+   */
+  input: Uint8Array;
+
+  /**
+   * @generated from field: uint32 timeout_ms = 5;
+   */
+  timeoutMs: number;
+
+  /**
+   * @generated from field: repeated millrace.plugins.v1.HostAnswer answers = 6;
+   */
+  answers: HostAnswer[];
+
+  /**
+   * How it ended.
+   *
+   * @generated from field: millrace.jobs.v1.JobError error = 7;
+   */
+  error?: JobError | undefined;
+
+  /**
+   * @generated from field: uint64 fuel = 8;
+   */
+  fuel: bigint;
+
+  /**
+   * The answers were too many to keep; it cannot be run again to its end.
+   *
+   * @generated from field: bool truncated = 9;
+   */
+  truncated: boolean;
+
+  /**
+   * @generated from field: millrace.plugins.v1.PluginCapabilities granted = 10;
+   */
+  granted?: PluginCapabilities | undefined;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.Recording.
+ * Use `create(RecordingSchema)` to create a new message.
+ */
+export const RecordingSchema: GenMessage<Recording> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 24);
+
+/**
+ * What one call of a host function gave back, in the order of the calls. Clocks and random bytes are among them.
+ *
+ * @generated from message millrace.plugins.v1.HostAnswer
+ */
+export type HostAnswer = Message<"millrace.plugins.v1.HostAnswer"> & {
+  /**
+   * @generated from field: string function = 1;
+   */
+  function: string;
+
+  /**
+   * @generated from field: bytes answer = 2;
+   */
+  answer: Uint8Array;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.HostAnswer.
+ * Use `create(HostAnswerSchema)` to create a new message.
+ */
+export const HostAnswerSchema: GenMessage<HostAnswer> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 25);
+
+/**
+ * @generated from message millrace.plugins.v1.GetRecordingRequest
+ */
+export type GetRecordingRequest = Message<"millrace.plugins.v1.GetRecordingRequest"> & {
+  /**
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.GetRecordingRequest.
+ * Use `create(GetRecordingRequestSchema)` to create a new message.
+ */
+export const GetRecordingRequestSchema: GenMessage<GetRecordingRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 26);
+
+/**
+ * @generated from message millrace.plugins.v1.GetRecordingResponse
+ */
+export type GetRecordingResponse = Message<"millrace.plugins.v1.GetRecordingResponse"> & {
+  /**
+   * @generated from field: millrace.plugins.v1.Recording recording = 1;
+   */
+  recording?: Recording | undefined;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.GetRecordingResponse.
+ * Use `create(GetRecordingResponseSchema)` to create a new message.
+ */
+export const GetRecordingResponseSchema: GenMessage<GetRecordingResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 27);
+
+/**
+ * An ed25519 public key whose signatures are trusted.
+ *
+ * @generated from message millrace.plugins.v1.PluginKey
+ */
+export type PluginKey = Message<"millrace.plugins.v1.PluginKey"> & {
+  /**
+   * The first 16 hex digits of the sha256 of the public key.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * @generated from field: bytes public_key = 2;
+   */
+  publicKey: Uint8Array;
+
+  /**
+   * Whose it is.
+   *
+   * @generated from field: string owner = 3;
+   */
+  owner: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp trusted_at = 4;
+   */
+  trustedAt?: Timestamp | undefined;
+
+  /**
+   * Signatures are refused after this; unset is never.
+   *
+   * @generated from field: google.protobuf.Timestamp not_after = 5;
+   */
+  notAfter?: Timestamp | undefined;
+
+  /**
+   * Set when it was revoked.
+   *
+   * @generated from field: google.protobuf.Timestamp revoked_at = 6;
+   */
+  revokedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string revoked_reason = 7;
+   */
+  revokedReason: string;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.PluginKey.
+ * Use `create(PluginKeySchema)` to create a new message.
+ */
+export const PluginKeySchema: GenMessage<PluginKey> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 28);
+
+/**
+ * @generated from message millrace.plugins.v1.TrustPluginKeyRequest
+ */
+export type TrustPluginKeyRequest = Message<"millrace.plugins.v1.TrustPluginKeyRequest"> & {
+  /**
+   * 32 bytes.
+   *
+   * @generated from field: bytes public_key = 1;
+   */
+  publicKey: Uint8Array;
+
+  /**
+   * @generated from field: string owner = 2;
+   */
+  owner: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp not_after = 3;
+   */
+  notAfter?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.TrustPluginKeyRequest.
+ * Use `create(TrustPluginKeyRequestSchema)` to create a new message.
+ */
+export const TrustPluginKeyRequestSchema: GenMessage<TrustPluginKeyRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 29);
+
+/**
+ * @generated from message millrace.plugins.v1.TrustPluginKeyResponse
+ */
+export type TrustPluginKeyResponse = Message<"millrace.plugins.v1.TrustPluginKeyResponse"> & {
+  /**
+   * @generated from field: millrace.plugins.v1.PluginKey key = 1;
+   */
+  key?: PluginKey | undefined;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.TrustPluginKeyResponse.
+ * Use `create(TrustPluginKeyResponseSchema)` to create a new message.
+ */
+export const TrustPluginKeyResponseSchema: GenMessage<TrustPluginKeyResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 30);
+
+/**
+ * @generated from message millrace.plugins.v1.ListPluginKeysRequest
+ */
+export type ListPluginKeysRequest = Message<"millrace.plugins.v1.ListPluginKeysRequest"> & {
+};
+
+/**
+ * Describes the message millrace.plugins.v1.ListPluginKeysRequest.
+ * Use `create(ListPluginKeysRequestSchema)` to create a new message.
+ */
+export const ListPluginKeysRequestSchema: GenMessage<ListPluginKeysRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 31);
+
+/**
+ * @generated from message millrace.plugins.v1.ListPluginKeysResponse
+ */
+export type ListPluginKeysResponse = Message<"millrace.plugins.v1.ListPluginKeysResponse"> & {
+  /**
+   * @generated from field: repeated millrace.plugins.v1.PluginKey keys = 1;
+   */
+  keys: PluginKey[];
+};
+
+/**
+ * Describes the message millrace.plugins.v1.ListPluginKeysResponse.
+ * Use `create(ListPluginKeysResponseSchema)` to create a new message.
+ */
+export const ListPluginKeysResponseSchema: GenMessage<ListPluginKeysResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 32);
+
+/**
+ * @generated from message millrace.plugins.v1.RevokePluginKeyRequest
+ */
+export type RevokePluginKeyRequest = Message<"millrace.plugins.v1.RevokePluginKeyRequest"> & {
+  /**
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.RevokePluginKeyRequest.
+ * Use `create(RevokePluginKeyRequestSchema)` to create a new message.
+ */
+export const RevokePluginKeyRequestSchema: GenMessage<RevokePluginKeyRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 33);
+
+/**
+ * @generated from message millrace.plugins.v1.RevokePluginKeyResponse
+ */
+export type RevokePluginKeyResponse = Message<"millrace.plugins.v1.RevokePluginKeyResponse"> & {
+  /**
+   * @generated from field: millrace.plugins.v1.PluginKey key = 1;
+   */
+  key?: PluginKey | undefined;
+};
+
+/**
+ * Describes the message millrace.plugins.v1.RevokePluginKeyResponse.
+ * Use `create(RevokePluginKeyResponseSchema)` to create a new message.
+ */
+export const RevokePluginKeyResponseSchema: GenMessage<RevokePluginKeyResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_plugins_v1_plugin_service, 34);
 
 /**
  * Installs plugins and says which job types they serve.
@@ -495,6 +843,94 @@ export const PluginService: GenService<{
     methodKind: "unary";
     input: typeof UploadPluginRequestSchema;
     output: typeof UploadPluginResponseSchema;
+  },
+  /**
+   * Every version that was uploaded, newest first.
+   *
+   * @generated from rpc millrace.plugins.v1.PluginService.ListPluginVersions
+   */
+  listPluginVersions: {
+    methodKind: "unary";
+    input: typeof ListPluginVersionsRequestSchema;
+    output: typeof ListPluginVersionsResponseSchema;
+  },
+  /**
+   * Serves the previous version again, or the named one; takes back a canary when there is one.
+   *
+   * @generated from rpc millrace.plugins.v1.PluginService.RollbackPlugin
+   */
+  rollbackPlugin: {
+    methodKind: "unary";
+    input: typeof RollbackPluginRequestSchema;
+    output: typeof RollbackPluginResponseSchema;
+  },
+  /**
+   * Lets the canary serve everything.
+   *
+   * @generated from rpc millrace.plugins.v1.PluginService.PromotePlugin
+   */
+  promotePlugin: {
+    methodKind: "unary";
+    input: typeof PromotePluginRequestSchema;
+    output: typeof PromotePluginResponseSchema;
+  },
+  /**
+   * Changes what the plugin may do, of what its manifest declares.
+   *
+   * @generated from rpc millrace.plugins.v1.PluginService.GrantPlugin
+   */
+  grantPlugin: {
+    methodKind: "unary";
+    input: typeof GrantPluginRequestSchema;
+    output: typeof GrantPluginResponseSchema;
+  },
+  /**
+   * What the plugin logs, from the moment of the call on.
+   *
+   * @generated from rpc millrace.plugins.v1.PluginService.WatchPluginLogs
+   */
+  watchPluginLogs: {
+    methodKind: "server_streaming";
+    input: typeof WatchPluginLogsRequestSchema;
+    output: typeof WatchPluginLogsResponseSchema;
+  },
+  /**
+   * What the platform recorded of a failed call: enough to run it again elsewhere, bit for bit.
+   *
+   * @generated from rpc millrace.plugins.v1.PluginService.GetRecording
+   */
+  getRecording: {
+    methodKind: "unary";
+    input: typeof GetRecordingRequestSchema;
+    output: typeof GetRecordingResponseSchema;
+  },
+  /**
+   * Trusts a key: plugins that it signed may be installed.
+   *
+   * @generated from rpc millrace.plugins.v1.PluginService.TrustPluginKey
+   */
+  trustPluginKey: {
+    methodKind: "unary";
+    input: typeof TrustPluginKeyRequestSchema;
+    output: typeof TrustPluginKeyResponseSchema;
+  },
+  /**
+   * @generated from rpc millrace.plugins.v1.PluginService.ListPluginKeys
+   */
+  listPluginKeys: {
+    methodKind: "unary";
+    input: typeof ListPluginKeysRequestSchema;
+    output: typeof ListPluginKeysResponseSchema;
+  },
+  /**
+   * What the key signed does not load any more, on any worker.
+   *
+   * @generated from rpc millrace.plugins.v1.PluginService.RevokePluginKey
+   */
+  revokePluginKey: {
+    methodKind: "unary";
+    input: typeof RevokePluginKeyRequestSchema;
+    output: typeof RevokePluginKeyResponseSchema;
   },
   /**
    * @generated from rpc millrace.plugins.v1.PluginService.ListPlugins
