@@ -452,7 +452,8 @@ export class FunctionAnalyzer {
     if (this.#dead !== ALIVE) return;
     this.#calls = true;
     this.#callWeight += this.#weight();
-    this.#events.add(kind, at, this.#reader.at - at, callee);
+    if (this.#charge === NONE) this.#charge = this.#open(eventKind.charge, at);
+    this.#events.add(kind, at, this.#reader.at - at, callee, this.#charge);
     if (kind !== eventKind.tailCall) return;
     this.#leaveTo(0);
     this.#die();

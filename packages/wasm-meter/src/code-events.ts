@@ -20,7 +20,7 @@ export const UNKNOWN_CALLEE = -1;
 /** The `value` of a grow of the memory. */
 export const MEMORY = -1;
 
-const FIELDS = 4;
+const FIELDS = 5;
 
 /** A growing list of events in the order of their places, without an object for each. */
 export class CodeEvents {
@@ -31,8 +31,12 @@ export class CodeEvents {
     return this.#length;
   }
 
-  /** `at`: where in the file; `size`: bytes of the instruction that it is about, 0 when it stands before one. */
-  add(kind: number, at: number, size: number, value: number): number {
+  /**
+   * @param at where in the file
+   * @param size bytes of the instruction that it is about, 0 when it stands before one
+   * @param charge of a call: the event that charges for it
+   */
+  add(kind: number, at: number, size: number, value: number, charge = 0): number {
     const from = this.#length * FIELDS;
     if (from === this.#fields.length) {
       const grown = new Int32Array(this.#fields.length * 2);
@@ -43,6 +47,7 @@ export class CodeEvents {
     this.#fields[from + 1] = at;
     this.#fields[from + 2] = size;
     this.#fields[from + 3] = value;
+    this.#fields[from + 4] = charge;
     return this.#length++;
   }
 
@@ -60,6 +65,16 @@ export class CodeEvents {
 
   value(index: number): number {
     return this.#fields[index * FIELDS + 3] ?? 0;
+  }
+
+  /** The event that charges for a call. */
+  charge(index: number): number {
+    return this.#fields[index * FIELDS + 4] ?? 0;
+  }
+
+  /** Makes a charge nothing. */
+  clear(index: number): void {
+    this.#fields[index * FIELDS + 3] = 0;
   }
 
   /** Adds to a charge and returns its sum. */

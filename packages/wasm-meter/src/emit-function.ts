@@ -11,9 +11,6 @@ export interface AddedIndexes {
   readonly growFunctions: ReadonlyMap<number, number>;
 }
 
-/** A leaf without loops and up to this much fuel pays without a check; its callers check. */
-const UNCHECKED_FUEL = 256;
-
 /**
  * Writes one function with its fuel and depth code.
  *
@@ -44,8 +41,7 @@ export class FunctionEmitter {
     this.#out = out;
   }
 
-  /** `entered`: something else than a call of this module can enter the function. */
-  emit(plan: FunctionPlan, index: number, entered: boolean): void {
+  emit(plan: FunctionPlan, index: number, checked: boolean): void {
     this.#counts = this.#counted[index] === 1;
     this.#inLocal = plan.loops && !plan.catches && plan.chargeWeight > plan.callWeight;
     this.#fuelLocal = plan.locals;
@@ -60,7 +56,6 @@ export class FunctionEmitter {
       this.#out.u32(1);
       this.#out.byte(valueType.i32);
     }
-    const checked = entered || plan.calls || plan.loops || plan.fuel > UNCHECKED_FUEL;
     this.#enter(this.#events.value(plan.firstEvent), checked);
     this.#emitCode(plan);
     this.#out.endSized(size);
@@ -112,14 +107,17 @@ export class FunctionEmitter {
   }
 
   #enter(fuel: number, checked: boolean): void {
+    if (!checked && fuel === 0) return;
     this.#globalGet(this.#added.fuelGlobal);
-    this.#subtract(fuel);
+    if (fuel > 0) this.#subtract(fuel);
     if (!checked) {
       this.#globalSet(this.#added.fuelGlobal);
       return;
     }
-    this.#local(op.localTee, this.#fuelLocal);
-    if (!this.#inLocal) {
+    if (this.#inLocal) {
+      this.#local(op.localTee, this.#fuelLocal);
+    } else if (fuel > 0) {
+      this.#local(op.localTee, this.#fuelLocal);
       this.#globalSet(this.#added.fuelGlobal);
       this.#local(op.localGet, this.#fuelLocal);
     }

@@ -15,25 +15,21 @@ export const fuelCosts = {
   tableGrow: 1000,
 } as const;
 
-/** The fuel of each instruction without a prefix; what only marks a place is free. */
+/** The fuel of each instruction without a prefix. Those with one cost 1, or fuelCosts.bulk. */
 export const instructionFuel: Uint8Array = new Uint8Array(256).fill(1);
 
-for (const free of [
-  op.nop,
-  op.block,
-  op.loop,
-  op.else,
-  op.end,
-  op.try,
-  op.tryTable,
-  op.catch,
-  op.catchAll,
-  op.delegate,
-]) {
-  instructionFuel[free] = 0;
-}
-for (const call of [op.call, op.returnCall]) instructionFuel[call] = 4;
-for (const call of [op.callIndirect, op.returnCallIndirect]) instructionFuel[call] = 8;
+/**
+ * What compiles to nothing, or to a name for a value, is free. Branches and calls never are, so that nothing that repeats
+ * is for nothing.
+ */
+const free = [
+  ...[op.nop, op.block, op.loop, op.else, op.end, op.return, op.drop],
+  ...[op.try, op.tryTable, op.catch, op.catchAll, op.delegate],
+  ...[op.localGet, op.localSet, op.localTee, op.i32Const, op.i64Const, op.f32Const, op.f64Const],
+];
+for (const opcode of free) instructionFuel[opcode] = 0;
+for (const call of [op.call, op.returnCall]) instructionFuel[call] = 3;
+for (const call of [op.callIndirect, op.returnCallIndirect]) instructionFuel[call] = 6;
 // Unwinding walks the stack.
 for (const thrown of [op.throw, op.rethrow, op.throwRef]) instructionFuel[thrown] = 1000;
 /** i32 and i64 division and remainder; f32 and f64 square root and division. */

@@ -1,7 +1,7 @@
 import { FunctionAnalyzer, type CodeFacts, type FunctionPlan } from "./analyze-function.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { CodeEvents, eventKind, MEMORY } from "./code-events.ts";
-import { findCountedFunctions } from "./counted-functions.ts";
+import { readCallGraph } from "./call-graph.ts";
 import { FunctionEmitter } from "./emit-function.ts";
 import { fuelCosts } from "./fuel-costs.ts";
 import { writeGrowFunction } from "./grow-functions.ts";
@@ -10,6 +10,7 @@ import { reportModule, type ModuleReport } from "./module-report.ts";
 import { ModuleRefused } from "./module-refused.ts";
 import { kinds, sectionId, type ModuleShape } from "./module-shape.ts";
 import { valueType } from "./opcodes.ts";
+import { placePayments } from "./place-payments.ts";
 import { readModule } from "./read-module.ts";
 import { reservedNames } from "./reserved-names.ts";
 import { validate } from "./validate.ts";
@@ -75,7 +76,10 @@ export function meter(module: Uint8Array, limits: MeterLimits, options: MeterOpt
   const [fuelGlobal, depthGlobal, refusedGlobal] = [firstGlobal, firstGlobal + 1, firstGlobal + 2];
   const grows = findGrows(plans, events);
   const growFunctions = new Map(grows.map((what, index) => [what, shape.functionTypes.length + index]));
-  const counted = findCountedFunctions(plans, events, shape.importedFunctions);
+  const graph = readCallGraph(plans, events, shape.importedFunctions);
+  const entered = Uint8Array.from(shape.addressTaken);
+  if (shape.start !== undefined) entered[shape.start] = 1;
+  const unchecked = placePayments(plans, events, graph, entered);
   let codeBytesAfter = 0;
 
   const rewritten = writeModule(shape, {
@@ -96,11 +100,11 @@ export function meter(module: Uint8Array, limits: MeterLimits, options: MeterOpt
     writeCode: (out) => {
       const start = out.length;
       const added = { fuelGlobal, growFunctions, depthGlobal };
-      const emitter = new FunctionEmitter(shape.bytes, events, counted, added, out);
+      const emitter = new FunctionEmitter(shape.bytes, events, graph.counted, added, out);
       out.u32(plans.length + grows.length);
       for (const [offset, plan] of plans.entries()) {
         const index = shape.importedFunctions + offset;
-        emitter.emit(plan, index, shape.addressTaken[index] === 1 || index === shape.start);
+        emitter.emit(plan, index, unchecked[index] === 0);
       }
       for (const what of grows) {
         const table = what === MEMORY ? undefined : { index: what };

@@ -9,8 +9,6 @@ export interface Referred {
   readonly features: Set<Feature>;
 }
 
-const F32_CONST = 0x43;
-const F64_CONST = 0x44;
 const V128_CONST = 12;
 /** i32 and i64 add, sub and mul. */
 const extendedConstants: ReadonlySet<number> = new Set([0x6a, 0x6b, 0x6c, 0x7c, 0x7d, 0x7e]);
@@ -22,8 +20,8 @@ export function skipConstant(reader: ByteReader, referred: Referred): void {
     const opcode = reader.byte();
     if (opcode === op.end) return;
     if (opcode === op.i32Const || opcode === op.i64Const || opcode === op.globalGet) reader.skipInteger();
-    else if (opcode === F32_CONST) reader.skip(4);
-    else if (opcode === F64_CONST) reader.skip(8);
+    else if (opcode === op.f32Const) reader.skip(4);
+    else if (opcode === op.f64Const) reader.skip(8);
     else if (opcode === op.refFunc) {
       referred.taken[reader.u32()] = 1;
       referred.features.add("reference-types");

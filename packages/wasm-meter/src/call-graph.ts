@@ -4,18 +4,23 @@ import type { FunctionPlan } from "./analyze-function.ts";
 /** A chain of calls that is not counted is at most this long, so that the depth that is counted bounds the stack. */
 const MAX_UNCOUNTED_CHAIN = 16;
 
+export interface CallGraph {
+  /** By function index, 1 for each function that counts call depth, and for imported ones: a host function may call back. */
+  readonly counted: Uint8Array;
+  /** The module's own functions, callees before their callers where there is no cycle. */
+  readonly finished: readonly number[];
+}
+
 /**
  * Finds the functions that count call depth: those in a cycle of calls, those that call through a table, those that reach
  * such a function, and as many more as keep chains of the others short. Tarjan's algorithm ("Depth-first search and linear
- * graph algorithms", 1972) without recursion; callees are finished before their callers.
- *
- * @returns by function index, 1 for each function that counts, and for imported ones: a host function may call back
+ * graph algorithms", 1972) without recursion.
  */
-export function findCountedFunctions(
+export function readCallGraph(
   plans: readonly FunctionPlan[],
   events: CodeEvents,
   importedFunctions: number,
-): Uint8Array {
+): CallGraph {
   const total = importedFunctions + plans.length;
   const counted = new Uint8Array(total);
   const chain = new Uint8Array(total);
@@ -25,6 +30,7 @@ export function findCountedFunctions(
   const next = new Int32Array(total);
   const stack: number[] = [];
   const path: number[] = [];
+  const finished: number[] = [];
   let visited = 0;
 
   const enter = (index: number): void => {
@@ -37,6 +43,7 @@ export function findCountedFunctions(
 
   const leave = (index: number): void => {
     path.pop();
+    finished.push(index);
     if (lowest[index] === order[index]) {
       let member: number | undefined;
       do {
@@ -76,7 +83,7 @@ export function findCountedFunctions(
     }
   }
   counted.fill(1, 0, importedFunctions);
-  return counted;
+  return { counted, finished };
 
   /** The next function of this module that a function calls by name; marks calls through a table on the way. */
   function nextCallee(index: number): number | undefined {
