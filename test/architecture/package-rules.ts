@@ -32,7 +32,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
     "gateway",
   ],
   client: ["protocol", "bus"],
-  cli: ["protocol", "client", "bus"],
+  cli: ["protocol", "client", "bus", "plugin-host", "wasm-meter"],
 };
 
 /** Third-party packages that only the named packages import, so that a change of them is a change in one place. */

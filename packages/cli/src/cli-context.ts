@@ -22,6 +22,19 @@ export interface Session {
 
 export const defaultServer = "http://127.0.0.1:8080";
 
+/** What one run of a command without a server works with. */
+export type LocalSession = Omit<Session, "client">;
+
+/** Runs the body of a command that needs no server. */
+export async function withOutput(
+  context: CliContext,
+  command: Command,
+  body: (session: LocalSession) => Promise<void>,
+): Promise<void> {
+  const { json } = command.optsWithGlobals<{ json?: boolean }>();
+  await body({ context, output: createOutput(context.stdout, json === true) });
+}
+
 /** Runs a command's body with a client, which is closed at the end; every error is one of the contract. */
 export async function withSession(
   context: CliContext,

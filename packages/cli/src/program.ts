@@ -7,6 +7,7 @@ import { jobCommands } from "./commands/jobs.ts";
 import { pluginCommands } from "./commands/plugins.ts";
 import { queueCommands } from "./commands/queues.ts";
 import { submitCommand } from "./commands/submit.ts";
+import { wasmCommands } from "./commands/wasm.ts";
 import { exitCodeHelp } from "./exit-codes.ts";
 
 /** The whole command line. Nothing in it ends the process: errors are thrown, codes are set. */
@@ -29,6 +30,7 @@ export function createProgram(context: CliContext): Command {
   jobCommands(program, context);
   queueCommands(program, context);
   pluginCommands(program, context);
+  wasmCommands(program, context);
   infoCommand(program, context);
   demoCommand(program, context);
   return program;

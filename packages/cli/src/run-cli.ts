@@ -14,13 +14,16 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
     // Commander has said it already.
     if (error instanceof CommanderError) return;
     if (context.signal.aborted) return;
-    context.stderr.write(args.includes("--json") ? errorJson(error) : errorText(error));
+    context.stderr.write(args.includes("--json") ? errorJson(error) : errorText(error, context.env));
   }
 }
 
-function errorText(error: unknown): string {
-  if (!(error instanceof MillraceError))
-    return `millrace: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
+function errorText(error: unknown, env: CliContext["env"]): string {
+  if (!(error instanceof MillraceError)) {
+    if (env["MILLRACE_DEBUG"] && error instanceof Error && error.stack !== undefined) return `${error.stack}\n`;
+    const why = error instanceof Error ? error.message : String(error);
+    return `millrace: this is a fault of the command: ${why}\nMILLRACE_DEBUG=1 shows where.\n`;
+  }
   const lines = [`millrace: ${error.message}`];
   for (const { field, reason } of error.details) {
     // The server's words name the fields already, as a rule.
