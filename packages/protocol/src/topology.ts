@@ -48,6 +48,8 @@ export const buckets = {
   cancel: { name: "millrace_cancel", maxBytes: 256 << 20, ttlMs: 0 },
   unique: { name: "millrace_unique", maxBytes: 256 << 20, ttlMs: 0 },
   plugins: { name: "millrace_plugins", maxBytes: 64 << 20, ttlMs: 0 },
+  /** Which plugin took a job type last, by type, so that two never get the same one. */
+  pluginTypes: { name: "millrace_plugin_types", maxBytes: 4 << 20, ttlMs: 0 },
   /** Trusted keys by their key id: a PluginKey in protobuf's JSON. */
   pluginKeys: { name: "millrace_plugin_keys", maxBytes: 4 << 20, ttlMs: 0 },
   /** Key-value state of plugins, under `<plugin>.<key>`. */
