@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Bus } from "@millrace/bus";
-import { JobService, PluginService, SystemService } from "@millrace/protocol";
+import { EventService, JobService, PluginRuntimeService, PluginService, SystemService } from "@millrace/protocol";
 import { bindService, type ServiceBinding } from "@millrace/rpc";
 import type { Health, Logger, Metrics } from "@millrace/service-kit";
 import type { Store } from "@millrace/store";
@@ -10,6 +10,7 @@ import { defaultControlConfig, type ControlConfig } from "./config.ts";
 import type { ControlContext } from "./control-context.ts";
 import { DryRunner } from "./dry-runner.ts";
 import { EventDecoder } from "./event-decoder.ts";
+import { eventService } from "./event-service.ts";
 import { EventsPressure } from "./events-pressure.ts";
 import { EventSource } from "./event-source.ts";
 import { EventTail } from "./event-tail.ts";
@@ -17,6 +18,7 @@ import { ControlEvents } from "./events.ts";
 import { describeProcess } from "./get-info.ts";
 import { jobService } from "./job-service.ts";
 import { PluginRegistry } from "./plugin-registry.ts";
+import { pluginRuntimeService } from "./plugin-runtime-service.ts";
 import { pluginService } from "./plugin-service.ts";
 import { QueueSettingsMap } from "./queue-settings-map.ts";
 import { countPending } from "./count-pending.ts";
@@ -78,6 +80,8 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     services: [
       bindService(JobService, jobService(context)),
       bindService(PluginService, pluginService(context)),
+      bindService(PluginRuntimeService, pluginRuntimeService(bus)),
+      bindService(EventService, eventService(context)),
       bindService(SystemService, { getInfo: () => info }),
     ],
     [Symbol.asyncDispose]: () => running.disposeAsync(),
