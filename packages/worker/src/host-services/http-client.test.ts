@@ -1,0 +1,135 @@
+import { once } from "node:events";
+import { createServer, type RequestListener, type Server } from "node:http";
+import { hostname } from "node:os";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { HttpClient, httpLimits, type HttpRequest } from "./http-client.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+let server: Server;
+let port: number;
+const routes: Record<string, RequestListener> = {
+  "/echo": (request, response) => {
+    const chunks: Uint8Array[] = [];
+    request.on("data", (chunk: Uint8Array) => chunks.push(chunk));
+    request.on("end", () => {
+      response.setHeader("x-seen", JSON.stringify(request.headers));
+      response.end(`${request.method} ${Buffer.concat(chunks).toString()}`);
+    });
+  },
+  "/big": (_request, response) => {
+    const chunk = new Uint8Array(1 << 20);
+    const more = (): void => {
+      while (!response.destroyed && response.write(chunk));
+    };
+    response.on("drain", more);
+    more();
+  },
+  "/headers": (_request, response) => response.setHeader("x-large", "a".repeat(64 << 10)).end(),
+  "/hang": () => undefined,
+};
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    const url = new URL(request.url ?? "/", "http://x");
+    const to = url.searchParams.get("to");
+    if (to !== null) response.writeHead(Number(url.searchParams.get("status") ?? 302), { location: to }).end();
+    else (routes[url.pathname] ?? ((_, missing) => missing.writeHead(404).end()))(request, response);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  port = typeof address === "object" && address !== null ? address.port : 0;
+});
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+function ask(request: Partial<HttpRequest> & { path?: string }, options: { granted?: string[]; open?: string[] } = {}) {
+  const client = new HttpClient(options.open ?? [`localhost:${port}`]);
+  const url = request.url ?? `http://localhost:${port}${request.path ?? "/echo"}`;
+  return client.request(
+    { method: "GET", headers: {}, body: new Uint8Array(0), ...request, url },
+    { granted: options.granted ?? [`http://localhost:${port}`], signal: AbortSignal.timeout(5000) },
+  );
+}
+
+test("sends and receives, and keeps the connection's headers to itself", async () => {
+  const headers = { "X-Mine": "1", Host: "evil", "Transfer-Encoding": "chunked", "Content-Length": "1" };
+  const response = await ask({ method: "POST", headers, body: encoder.encode("body") });
+  expect(response.status).toBe(200);
+  expect(decoder.decode(response.body)).toBe("POST body");
+  const seen: unknown = JSON.parse(response.headers["x-seen"] ?? "");
+  expect(seen).toMatchObject({ "x-mine": "1", host: `localhost:${port}`, "content-length": "4" });
+});
+
+test("what is not granted is denied, with how to grant it", async () => {
+  const denied = { code: "HOST_DENIED", fatal: true };
+  await expect(ask({}, { granted: [] })).rejects.toMatchObject(denied);
+  await expect(ask({}, { granted: [] })).rejects.toThrow(/capabilities\.http, and grant http/);
+  await expect(ask({}, { granted: ["localhost"] })).rejects.toMatchObject(denied);
+  await expect(ask({ url: "file:///etc/passwd" })).rejects.toMatchObject(denied);
+  await expect(ask({ url: `http://u:p@localhost:${port}/` })).rejects.toMatchObject(denied);
+});
+
+test.each([
+  "http://127.0.0.1:PORT/",
+  "http://2130706433:PORT/",
+  "http://0x7f.1:PORT/",
+  "http://[::1]:PORT/",
+  "http://[::ffff:127.0.0.1]:PORT/",
+  "http://169.254.169.254:PORT/",
+  "http://localhost:PORT/",
+  "http://localhost.:PORT/",
+  "http://metadata.google.internal:PORT/",
+  `http://${hostname()}:PORT/`,
+])("%s is out of reach even when it is granted", async (form) => {
+  const url = form.replace("PORT", String(port));
+  const origin = new URL(url).origin;
+  await expect(ask({ url }, { granted: [origin], open: [] })).rejects.toMatchObject({ code: "HOST_DENIED" });
+});
+
+test("every redirect is checked again", async () => {
+  const to = (url: string, status = 302): string => `/?status=${status}&to=${encodeURIComponent(url)}`;
+  const body = encoder.encode("again");
+  expect(decoder.decode((await ask({ path: to("/echo") })).body)).toBe("GET ");
+  expect(decoder.decode((await ask({ path: to("/echo", 307), method: "POST", body })).body)).toBe("POST again");
+  expect(decoder.decode((await ask({ path: to("/echo", 303), method: "POST", body })).body)).toBe("GET ");
+  const loopback = `http://127.0.0.1:${port}`;
+  const granted = [`http://localhost:${port}`, loopback, "http://169.254.169.254"];
+  for (const url of [`${loopback}/echo`, "http://169.254.169.254/latest/meta-data", "https://example.com/"]) {
+    await expect(ask({ path: to(url) }, { granted })).rejects.toMatchObject({ code: "HOST_DENIED" });
+  }
+  let path = "/echo";
+  for (let i = 0; i <= httpLimits.redirects; i++) path = to(path);
+  await expect(ask({ path })).rejects.toMatchObject({ breach: { figure: 6, limit: 5, unit: "redirects" } });
+});
+
+test("credentials do not follow a redirect to another origin", async () => {
+  const other = `http://127.0.0.1:${port}`;
+  const options = { granted: [`http://localhost:${port}`, other], open: [`localhost:${port}`, `127.0.0.1:${port}`] };
+  const headers = { Authorization: "Bearer x", "X-Mine": "1" };
+  const path = `/?to=${encodeURIComponent(`${other}/echo`)}`;
+  const seen = JSON.parse((await ask({ path, headers }, options)).headers["x-seen"] ?? "");
+  expect(seen).toMatchObject({ "x-mine": "1" });
+  expect(seen).not.toHaveProperty("authorization");
+});
+
+test("answers are bounded", async () => {
+  const bytes = { resource: "http", limit: httpLimits.responseBytes, unit: "bytes" };
+  await expect(ask({ path: "/big" })).rejects.toMatchObject({ code: "HOST_DENIED", fatal: true, breach: bytes });
+  await expect(ask({ path: "/headers" })).rejects.toMatchObject({ breach: { unit: "bytes of headers" } });
+});
+
+test("a request ends with its call, and a server that is not there is the plugin's to handle", async () => {
+  const client = new HttpClient([`localhost:${port}`]);
+  const call = new AbortController();
+  const request = { method: "GET", url: `http://localhost:${port}/hang`, headers: {}, body: new Uint8Array(0) };
+  const answer = client.request(request, { granted: [`http://localhost:${port}`], signal: call.signal });
+  call.abort();
+  await expect(answer).rejects.toMatchObject({ name: "HostFailure", fatal: false });
+  const open = ["localhost:1"];
+  const refused = ask({ url: "http://localhost:1/" }, { granted: ["http://localhost:1"], open });
+  await expect(refused).rejects.toMatchObject({ code: "HANDLER_FAILED", fatal: false });
+});
