@@ -40,6 +40,22 @@ eachDatabase((openTestStore) => {
     expect(ended?.maxAttempts).toBe(5);
   });
 
+  test("a row tells what ran the attempt, and the limit that it ran into", async () => {
+    await using store = await openTestStore();
+    const feed = feeder(store);
+    const breach = { resource: "fuel", figure: 1_000_000_001, limit: 1_000_000_000, unit: "units" };
+    const failure = { attempt: 1, code: "OUT_OF_FUEL", message: "used up", retryable: false, atMs: 7, breach };
+    await feed(testPatch("a", JobState.QUEUED, { submission: testSubmission() }));
+    await feed(testPatch("a", JobState.DEAD, { plugin: "p@1.0.0", fuel: 1_000_000_001, failures: [failure] }));
+    const job = (await store.getJob("a"))?.job;
+    expect(job).toMatchObject({ plugin: "p@1.0.0", fuel: 1_000_000_001n });
+    expect(job?.error?.breach).toMatchObject({ ...breach, figure: 1_000_000_001n, limit: 1_000_000_000n });
+    const [listed] = (await store.listJobs({}, { size: 1, token: "" })).jobs;
+    expect(listed).toMatchObject({ plugin: "p@1.0.0", error: { breach: { resource: "fuel" } } });
+    await feed(testPatch("b", JobState.SUCCEEDED, done));
+    expect((await store.getJob("b"))?.job).toMatchObject({ plugin: "", fuel: 0n });
+  });
+
   test("a stale event changes nothing, and the first terminal state stays", async () => {
     await using store = await openTestStore();
     const feed = feeder(store);

@@ -1,7 +1,8 @@
 export { jobVersion, maxFailures, type JobPatch, type JobPlace, type JobSubmission } from "./job-patch.ts";
 export { openStore, type StoreLocation } from "./open-store.ts";
 export { formatPosition, parsePosition, type EventPosition } from "./position.ts";
-export type { JobFailure } from "./schema.ts";
+export type { StoredPluginVersion } from "./plugin-version.ts";
+export type { JobBreach, JobFailure } from "./schema.ts";
 export type { CursorStep, ProjectionCursor } from "./sql/advance-cursor.ts";
 export type { StoredJob } from "./sql/get-job.ts";
 export type { Schedule } from "./sql/insert-schedules.ts";

@@ -39,13 +39,24 @@ export function toJob(row: JobSummaryRow & Partial<Pick<JobRow, "payload" | "res
     cancelRequested: row.cancel_requested_at !== null,
     uniqueKey: row.unique_key ?? "",
     traceparent: row.traceparent ?? "",
+    plugin: row.plugin ?? "",
+    fuel: BigInt(row.fuel ?? 0),
     position: formatPosition({ seq: row.event_seq, index: row.event_index }),
   });
 }
 
 function toJobError(failure: JobFailure): JobError {
-  const { code, message, retryable, attempt, atMs } = failure;
-  return create(JobErrorSchema, { code, message, retryable, attempt, at: timestampFromMs(atMs) });
+  const { code, message, retryable, attempt, atMs, breach } = failure;
+  return create(JobErrorSchema, {
+    code,
+    message,
+    retryable,
+    attempt,
+    at: timestampFromMs(atMs),
+    ...(breach === undefined
+      ? {}
+      : { breach: { ...breach, figure: BigInt(Math.round(breach.figure)), limit: BigInt(Math.round(breach.limit)) } }),
+  });
 }
 
 function optionalTime<K extends string>(key: K, date: Date | null): { [P in K]?: Timestamp } {

@@ -45,6 +45,10 @@ export interface JobPatch {
   result: Uint8Array | undefined;
   resultContentType: string;
   waitReason: string;
+  /** name@version of the plugin that ran the attempt; none for a native handler. */
+  plugin?: string;
+  /** That the attempt used; with `plugin`. */
+  fuel?: number;
   updatedAtMs: number;
   eventSeq: number;
   eventIndex: number;

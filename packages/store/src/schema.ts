@@ -1,6 +1,15 @@
+import type { JsonValue } from "@bufbuild/protobuf";
 import type { JobState, Priority } from "@millrace/protocol";
 
 /** Rows as the driver returns them: bigint as number (all of ours stay below 2^53), timestamptz as Date. */
+
+/** The limit that a failure ran into, as millrace.jobs.v1.Breach. */
+export interface JobBreach {
+  readonly resource: string;
+  readonly figure: number;
+  readonly limit: number;
+  readonly unit: string;
+}
 
 /** One failure as `jobs.errors` keeps it. */
 export interface JobFailure {
@@ -10,6 +19,7 @@ export interface JobFailure {
   readonly retryable: boolean;
   /** Unix ms. */
   readonly atMs: number;
+  readonly breach?: JobBreach;
 }
 
 export interface JobsTable {
@@ -43,6 +53,8 @@ export interface JobsTable {
   wait_reason: string | null;
   errors: JobFailure[] | null;
   cancel_requested_at: Date | null;
+  plugin: string | null;
+  fuel: number | null;
   event_seq: number;
   event_index: number;
   updated_at: Date;
@@ -70,9 +82,23 @@ export interface SchedulesTable {
   headers: Record<string, string[]>;
 }
 
+export interface PluginVersionsTable {
+  name: string;
+  version: string;
+  sha256: string;
+  size_bytes: number;
+  manifest: JsonValue;
+  key_id: string | null;
+  signature: Buffer | null;
+  grants: string[];
+  replaceable: boolean;
+  uploaded_at: Date;
+}
+
 export interface Schema {
   jobs: JobsTable;
   queue_stats: QueueStatsTable;
   projection_cursor: ProjectionCursorTable;
   schedules: SchedulesTable;
+  plugin_versions: PluginVersionsTable;
 }

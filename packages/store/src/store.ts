@@ -3,21 +3,25 @@ import { Kysely, PostgresDialect, sql } from "kysely";
 import type { JobPatch } from "./job-patch.ts";
 import { migrate } from "./migrations.ts";
 import type { OpenPool } from "./open-pool.ts";
+import type { StoredPluginVersion } from "./plugin-version.ts";
 import type { Schema } from "./schema.ts";
 import type { CursorStep, ProjectionCursor } from "./sql/advance-cursor.ts";
 import { applyEvents } from "./sql/apply-events.ts";
 import { claimDueSchedules } from "./sql/claim-due-schedules.ts";
 import { cancelSchedule, deleteSchedules } from "./sql/delete-schedules.ts";
 import { getJob, type StoredJob } from "./sql/get-job.ts";
+import { grantPluginVersions } from "./sql/grant-plugin-versions.ts";
+import { insertPluginVersion } from "./sql/insert-plugin-version.ts";
 import { insertSchedules, type Schedule } from "./sql/insert-schedules.ts";
 import { listJobs, type JobFilter, type JobPage } from "./sql/list-jobs.ts";
+import { listPluginVersions } from "./sql/list-plugin-versions.ts";
 import { listQueueStats } from "./sql/list-queue-stats.ts";
 import { nextScheduleDelayMs } from "./sql/next-schedule-delay.ts";
 import { readCursor } from "./sql/read-cursor.ts";
 import { translateStoreError } from "./store-error.ts";
 
 /**
- * The read model and the schedules, on PostgreSQL or PGlite. While the database is away every method throws
+ * The read model, the schedules and the versions of plugins, on PostgreSQL or PGlite. While the database is away every method throws
  * MillraceError `unavailable`, and works again when it is back; nothing else happens to the process.
  */
 export class Store implements AsyncDisposable {
@@ -88,6 +92,21 @@ export class Store implements AsyncDisposable {
   /** Ms to the next due schedule, by the database's clock; undefined when none waits. */
   nextScheduleDelayMs(): Promise<number | undefined> {
     return this.#run((db) => nextScheduleDelayMs(db));
+  }
+
+  /** Keeps one upload; see insertPluginVersion. @returns hashes of modules that nothing names any more */
+  insertPluginVersion(version: StoredPluginVersion): Promise<string[]> {
+    return this.#run((db) => insertPluginVersion(db, version));
+  }
+
+  /** Uploads of one plugin, newest first. */
+  listPluginVersions(name: string): Promise<StoredPluginVersion[]> {
+    return this.#run((db) => listPluginVersions(db, name));
+  }
+
+  /** Replaces what every version of a plugin is granted. */
+  grantPluginVersions(name: string, grants: readonly string[]): Promise<void> {
+    return this.#run((db) => grantPluginVersions(db, name, grants));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

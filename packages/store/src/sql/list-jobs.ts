@@ -65,6 +65,8 @@ export async function listJobs(
       "finished_at",
       "run_us",
       "wait_reason",
+      "plugin",
+      "fuel",
       "errors",
       "cancel_requested_at",
       "event_seq",
