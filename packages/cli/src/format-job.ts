@@ -4,6 +4,7 @@ import {
   priorityName,
   priorityOrNormal,
   stateName,
+  type Breach,
   type Job,
   type JobError,
   type JobEventView,
@@ -31,10 +32,26 @@ export function formatPayload(payload: Payload | undefined): string {
 }
 
 export function formatError(error: JobError | undefined): string {
-  return error === undefined ? "" : `${error.code}: ${error.message}`;
+  if (error === undefined) return "";
+  const text = `${error.code}: ${error.message}`;
+  return error.breach === undefined ? text : `${text} (${formatBreach(error.breach)})`;
 }
 
-function formatRunTime(runUs: bigint): string {
+/** `fuel 1,000,001 of 1,000,000 units`. */
+export function formatBreach({
+  resource,
+  figure,
+  limit,
+  unit,
+}: Pick<Breach, "resource" | "figure" | "limit" | "unit">) {
+  return `${resource.replaceAll("_", " ")} ${grouped(figure)} of ${grouped(limit)} ${unit}`;
+}
+
+function grouped(figure: bigint): string {
+  return figure.toString().replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+export function formatRunTime(runUs: bigint): string {
   return runUs === 0n ? "" : `${(Number(runUs) / 1000).toFixed(3)} ms`;
 }
 
@@ -58,6 +75,8 @@ export function formatJob(job: Job): string {
     ["started", formatTime(job.startedAt)],
     ["finished", formatTime(job.finishedAt)],
     ["run time", formatRunTime(job.runUs)],
+    ["fuel", job.fuel === 0n ? "" : grouped(job.fuel)],
+    ["plugin", job.plugin],
     ["worker", job.worker],
     ...job.errors.map((error): [string, string] => [`attempt ${error.attempt}`, formatError(error)]),
   ]);

@@ -48,3 +48,20 @@ export function states(text: string, previous: readonly JobState[] = []): JobSta
 export function collect(text: string, previous: readonly string[] = []): string[] {
   return [...previous, text];
 }
+
+const capabilityNames: ReadonlySet<string> = new Set(["http", "kv", "secrets", "events", "jobs", "all"]);
+
+/** Collects `--grant http --grant kv` and `--grant http,kv`. */
+export function grantNames(text: string, previous: readonly string[] = []): string[] {
+  const names = text.split(",");
+  const wrong = names.find((name) => !capabilityNames.has(name));
+  if (wrong === undefined) return [...previous, ...names];
+  throw new InvalidArgumentError(`${wrong} is not one of ${[...capabilityNames].join(", ")}.`);
+}
+
+/** 1 to 99, with or without a % sign. */
+export function percent(text: string): number {
+  const value = wholeNumber(text.replace(/ ?%$/, ""));
+  if (value < 1 || value > 99) throw new InvalidArgumentError("It must be from 1 to 99.");
+  return value;
+}

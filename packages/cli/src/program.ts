@@ -4,7 +4,7 @@ import { defaultServer, type CliContext } from "./cli-context.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { infoCommand } from "./commands/info.ts";
 import { jobCommands } from "./commands/jobs.ts";
-import { pluginCommands } from "./commands/plugins.ts";
+import { pluginCommands } from "./commands/plugin.ts";
 import { queueCommands } from "./commands/queues.ts";
 import { submitCommand } from "./commands/submit.ts";
 import { wasmCommands } from "./commands/wasm.ts";

@@ -1,25 +1,32 @@
+import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { fromJson, type JsonObject } from "@bufbuild/protobuf";
-import { MillraceError, PluginManifestSchema, type PluginManifest } from "@millrace/protocol";
+import { MillraceError, type PluginManifest } from "@millrace/protocol";
 import { parse } from "yaml";
 import { readInput } from "./read-payload.ts";
 
 export interface PluginPackage {
   readonly manifest: PluginManifest;
   readonly module: Uint8Array;
+  /** Of the module, in hex. */
+  readonly sha256: string;
+  /** Where the manifest is, and the signature beside it. */
+  readonly folder: string;
 }
 
 /**
  * Reads a plugin: a folder with `plugin.yaml` (or `.yml`, `.json`) and its module, or a module with the manifest beside it. The
- * module carries the folder's name, or is the only .wasm there. The manifest holds the fields of the contract's PluginManifest.
+ * module carries the folder's name, or is the only .wasm there.
  * @throws MillraceError invalid_argument, saying which file and why
  */
 export async function readPluginPackage(path: string, manifestPath?: string): Promise<PluginPackage> {
   const isFolder = await isDirectory(path);
   const folder = isFolder ? path : dirname(path);
-  const manifest = await readManifest(manifestPath ?? (await findManifest(folder)));
-  return { manifest, module: await readInput(isFolder ? await findModule(folder) : path) };
+  const found = manifestPath ?? (await findManifest(folder));
+  const manifest = await readManifest(found);
+  const module = await readInput(isFolder ? await findModule(folder) : path);
+  const sha256 = createHash("sha256").update(module).digest("hex");
+  return { manifest, module, sha256, folder: dirname(found) };
 }
 
 async function isDirectory(path: string): Promise<boolean> {
@@ -49,14 +56,21 @@ async function findModule(folder: string): Promise<string> {
   throw new MillraceError("invalid_argument", `${folder} holds ${found}`);
 }
 
-async function readManifest(path: string): Promise<PluginManifest> {
+/** @throws MillraceError invalid_argument with all that is wrong with it */
+export async function readManifest(path: string): Promise<PluginManifest> {
   const text = new TextDecoder().decode(await readInput(path));
+  let value: unknown;
   try {
-    const value: unknown = parse(text);
-    if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Error("it must be a mapping");
-    return fromJson(PluginManifestSchema, value as JsonObject);
+    value = parse(text);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new MillraceError("invalid_argument", `${path}: ${why}`, { cause });
+    throw new MillraceError("invalid_argument", `${path}: ${cause instanceof Error ? cause.message : ""}`, { cause });
   }
+  // Loaded here: most commands need no sandbox.
+  const { parseManifest } = await import("@millrace/plugin-host");
+  const parsed = parseManifest(value);
+  if (parsed.ok) return parsed.manifest;
+  const details = parsed.problems;
+  const [only] = details;
+  const what = only !== undefined && details.length === 1 ? `${only.field} ${only.reason}` : "is not a manifest";
+  throw new MillraceError("invalid_argument", `${path}: ${what}`, { details });
 }

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { JobState, PayloadSchema, PluginState, Priority } from "@millrace/protocol";
+import { JobState, PayloadSchema, Priority } from "@millrace/protocol";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { MemoryServer } from "./testing/memory-server.ts";
 import { runMillrace, type RunOptions } from "./testing/run-millrace.ts";
@@ -25,7 +25,6 @@ afterAll(async () => {
 
 beforeEach(() => {
   server.jobs.clear();
-  server.plugins.clear();
 });
 
 const run = (args: string[], options?: RunOptions) => runMillrace(["--server", server.url, ...args], options);
@@ -175,37 +174,6 @@ describe("queues", () => {
     expect((await run(["queues"])).stdout).toMatch(/mail \(paused\) +0 +1 .*normal 1/);
     expect((await run(["queue", "resume", "mail"])).code).toBe(0);
     expect((await runJson(["queues", "mail"])).value).toMatchObject({ queues: [{ queue: "mail", queued: "1" }] });
-  });
-});
-
-describe("plugins", () => {
-  const manifest =
-    'name: audit\nversion: "1.0.0"\nhandlers:\n  - type: audit\n    export: on_audit_event\nlimits:\n  timeoutMs: 5000\n';
-
-  it("pushes a folder, lists, calls and removes", async () => {
-    await writeFile(join(folder, "plugin.yaml"), manifest);
-    await writeFile(join(folder, "audit.wasm"), new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]));
-    expect((await run(["plugin", "push", folder, "--disabled"])).stdout).toMatch(/state +disabled/);
-    expect(server.plugins.get("audit")).toMatchObject({ sizeBytes: 8n, manifest: { limits: { timeoutMs: 5000 } } });
-    expect((await run(["plugin", "enable", "audit"])).code).toBe(0);
-    expect(server.plugins.get("audit")?.state).toBe(PluginState.ACTIVE);
-    expect((await run(["plugin", "list"])).stdout).toMatch(/audit +1\.0\.0 +enabled +8 .*audit → on_audit_event/);
-    expect((await run(["plugin", "call", "audit", "on_audit_event", "hi"])).stdout).toMatch(
-      /output +hi\nrun time +1\.500 ms\nlog +called/,
-    );
-    expect((await run(["plugin", "call", "audit", "fails"])).code).toBe(1);
-    expect((await run(["plugin", "delete", "audit"])).code).toBe(0);
-    expect((await run(["plugin", "get", "audit"])).code).toBe(3);
-  });
-
-  it.each<[string, string, string]>([
-    ["an unknown field", `${manifest}colour: red\n`, "colour"],
-    ["no YAML", "{", "plugin.yaml"],
-    ["a list", "- a\n", "must be a mapping"],
-  ])("says what is wrong with a manifest: %s", async (_, text, words) => {
-    await writeFile(join(folder, "plugin.yaml"), text);
-    const { code, stderr } = await run(["plugin", "push", folder]);
-    expect([code, stderr]).toEqual([2, expect.stringContaining(words)]);
   });
 });
 

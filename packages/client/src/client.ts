@@ -8,6 +8,7 @@ import {
 } from "@connectrpc/connect";
 import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import {
+  EventService,
   isTerminal,
   JobResultSchema,
   JobService,
@@ -18,6 +19,7 @@ import {
   type JobResult,
   type WatchJobResponse,
   type WatchJobsResponse,
+  type WatchPluginLogsResponse,
 } from "@millrace/protocol";
 import { toSubmitRequest, type JobSpec } from "./job-spec.ts";
 import { resumeStream, type ResumeOptions } from "./resume-stream.ts";
@@ -58,12 +60,13 @@ export interface WatchFilter {
 
 /**
  * The services of a Millrace server, typed, and what most callers want of them.
- * `jobs`, `plugins` and `system` throw Connect's errors; the methods beside them throw MillraceError.
+ * `jobs`, `plugins`, `events` and `system` throw Connect's errors; the methods beside them throw MillraceError.
  */
 export interface Client extends AsyncDisposable {
   readonly baseUrl: string;
   readonly jobs: ServiceClient<typeof JobService>;
   readonly plugins: ServiceClient<typeof PluginService>;
+  readonly events: ServiceClient<typeof EventService>;
   readonly system: ServiceClient<typeof SystemService>;
   /** Resolves when the job is stored. */
   submit(job: JobSpec, options?: { signal?: AbortSignal }): Promise<Accepted>;
@@ -75,6 +78,8 @@ export interface Client extends AsyncDisposable {
   watch(id: string, options?: ResumeOptions): AsyncIterable<WatchJobResponse>;
   /** The events of all jobs that match, without end; reconnects without a gap. */
   watchAll(filter?: WatchFilter, options?: ResumeOptions): AsyncIterable<WatchJobsResponse>;
+  /** What a plugin logs, without end. Reconnects; what is logged meanwhile is not seen. */
+  watchPluginLogs(name: string, options?: Omit<ResumeOptions, "resumeAfter">): AsyncIterable<WatchPluginLogsResponse>;
 }
 
 /** The longest that SubmitJob itself waits. */
@@ -86,6 +91,7 @@ export function createClient(options: ClientOptions): Client {
   const baseUrl = options.baseUrl.replace(/\/+$/, "");
   const { transport, close } = createTransport(baseUrl, options);
   const jobs = createServiceClient(JobService, transport);
+  const plugins = createServiceClient(PluginService, transport);
 
   function watch(id: string, resume?: ResumeOptions): AsyncGenerator<WatchJobResponse, void, undefined> {
     return resumeStream(
@@ -131,7 +137,8 @@ export function createClient(options: ClientOptions): Client {
   return {
     baseUrl,
     jobs,
-    plugins: createServiceClient(PluginService, transport),
+    plugins,
+    events: createServiceClient(EventService, transport),
     system: createServiceClient(SystemService, transport),
     async submit(job, call = {}) {
       try {
@@ -153,8 +160,18 @@ export function createClient(options: ClientOptions): Client {
         resume,
       );
     },
+    async *watchPluginLogs(name, resume) {
+      const open = (_: string, signal: AbortSignal) =>
+        unresumable(plugins.watchPluginLogs({ name }, { signal, timeoutMs: 0 }));
+      for await (const { message } of resumeStream(open, () => false, baseUrl, resume)) yield message;
+    },
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** The messages of a stream that only begins at the present. */
+async function* unresumable<T>(stream: AsyncIterable<T>): AsyncGenerator<{ position: string; message: T }> {
+  for await (const message of stream) yield { position: "", message };
 }
 
 function stillRunning(id: string, timeoutMs: number, cause: unknown): MillraceError {

@@ -38,7 +38,7 @@ async function startServer(handle: Handle): Promise<MemoryServer> {
     return { result: create(PayloadSchema, { content: { case: "json", value } }) };
   });
   const manifest = { name: "numbers", version: "1.0.0", handlers: [{ type: numbers.type, export: "sort" }] };
-  server.plugins.set("numbers", create(PluginSchema, { manifest, state: PluginState.ACTIVE }));
+  server.plugins.plugins.set("numbers", create(PluginSchema, { manifest, state: PluginState.ACTIVE }));
   return server;
 }
 
@@ -87,7 +87,7 @@ describe("runDemo", () => {
 
   it("does not start without a plugin", async () => {
     await using server = await startServer(numbers.compute);
-    server.plugins.clear();
+    server.plugins.plugins.clear();
     await expect(run(server)).rejects.toMatchObject({ code: "failed_precondition" });
     expect(server.jobs.size).toBe(0);
   });

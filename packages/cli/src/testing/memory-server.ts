@@ -12,18 +12,16 @@ import {
   JobService,
   JobState,
   newJobId,
-  PluginSchema,
   PluginService,
-  PluginState,
   Priority,
   stateName,
   SystemService,
   type Job,
   type JobEventView,
   type Payload,
-  type Plugin,
   type SubmitJobRequest,
 } from "@millrace/protocol";
+import { MemoryPlugins } from "./memory-plugins.ts";
 
 /** Ends a job at once; undefined leaves it queued. */
 export type MemoryHandler = (job: Job) => { result: Payload } | { error: string } | undefined;
@@ -31,7 +29,7 @@ export type MemoryHandler = (job: Job) => { result: Payload } | { error: string 
 /** The contract over HTTP with everything in memory: what the command says to a server, and what it makes of the answers. */
 export class MemoryServer implements AsyncDisposable {
   readonly jobs = new Map<string, Job>();
-  readonly plugins = new Map<string, Plugin>();
+  readonly plugins = new MemoryPlugins();
   readonly paused = new Set<string>();
   readonly #http: Server;
   readonly #events: JobEventView[] = [];
@@ -45,7 +43,7 @@ export class MemoryServer implements AsyncDisposable {
       connectNodeAdapter({
         routes: (router) => {
           router.service(JobService, this.#jobService());
-          router.service(PluginService, this.#pluginService());
+          router.service(PluginService, this.plugins.service);
           router.service(SystemService, {
             getInfo: () => ({ name: "memory", version: "0.1.0", node: "test", startedAt: timestampNow() }),
           });
@@ -109,12 +107,6 @@ export class MemoryServer implements AsyncDisposable {
     const job = this.jobs.get(id);
     if (job === undefined) throw new ConnectError(`no job ${id}`, Code.NotFound);
     return job;
-  }
-
-  #plugin(name: string): Plugin {
-    const plugin = this.plugins.get(name);
-    if (plugin === undefined) throw new ConnectError(`no plugin ${name}`, Code.NotFound);
-    return plugin;
   }
 
   #accept(request: SubmitJobRequest): Job {
@@ -241,41 +233,6 @@ export class MemoryServer implements AsyncDisposable {
       resumeQueue: ({ queue }) => {
         this.paused.delete(queue);
         return {};
-      },
-    };
-  }
-
-  #pluginService(): Partial<ServiceImpl<typeof PluginService>> {
-    const set = (name: string, state: PluginState) => {
-      const plugin = this.#plugin(name);
-      plugin.state = state;
-      return { plugin };
-    };
-    return {
-      uploadPlugin: ({ manifest, module, disabled }) => {
-        const plugin = create(PluginSchema, {
-          sha256: "ab".repeat(32),
-          sizeBytes: BigInt(module.length),
-          state: disabled ? PluginState.RESOLVED : PluginState.ACTIVE,
-          uploadedAt: timestampNow(),
-          ...(manifest && { manifest }),
-        });
-        this.plugins.set(manifest?.name ?? "", plugin);
-        return { plugin };
-      },
-      listPlugins: () => ({ plugins: [...this.plugins.values()] }),
-      getPlugin: ({ name }) => ({ plugin: this.#plugin(name) }),
-      enablePlugin: ({ name }) => set(name, PluginState.ACTIVE),
-      disablePlugin: ({ name }) => set(name, PluginState.RESOLVED),
-      deletePlugin: ({ name }) => {
-        this.#plugin(name);
-        this.plugins.delete(name);
-        return {};
-      },
-      callPlugin: ({ name, export: exported, input }) => {
-        this.#plugin(name);
-        if (exported === "fails") return { error: { code: "TRAPPED", message: "unreachable" }, runUs: 10n };
-        return { ...(input && { output: input }), runUs: 1500n, logs: ["called"] };
       },
     };
   }

@@ -1,0 +1,65 @@
+import type { Command } from "commander";
+import { MillraceError, UploadPluginResponseSchema } from "@millrace/protocol";
+import { withSession, type CliContext } from "../../cli-context.ts";
+import { formatPlugin } from "../../format-plugin.ts";
+import { grantNames, percent, wholeNumber } from "../../parse-options.ts";
+import { readPluginPackage } from "../../read-plugin-package.ts";
+import { readSignature } from "../../signing/signature-file.ts";
+
+interface PushOptions {
+  readonly disabled?: true;
+  readonly grant?: readonly string[];
+  readonly canary?: number;
+  readonly canaryMinCalls?: number;
+}
+
+/** A module of 16 MiB over a slow line. */
+const uploadWithinMs = 300_000;
+
+export function pushCommand(plugin: Command, context: CliContext): void {
+  plugin
+    .command("push")
+    .description("install or replace a plugin; it serves at once")
+    .argument("<path>", "a folder with plugin.yaml and its module, or the .wasm file")
+    .argument("[manifest]", "the manifest, when it is not plugin.yaml beside the module")
+    .option("--disabled", "do not serve yet")
+    .option(
+      "-g, --grant <capability>",
+      "let it do what it declares: http, kv, secrets, events, jobs, or all",
+      grantNames,
+    )
+    .option("--canary <percent>", "beside the version that serves, with so many percent of the jobs", percent)
+    .option("--canary-min-calls <n>", "calls before the canary is judged (default: 50)", wholeNumber)
+    .addHelpText(
+      "after",
+      `
+A signature (plugin.sig, made by \`plugin sign\`) beside the manifest goes along.
+
+Example:
+  millrace plugin push plugins/audit
+  millrace plugin push my-plugin --grant http,kv
+  millrace plugin push my-plugin --canary 10`,
+    )
+    .action(async (path: string, manifestPath: string | undefined, options: PushOptions, command: Command) => {
+      if (options.canaryMinCalls !== undefined && options.canary === undefined) {
+        throw new MillraceError("invalid_argument", "--canary-min-calls goes with --canary");
+      }
+      const { manifest, module, folder } = await readPluginPackage(path, manifestPath);
+      const signature = await readSignature(folder);
+      await withSession(context, command, async ({ client, output }) => {
+        const response = await client.plugins.uploadPlugin(
+          {
+            manifest,
+            module,
+            disabled: options.disabled === true,
+            grants: [...(options.grant ?? [])],
+            canaryPercent: options.canary ?? 0,
+            ...(options.canaryMinCalls === undefined ? {} : { canaryBounds: { minCalls: options.canaryMinCalls } }),
+            ...(signature === undefined ? {} : { signature }),
+          },
+          { signal: context.signal, timeoutMs: uploadWithinMs },
+        );
+        output.message(UploadPluginResponseSchema, response, () => formatPlugin(response.plugin));
+      });
+    });
+}
