@@ -28,6 +28,7 @@ export function createUniversalHandlers(pipeline: Pipeline): ReadonlyMap<string,
   const router = createConnectRouter({
     readMaxBytes: pipeline.limits.readMaxBytes,
     maxTimeoutMs: pipeline.limits.maxTimeoutMs,
+    acceptCompression: [compressionGzip, compressionBrotli],
   });
   registerMethods(router, pipeline);
   return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));

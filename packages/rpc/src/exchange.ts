@@ -19,8 +19,8 @@ export interface Exchange {
   bodyChunks(): AsyncIterable<Uint8Array>;
   /** Sends the whole answer at once. Trailers exist on HTTP/2 only. */
   reply(status: number, headers: ReplyHeaders, body: string | Uint8Array, trailers?: ReplyHeaders): void;
-  /** Starts an answer of unknown length; nothing is sent before. */
-  open(status: number, headers: ReplyHeaders): void;
+  /** Starts an answer of unknown length; nothing is sent before. Trailers, on HTTP/2 only, are asked for at its end. */
+  open(status: number, headers: ReplyHeaders, trailers?: () => ReplyHeaders): void;
   /** Resolves when the peer can take more; false when it has gone. */
   write(chunk: string | Uint8Array): Promise<boolean>;
   /** Bytes accepted by `write` that the peer has not taken. */
@@ -131,6 +131,7 @@ export class Http1Exchange implements Exchange {
   }
 
   open(status: number, headers: ReplyHeaders): void {
+    if (this.#response.headersSent || this.#response.destroyed) return;
     if (this.#always !== undefined) Object.assign(headers, this.#always);
     this.#response.writeHead(status, headers);
     this.#response.flushHeaders();
@@ -198,10 +199,13 @@ export class Http2Exchange implements Exchange {
     stream.end(body);
   }
 
-  open(status: number, headers: ReplyHeaders): void {
+  open(status: number, headers: ReplyHeaders, trailers?: () => ReplyHeaders): void {
+    const stream = this.#stream;
+    if (stream.destroyed || stream.headersSent) return;
     headers[":status"] = String(status);
     if (this.#always !== undefined) Object.assign(headers, this.#always);
-    this.#stream.respond(headers);
+    stream.respond(headers, { waitForTrailers: trailers !== undefined });
+    if (trailers !== undefined) stream.once("wantTrailers", () => stream.sendTrailers(trailers()));
   }
 
   write(chunk: string | Uint8Array): Promise<boolean> {

@@ -152,7 +152,10 @@ export async function listenHttp1(listener: RequestListener): Promise<Listening>
   };
 }
 
-export async function listenHttp2(pipelineOrListener: Pipeline | RequestListener): Promise<Listening> {
+export async function listenHttp2(
+  pipelineOrListener: Pipeline | RequestListener,
+  options?: Omit<DoorOptions, "fallback">,
+): Promise<Listening> {
   const server = createHttp2();
   const sessions = new Set<ServerHttp2Session>();
   server.on("session", (session) => {
@@ -160,7 +163,7 @@ export async function listenHttp2(pipelineOrListener: Pipeline | RequestListener
     session.on("close", () => sessions.delete(session));
   });
   if (typeof pipelineOrListener === "function") server.on("request", pipelineOrListener as never);
-  else server.on("stream", createGrpcHandler(pipelineOrListener));
+  else server.on("stream", createGrpcHandler(pipelineOrListener, options));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return {

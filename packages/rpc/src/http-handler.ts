@@ -4,11 +4,13 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { createConnectAdapter, createUniversalHandlers } from "./connect-adapter.ts";
 import { createCors, defaultCors, type CorsOptions } from "./cors.ts";
 import { Http1Exchange, Http2Exchange, type Exchange, type ReplyHeaders } from "./exchange.ts";
-import { serveGrpcWebText } from "./grpc-web-text.ts";
+import { isRefusal, type Intercept, type Interception, type Refusal } from "./interception.ts";
+import { InterceptedExchange } from "./intercepted-exchange.ts";
 import type { Pipeline } from "./pipeline.ts";
+import { refuseExchange } from "./refuse-exchange.ts";
 import { serveRest } from "./rest-handler.ts";
 import { createRestRouter } from "./rest-routes.ts";
-import { errorBody } from "./rpc-error.ts";
+import { serveUniversal } from "./serve-universal.ts";
 import { isLean, serveUnary, unaryFormat } from "./unary-handler.ts";
 
 /** An answer that does not change, such as the API's description. */
@@ -21,6 +23,10 @@ export interface DoorOptions {
   readonly cors?: CorsOptions;
   /** Fixed pages by exact path. */
   readonly pages?: ReadonlyMap<string, StaticPage>;
+  /** What is served beside the API, on HTTP/1.1 and HTTP/2; returns false to leave it to the routes. */
+  readonly serve?: (exchange: Exchange) => boolean;
+  /** Stands around every request but CORS preflights. */
+  readonly intercept?: Intercept;
   /** Gets what no route takes, HTTP/1.1 only; returns false to have it answered with 404. */
   readonly fallback?: (request: IncomingMessage, response: ServerResponse) => boolean;
 }
@@ -28,6 +34,10 @@ export interface DoorOptions {
 interface Door {
   /** Returns false when nothing took the exchange. */
   serve(exchange: Exchange, adapt: () => void): boolean;
+  /** Undefined: nothing stands around this request. */
+  intercept(exchange: Exchange): Interception | undefined;
+  /** Serves an exchange with what stands around it. */
+  serveIntercepted(exchange: Exchange, interception: Interception): Promise<void>;
   /** CORS headers of every answer, or `refused`. */
   originHeaders(origin: string | undefined, verb: string): ReplyHeaders | undefined | "refused";
 }
@@ -39,7 +49,7 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
 
   function serve(exchange: Exchange, adapt: () => void): boolean {
     const { path, verb } = exchange;
-    if (verb === "OPTIONS" && exchange.headers["access-control-request-method"] !== undefined) {
+    if (isPreflight(exchange)) {
       cors.preflight(exchange);
       return true;
     }
@@ -51,7 +61,7 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
       } else if (format?.text === true) {
         const handler = universal.get(path);
         if (handler === undefined) return false;
-        void serveGrpcWebText(handler, exchange);
+        void serveUniversal(handler, exchange);
       } else {
         adapt();
       }
@@ -67,19 +77,44 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
       exchange.reply(200, { "content-type": page.contentType }, page.body);
       return true;
     }
-    if (match.kind === "none") return false;
+    if (match.kind === "none") return options.serve?.(exchange) ?? false;
     refuse(exchange, 405, Code.Unimplemented, `${verb} is not allowed here`, { allow: match.allow });
     return true;
   }
 
+  async function serveIntercepted(exchange: Exchange, interception: Interception): Promise<void> {
+    let gone = false;
+    exchange.onGone(() => (gone = true));
+    const { path } = exchange;
+    const handler = universal.get(path);
+    const refuseIt = (refusal: Refusal): void =>
+      refuseExchange(exchange, refusal, interception.requestId, handler !== undefined);
+    const outcome = await interception.before();
+    if (gone) return;
+    if (isRefusal(outcome)) {
+      refuseIt(outcome);
+      return;
+    }
+    const served = new InterceptedExchange(exchange, outcome, interception, refuseIt);
+    const adapt = (): void => void (handler !== undefined && serveUniversal(handler, served));
+    if (!serve(served, adapt)) refuseUnknown(served);
+  }
+
   return {
     serve,
+    intercept: (exchange) =>
+      options.intercept === undefined || isPreflight(exchange) ? undefined : options.intercept(exchange),
+    serveIntercepted,
     originHeaders(origin, verb) {
       if (origin === undefined) return undefined;
       // Reads are harmless without the header: the browser withholds the answer. Writes must not even happen.
       return cors.headersFor(origin) ?? (verb === "GET" || verb === "HEAD" ? undefined : "refused");
     },
   };
+}
+
+function isPreflight({ verb, headers }: Exchange): boolean {
+  return verb === "OPTIONS" && headers["access-control-request-method"] !== undefined;
 }
 
 /** Listener for Node's `http` server: REST, Connect and gRPC-web. */
@@ -101,12 +136,17 @@ export function createHttpHandler(
       return;
     }
     const exchange = new Http1Exchange(request, response, origin);
+    const interception = door.intercept(exchange);
+    if (interception !== undefined) {
+      void door.serveIntercepted(exchange, interception);
+      return;
+    }
     const adapt = () => {
       if (origin !== undefined) for (const name of Object.keys(origin)) response.setHeader(name, origin[name] ?? "");
       adapter(request, response);
     };
     if (door.serve(exchange, adapt) || options.fallback?.(request, response) === true) return;
-    refuse(exchange, 404, Code.NotFound, `nothing is served at ${exchange.path}`);
+    refuseUnknown(exchange);
   };
 }
 
@@ -124,27 +164,33 @@ export function createGrpcHandler(
       refuse(exchange, 403, Code.PermissionDenied, "calls from this origin are not allowed");
       return;
     }
+    const interception = door.intercept(exchange);
+    if (interception !== undefined) {
+      void door.serveIntercepted(exchange, interception);
+      return;
+    }
     const adapt = () => {
       const request = new Http2ServerRequest(stream, headers, {}, rawHeaders ?? []);
       const response = new Http2ServerResponse(stream);
       if (origin !== undefined) for (const name of Object.keys(origin)) response.setHeader(name, origin[name] ?? "");
       adapter(request, response);
     };
-    if (door.serve(exchange, adapt)) return;
-    const contentType = headers["content-type"] ?? "";
-    if (contentType.startsWith("application/grpc")) {
-      exchange.reply(200, { "content-type": contentType }, "", {
-        "grpc-status": String(Code.Unimplemented),
-        "grpc-message": encodeURIComponent(`unknown method ${exchange.path}`),
-      });
-      return;
-    }
-    refuse(exchange, 404, Code.NotFound, `nothing is served at ${exchange.path}`);
+    if (!door.serve(exchange, adapt)) refuseUnknown(exchange);
   };
 }
 
+function refuseUnknown(exchange: Exchange): void {
+  const contentType = String(exchange.headers["content-type"] ?? "");
+  if (exchange.httpVersion === 2 && contentType.startsWith("application/grpc")) {
+    exchange.reply(200, { "content-type": contentType }, "", {
+      "grpc-status": String(Code.Unimplemented),
+      "grpc-message": encodeURIComponent(`unknown method ${exchange.path}`),
+    });
+    return;
+  }
+  refuse(exchange, 404, Code.NotFound, `nothing is served at ${exchange.path}`);
+}
+
 function refuse(exchange: Exchange, status: number, code: Code, message: string, headers: ReplyHeaders = {}): void {
-  const requestId = crypto.randomUUID();
-  const body = JSON.stringify(errorBody(new ConnectError(message, code), requestId));
-  exchange.reply(status, { "content-type": "application/json", "x-request-id": requestId, ...headers }, body);
+  refuseExchange(exchange, { error: new ConnectError(message, code), status, headers }, crypto.randomUUID(), false);
 }

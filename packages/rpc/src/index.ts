@@ -11,6 +11,9 @@ export {
   type ServiceBinding,
 } from "./pipeline.ts";
 export { createGrpcHandler, createHttpHandler, type DoorOptions, type StaticPage } from "./http-handler.ts";
+export type { Exchange, ReplyHeaders } from "./exchange.ts";
+export type { Intercept, Interception, Refusal } from "./interception.ts";
+export { refuseExchange } from "./refuse-exchange.ts";
 export { defaultCors, type CorsOptions } from "./cors.ts";
 export {
   errorBody,

@@ -1,11 +1,14 @@
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import type { Exchange, ReplyHeaders } from "./exchange.ts";
 
+const webText = /grpc-web-text/i;
+
 /**
- * Serves application/grpc-web-text, which Connect's handlers do not know: takes the base64 off the request, has the
- * binary handler answer, and puts it on each piece of the answer.
+ * Serves an exchange by one of Connect's handlers: where its adapter for Node cannot, because the request was rewritten, or
+ * speaks application/grpc-web-text. That is gRPC-web in base64, which is taken off the request here, and put on each
+ * piece of the answer.
  */
-export async function serveGrpcWebText(handler: UniversalHandler, exchange: Exchange): Promise<void> {
+export async function serveUniversal(handler: UniversalHandler, exchange: Exchange): Promise<void> {
   const abort = new AbortController();
   exchange.onGone(() => abort.abort());
   const header = new Headers();
@@ -13,15 +16,16 @@ export async function serveGrpcWebText(handler: UniversalHandler, exchange: Exch
     if (value !== undefined && !name.startsWith(":")) header.set(name, Array.isArray(value) ? value.join(", ") : value);
   }
   const type = header.get("content-type") ?? "";
-  header.set("content-type", type.replace(/grpc-web-text/i, "grpc-web"));
+  const text = webText.test(type);
+  if (text) header.set("content-type", type.replace(webText, "grpc-web"));
   let answer: UniversalServerResponse;
   try {
     answer = await handler({
       httpVersion: exchange.httpVersion === 1 ? "1.1" : "2.0",
-      url: `http://localhost${exchange.path}`,
+      url: `http://localhost${exchange.path}${exchange.query === "" ? "" : `?${exchange.query}`}`,
       method: exchange.verb,
       header,
-      body: decodeBase64(exchange.bodyChunks()),
+      body: text ? decodeBase64(exchange.bodyChunks()) : exchange.bodyChunks(),
       signal: abort.signal,
     });
   } catch {
@@ -30,16 +34,19 @@ export async function serveGrpcWebText(handler: UniversalHandler, exchange: Exch
   }
   const headers: ReplyHeaders = {};
   answer.header?.forEach((value, name) => {
-    headers[name] = name === "content-type" ? value.replace("grpc-web", "grpc-web-text") : value;
+    headers[name] = text && name === "content-type" ? value.replace("grpc-web", "grpc-web-text") : value;
   });
+  // Whole only when the body has ended.
+  const { trailer } = answer;
+  const trailers = trailer === undefined ? undefined : (): ReplyHeaders => Object.fromEntries(trailer);
   if (answer.body === undefined) {
-    exchange.reply(answer.status, headers, "");
+    exchange.reply(answer.status, headers, "", trailers?.());
     return;
   }
   try {
-    exchange.open(answer.status, headers);
+    exchange.open(answer.status, headers, trailers);
     for await (const chunk of answer.body) {
-      if (!(await exchange.write(Buffer.from(chunk).toString("base64")))) break;
+      if (!(await exchange.write(text ? Buffer.from(chunk).toString("base64") : chunk))) break;
     }
   } catch {
     abort.abort(); // the peer went away in mid-answer; the method hears of it by its signal

@@ -1,0 +1,73 @@
+import type { ConnectError } from "@connectrpc/connect";
+import type { Exchange, ReplyHeaders } from "./exchange.ts";
+import { isRefusal, type Interception, type Refusal } from "./interception.ts";
+
+/** An exchange whose request headers were rewritten, and whose answer waits for a last word on its headers. */
+export class InterceptedExchange implements Exchange {
+  readonly httpVersion: Exchange["httpVersion"];
+  readonly verb: string;
+  readonly path: string;
+  readonly query: string;
+  readonly headers: Exchange["headers"];
+  readonly #inner: Exchange;
+  readonly #interception: Interception;
+  readonly #refuse: (refusal: Refusal) => void;
+  #opened: Promise<boolean> = Promise.resolve(false);
+
+  constructor(
+    inner: Exchange,
+    headers: Exchange["headers"],
+    interception: Interception,
+    refuse: (refusal: Refusal) => void,
+  ) {
+    this.httpVersion = inner.httpVersion;
+    this.verb = inner.verb;
+    this.path = inner.path;
+    this.query = inner.query;
+    this.headers = headers;
+    this.#inner = inner;
+    this.#interception = interception;
+    this.#refuse = refuse;
+  }
+
+  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
+    this.#inner.readBody(maxBytes, done);
+  }
+
+  bodyChunks(): AsyncIterable<Uint8Array> {
+    return this.#inner.bodyChunks();
+  }
+
+  reply(status: number, headers: ReplyHeaders, body: string | Uint8Array, trailers?: ReplyHeaders): void {
+    void this.#interception.after(status, headers).then((outcome) => {
+      if (isRefusal(outcome)) this.#refuse(outcome);
+      else this.#inner.reply(status, outcome, body, trailers);
+    });
+  }
+
+  open(status: number, headers: ReplyHeaders, trailers?: () => ReplyHeaders): void {
+    this.#opened = this.#interception.after(status, headers).then((outcome) => {
+      if (isRefusal(outcome)) this.#refuse(outcome);
+      else this.#inner.open(status, outcome, trailers);
+      return !isRefusal(outcome);
+    });
+  }
+
+  async write(chunk: string | Uint8Array): Promise<boolean> {
+    return (await this.#opened) && this.#inner.write(chunk);
+  }
+
+  get backlogBytes(): number {
+    return this.#inner.backlogBytes;
+  }
+
+  end(): void {
+    void this.#opened.then((opened) => {
+      if (opened) this.#inner.end();
+    });
+  }
+
+  onGone(listener: () => void): void {
+    this.#inner.onGone(listener);
+  }
+}
