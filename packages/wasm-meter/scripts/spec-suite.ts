@@ -19,7 +19,8 @@ for (const file of globSync("**/*.wast", { cwd: folder }).toSorted()) {
   totals.refused += world.refusals.length;
   totals.calls += world.calls;
   totals.different += world.differences.length;
-  if (process.argv.includes("--verbose")) for (const refusal of world.refusals) console.log(`${file}: refused: ${refusal}`);
+  if (process.argv.includes("--verbose"))
+    for (const refusal of world.refusals) console.log(`${file}: refused: ${refusal}`);
   for (const difference of world.differences) console.log(`${file}: ${difference}`);
 }
 console.log(JSON.stringify(totals));

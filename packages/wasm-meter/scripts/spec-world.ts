@@ -5,10 +5,12 @@ import { headOf, type ListNode, type Node } from "./s-expressions.ts";
 type Wabt = Awaited<ReturnType<typeof wabt>>;
 
 const FUEL = 1e12;
-const features = {
-  ...{ exceptions: true, mutable_globals: true, sat_float_to_int: true, sign_extension: true, simd: true },
-  ...{ multi_value: true, tail_call: true, bulk_memory: true, reference_types: true, extended_const: true },
-};
+const features = Object.fromEntries(
+  [
+    "exceptions mutable_globals sat_float_to_int sign_extension simd",
+    "multi_value tail_call bulk_memory reference_types extended_const",
+  ].flatMap((line) => line.split(" ").map((name) => [name, true])),
+);
 
 /** An instance as it is, and the same module metered. */
 interface Pair {
@@ -94,7 +96,8 @@ export class SpecWorld {
     });
     if (typeof plain === "string" || typeof metered === "string" || !gauge) {
       // Linking memories and tables across modules fails where their clamped maxima differ from what is declared.
-      if (typeof plain !== typeof metered) this.refusals.push(`link: ${String(plain).slice(0, 90)} / ${String(metered).slice(0, 90)}`);
+      if (typeof plain !== typeof metered)
+        this.refusals.push(`link: ${String(plain).slice(0, 90)} / ${String(metered).slice(0, 90)}`);
       return undefined;
     }
     const pair = { plain, metered, gauge };
@@ -170,12 +173,18 @@ export class SpecWorld {
     if (cached) return cached;
     const key = JSON.parse(name.replaceAll(/\\([0-9a-f]{2})/g, "\\u00$1")) as string;
     const single = ["i32", "i64", "f32", "f64", "v128", "funcref", "externref"];
-    const candidates: string[][] = [[], ...single.map((type) => [type]), ...single.flatMap((a) => single.map((b) => [a, b]))];
+    const candidates: string[][] = [
+      [],
+      ...single.map((type) => [type]),
+      ...single.flatMap((a) => single.map((b) => [a, b])),
+    ];
     for (const candidate of candidates) {
       const text = `(module (import "m" ${name} (func ${typeText("param", args.map(typeOfConstant))} ${typeText("result", candidate)})))`;
       try {
         const bytes = new Uint8Array(this.#wabt.parseWat("probe.wat", text, features).toBinary({}).buffer);
-        void new WebAssembly.Instance(new WebAssembly.Module(bytes), { m: { [key]: pair.plain[key] } } as WebAssembly.Imports);
+        void new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+          m: { [key]: pair.plain[key] },
+        } as WebAssembly.Imports);
       } catch {
         continue;
       }
@@ -213,7 +222,8 @@ function typeText(word: string, types: readonly (string | undefined)[]): string 
 function typeOfConstant(node: ListNode): string | undefined {
   const head = headOf(node);
   if (/^(i32|i64|f32|f64|v128)\.const$/.test(head)) return head.split(".")[0];
-  if (head === "ref.null") return node.items[1] === "func" ? "funcref" : node.items[1] === "extern" ? "externref" : undefined;
+  if (head === "ref.null")
+    return node.items[1] === "func" ? "funcref" : node.items[1] === "extern" ? "externref" : undefined;
   return undefined;
 }
 

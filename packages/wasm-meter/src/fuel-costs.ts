@@ -22,11 +22,9 @@ export const instructionFuel: Uint8Array = new Uint8Array(256).fill(1);
  * What compiles to nothing, or to a name for a value, is free. Branches and calls never are, so that nothing that repeats
  * is for nothing.
  */
-const free = [
-  ...[op.nop, op.block, op.loop, op.else, op.end, op.return, op.drop],
-  ...[op.try, op.tryTable, op.catch, op.catchAll, op.delegate],
-  ...[op.localGet, op.localSet, op.localTee, op.i32Const, op.i64Const, op.f32Const, op.f64Const],
-];
+const free = new Set<number>([op.nop, op.block, op.loop, op.else, op.end, op.return, op.drop])
+  .union(new Set([op.try, op.tryTable, op.catch, op.catchAll, op.delegate]))
+  .union(new Set([op.localGet, op.localSet, op.localTee, op.i32Const, op.i64Const, op.f32Const, op.f64Const]));
 for (const opcode of free) instructionFuel[opcode] = 0;
 for (const call of [op.call, op.returnCall]) instructionFuel[call] = 3;
 for (const call of [op.callIndirect, op.returnCallIndirect]) instructionFuel[call] = 6;
