@@ -28,6 +28,12 @@ const event = fc.record<EventFields>({
   traceparent: text,
   payload: fc.uint8Array(),
   rawHeaders: text,
+  breachResource: text,
+  breachFigure: double,
+  breachLimit: double,
+  breachUnit: text,
+  fuel: double,
+  plugin: text,
 });
 
 test("writes what the generated encoder would", () => {

@@ -34,6 +34,12 @@ const tags = {
   traceparent: tag(field.traceparent.number, wireType.bytes),
   payload: tag(field.payload.number, wireType.bytes),
   rawHeaders: tag(field.rawHeaders.number, wireType.bytes),
+  breachResource: tag(field.breachResource.number, wireType.bytes),
+  breachFigure: tag(field.breachFigure.number, wireType.fixed64),
+  breachLimit: tag(field.breachLimit.number, wireType.fixed64),
+  breachUnit: tag(field.breachUnit.number, wireType.bytes),
+  fuel: tag(field.fuel.number, wireType.fixed64),
+  plugin: tag(field.plugin.number, wireType.bytes),
 };
 const batchTags = {
   source: tag(EventBatchSchema.field.source.number, wireType.bytes),
@@ -94,6 +100,12 @@ export class EventEncoder {
     this.#string(tags.traceparent, event.traceparent);
     this.#blob(tags.payload, event.payload);
     this.#string(tags.rawHeaders, event.rawHeaders);
+    this.#string(tags.breachResource, event.breachResource);
+    this.#double(tags.breachFigure, event.breachFigure);
+    this.#double(tags.breachLimit, event.breachLimit);
+    this.#string(tags.breachUnit, event.breachUnit);
+    this.#double(tags.fuel, event.fuel);
+    this.#string(tags.plugin, event.plugin);
     const length = this.#at - lengthAt - 4;
     this.#bytes[lengthAt] = (length & 0x7f) | 0x80;
     this.#bytes[lengthAt + 1] = ((length >>> 7) & 0x7f) | 0x80;

@@ -22,6 +22,8 @@ function base(job: Job, kind: EventKind): EventFields {
     atMs: Date.now(),
     startedAtMs: job.startedAtMs,
     submittedAtMs: job.delivery.timestampMs,
+    fuel: job.fuel,
+    plugin: job.plugin,
   };
 }
 
@@ -42,8 +44,17 @@ export function succeededEvent(job: Job, outcome: Outcome, runUs: number): Event
 }
 
 export function failedEvent(job: Job, kind: EventKind, outcome: Outcome, runUs: number): EventFields {
+  const { breach } = outcome;
   return {
     ...base(job, kind),
+    ...(breach === undefined
+      ? {}
+      : {
+          breachResource: breach.resource,
+          breachFigure: breach.figure,
+          breachLimit: breach.limit,
+          breachUnit: breach.unit,
+        }),
     runUs,
     errorCode: outcome.code,
     errorMessage: outcome.message,
@@ -88,9 +99,20 @@ export function resultReply(job: Job, event: EventFields): { subject: string; da
             retryable: event.errorRetryable ?? false,
             attempt: event.attempt,
             at: timestampFromMs(event.atMs ?? 0),
+            ...(event.breachResource === undefined ? {} : { breach: breachOf(event) }),
           },
         }
       : {}),
   });
   return { subject, data: toBinary(JobResultSchema, result) };
+}
+
+function breachOf(event: EventFields) {
+  const { breachResource = "", breachFigure = 0, breachLimit = 0, breachUnit = "" } = event;
+  return {
+    resource: breachResource,
+    figure: BigInt(Math.round(breachFigure)),
+    limit: BigInt(Math.round(breachLimit)),
+    unit: breachUnit,
+  };
 }

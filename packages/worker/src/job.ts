@@ -31,6 +31,10 @@ export class Job {
   /** Monotonic ms at which the attempt is over whatever the handler thinks; Infinity when there is no limit. */
   timeoutAtMs = Infinity;
   cancelRequested = false;
+  /** name@version of the plugin that ran the attempt; empty for a native handler. */
+  plugin = "";
+  /** What the attempt used, in the plugin's units. */
+  fuel = 0;
   /** The run of the broker that delivered it. */
   serverId = "";
   /** Called when the attempt is to be broken off. */

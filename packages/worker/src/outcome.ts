@@ -1,3 +1,4 @@
+import type { Breach } from "@millrace/plugin-host";
 import type { JobErrorCode } from "@millrace/protocol";
 
 const none = new Uint8Array(0);
@@ -15,6 +16,8 @@ export class Outcome {
   readonly message: string;
   readonly retryable: boolean;
   readonly delayMs: number;
+  /** The limit that the attempt ran into. */
+  readonly breach: Breach | undefined;
 
   private constructor(fields: Partial<Outcome> & { kind: Outcome["kind"] }) {
     this.kind = fields.kind;
@@ -24,6 +27,7 @@ export class Outcome {
     this.message = fields.message ?? "";
     this.retryable = fields.retryable ?? false;
     this.delayMs = fields.delayMs ?? 0;
+    this.breach = fields.breach;
   }
 
   /** @param contentType media type of bytes; JSON and text know their own */
@@ -41,12 +45,16 @@ export class Outcome {
     return new Outcome({ kind: "succeeded", output: json, contentType: contentType || "application/json" });
   }
 
-  static failed(message: string, options: { code?: JobErrorCode; retryable?: boolean } = {}): Outcome {
+  static failed(
+    message: string,
+    options: { code?: JobErrorCode; retryable?: boolean; breach?: Breach | undefined } = {},
+  ): Outcome {
     return new Outcome({
       kind: "failed",
       message: message.slice(0, mostMessageChars),
       code: options.code ?? "HANDLER_FAILED",
       retryable: options.retryable ?? true,
+      breach: options.breach,
     });
   }
 

@@ -1,26 +1,18 @@
+import type { Breach } from "@millrace/plugin-host";
 import type { JobErrorCode } from "@millrace/protocol";
-
-/** A limit that was run into: as millrace.jobs.v1.Breach, in plain numbers. */
-export interface BreachFigures {
-  readonly resource: string;
-  readonly figure: number;
-  readonly limit: number;
-  /** units, pages, entries, calls, ms, bytes. */
-  readonly unit: string;
-}
 
 /** Why a host function did not do what it was asked. */
 export class HostFailure extends Error {
   override readonly name = "HostFailure";
   readonly code: JobErrorCode;
-  readonly breach: BreachFigures | undefined;
+  readonly breach: Breach | undefined;
   /** Ends the call with this code; otherwise the plugin gets an error that it can handle. */
   readonly fatal: boolean;
 
   constructor(
     code: JobErrorCode,
     message: string,
-    options: { readonly breach?: BreachFigures; readonly fatal: boolean; readonly cause?: unknown },
+    options: { readonly breach?: Breach; readonly fatal: boolean; readonly cause?: unknown },
   ) {
     super(message, { cause: options.cause });
     this.code = code;
@@ -35,7 +27,7 @@ export function denied(message: string): HostFailure {
 }
 
 /** A bound on what the host does for a call was run into. */
-export function exceeded(breach: BreachFigures, options: { fatal: boolean; code?: JobErrorCode }): HostFailure {
+export function exceeded(breach: Breach, options: { fatal: boolean; code?: JobErrorCode }): HostFailure {
   const { resource, figure, limit, unit } = breach;
   const message = `${resource}: ${figure} ${unit}; the limit is ${limit}`;
   return new HostFailure(options.code ?? "HOST_DENIED", message, { breach, fatal: options.fatal });

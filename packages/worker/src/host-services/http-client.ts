@@ -94,7 +94,7 @@ export class HttpClient {
       const next = nextHop(hop, response);
       if (next === undefined) return response;
       if (redirects === httpLimits.redirects) {
-        const breach = { resource: "http", figure: redirects + 1, limit: httpLimits.redirects, unit: "redirects" };
+        const breach = { resource: "http", figure: redirects + 1, limit: httpLimits.redirects, unit: "calls" } as const;
         throw exceeded(breach, { fatal: true });
       }
       hop = next;
@@ -107,7 +107,7 @@ function firstHop({ method, url, headers, body }: HttpRequest): Hop {
     throw badRequest(`http: ${JSON.stringify(method)} is not one of ${[...methods].join(", ")}`);
   if (url.length > httpLimits.urlChars || !URL.canParse(url)) throw badRequest("http: not a URL");
   if (body.length > httpLimits.requestBytes) {
-    const breach = { resource: "http", figure: body.length, limit: httpLimits.requestBytes, unit: "bytes" };
+    const breach = { resource: "http", figure: body.length, limit: httpLimits.requestBytes, unit: "bytes" } as const;
     throw exceeded(breach, { fatal: true });
   }
   let bytes = 0;
@@ -182,7 +182,7 @@ function send(hop: Hop, address: string, signal: AbortSignal): Promise<HttpRespo
   request.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "HPE_HEADER_OVERFLOW") return reject(error);
     const limit = httpLimits.responseHeaderBytes;
-    reject(exceeded({ resource: "http", figure: limit + 1, limit, unit: "bytes of headers" }, { fatal: true }));
+    reject(exceeded({ resource: "http", figure: limit + 1, limit, unit: "bytes" }, { fatal: true }));
   });
   request.on("response", (response) => collect(response, fail).then(resolve, fail));
   request.end(body.length > 0 ? body : undefined);
@@ -202,11 +202,12 @@ function collect(response: http.IncomingMessage, fail: (error: unknown) => void)
     if (tookMs > httpLimits.rateGraceMs && bytes < (tookMs / 1000) * httpLimits.leastBytesPerSecond) {
       const breach = {
         resource: "http",
-        figure: Math.floor((bytes * 1000) / tookMs),
-        limit: httpLimits.leastBytesPerSecond,
-        unit: "bytes a second",
-      };
-      fail(exceeded(breach, { fatal: true, code: "TIMED_OUT" }));
+        figure: Math.round(tookMs),
+        limit: httpLimits.rateGraceMs,
+        unit: "ms",
+      } as const;
+      const message = `http: ${bytes} bytes in ${breach.figure} ms; at least ${httpLimits.leastBytesPerSecond} a second`;
+      fail(new HostFailure("TIMED_OUT", message, { breach, fatal: true }));
     }
     chunks.push(chunk);
   });
@@ -244,6 +245,6 @@ function nextHop(hop: Hop, { status, headers }: HttpResponse): Hop | undefined {
 }
 
 function tooSlow(limitMs: number): HostFailure {
-  const breach = { resource: "http", figure: limitMs, limit: limitMs, unit: "ms" };
+  const breach = { resource: "http", figure: limitMs, limit: limitMs, unit: "ms" } as const;
   return new HostFailure("TIMED_OUT", `http: no answer within ${limitMs} ms`, { breach, fatal: true });
 }
