@@ -1,7 +1,7 @@
 import { createServer as createHttpServer } from "node:http";
 import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo, Server } from "node:net";
-import { Health, services, SystemService, version } from "@millrace/protocol";
+import { Health, PluginRuntimeService, services, SystemService, version } from "@millrace/protocol";
 import {
   apiPages,
   bindService,
@@ -23,8 +23,11 @@ import {
   type Metrics,
 } from "@millrace/service-kit";
 import type { GatewayConfig } from "./config.ts";
+import { ExtensionFeed } from "./extension-feed.ts";
+import { interceptRequests } from "./intercept-requests.ts";
 import { measureCalls } from "./measure-calls.ts";
 import { probeControl } from "./probe-control.ts";
+import { serveEndpoints } from "./serve-endpoints.ts";
 import { systemService } from "./system-service.ts";
 import { traceCall } from "./trace-call.ts";
 
@@ -56,10 +59,14 @@ const uploadMaxBytes = 24 * 1024 * 1024;
 /** Listens for REST, Connect, gRPC-web and gRPC, and passes every call on. */
 export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Promise<Gateway> {
   const health = createHealthService(services.map((service) => service.typeName));
-  const pipeline = createPipeline({
+  const around = {
     ...deps.hooks,
     observer: measureCalls(deps.metrics),
     ...(tracingEnabled() ? { trace: traceCall } : {}),
+  };
+  const forward = { traceparent: currentTraceparent };
+  const pipeline = createPipeline({
+    ...around,
     limits: {
       readMaxBytes: config.readMaxBytes,
       methodReadMaxBytes: { [uploadPath]: Math.max(uploadMaxBytes, config.readMaxBytes) },
@@ -67,14 +74,23 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     services: [
       ...services
         .filter((service) => service.typeName !== SystemService.typeName)
-        .map((service) => forwardService(service, deps.transport, { traceparent: currentTraceparent })),
+        .map((service) => forwardService(service, deps.transport, forward)),
       bindService(SystemService, systemService()),
       bindService(Health, health.impl),
       ...reflectionServices([...services, Health]),
     ],
   });
+  // No door offers it: custom endpoints go through it, so that what holds for every method holds for them.
+  const runtime = createPipeline({
+    ...around,
+    services: [forwardService(PluginRuntimeService, deps.transport, forward)],
+  });
+  const extensions = new ExtensionFeed(deps.transport, deps.logger);
   const cors = { allowOrigins: config.allowOrigins };
   const pages = apiPages(services, { title: "Millrace", version });
+  const serve = serveEndpoints(extensions, runtime, deps.logger);
+  const intercept = interceptRequests(extensions, deps.transport, deps.logger);
+  const doors = { cors, pages, serve, intercept };
 
   const http = createHttpServer(
     {
@@ -84,7 +100,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
       // Uploads may stream for as long as they like; a stalled one is cut by the socket's own idle time.
       requestTimeout: 0,
     },
-    createHttpHandler(pipeline, { cors, pages, fallback: createOpsHandler(deps) }),
+    createHttpHandler(pipeline, { ...doors, fallback: createOpsHandler(deps) }),
   );
   http.maxConnections = config.maxConnections;
   http.setTimeout(headersTimeoutMs * 8);
@@ -97,7 +113,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     session.once("close", () => sessions.delete(session));
   });
   grpc.on("sessionError", (error) => deps.logger.warn({ err: error }, "gRPC connection failed"));
-  grpc.on("stream", createGrpcHandler(pipeline, { cors, pages }));
+  grpc.on("stream", createGrpcHandler(pipeline, doors));
 
   try {
     await listen(http, config.httpPort, config.host);
@@ -105,6 +121,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   } catch (reason) {
     http.close();
     grpc.close();
+    await extensions[Symbol.asyncDispose]();
     throw reason;
   }
   const httpUrl = `http://${addressOf(http, config.host)}`;
@@ -112,6 +129,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   const listening = deps.health.part("gateway");
   listening.ready();
   const control = deps.health.check("control", () => probeControl(deps.transport));
+  const known = deps.health.check("extensions", () => (extensions.table === undefined ? "not known yet" : undefined));
   deps.logger.info({ httpUrl, grpcAddress }, "gateway listens");
 
   let stopping: Promise<void> | undefined;
@@ -129,6 +147,8 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     }, config.drainMs);
     await closed;
     control[Symbol.dispose]();
+    known[Symbol.dispose]();
+    await extensions[Symbol.asyncDispose]();
     clearTimeout(cut);
     clearInterval(idle);
   }
