@@ -1,32 +1,94 @@
+import { JobState } from "@millrace/protocol";
 import type { JobPatch } from "@millrace/store";
 import { mergePatch } from "./merge-patch.ts";
 import type { Rejection } from "./patch-from-copy.ts";
 
+/** Patches that were held back, from messages behind `afterSeq`. */
+interface Generation {
+  readonly afterSeq: number;
+  readonly patches: Map<string, JobPatch>;
+}
+
+/** How many writes a job that only waits is held back for: by then most have ended, and are written once instead of twice. */
+const mostHolds = 3;
+
+export interface PartialWrite {
+  readonly patches: JobPatch[];
+  /** Written, they make the rows complete up to this message. */
+  readonly completeSeq: number;
+  readonly next: Coalescer;
+}
+
 /** A run of messages as one patch for each job, and how far it reaches. */
 export class Coalescer {
-  readonly #patches = new Map<string, JobPatch>();
+  readonly #fresh = new Map<string, JobPatch>();
+  /** The newest first. */
+  readonly #held: readonly Generation[];
   readonly rejections: Rejection[] = [];
   /** Of the last message taken in. */
-  lastSeq = 0;
+  lastSeq: number;
   messages = 0;
   /** Of the messages taken in: what the patches may hold on to. */
   bytes = 0;
   events = 0;
   /** When the stream stored the first of them, Unix ms. */
   firstAtMs = 0;
+  readonly #afterSeq: number;
 
+  /** @param lastSeq the message before the first that this one takes in */
+  constructor(lastSeq = 0, held: readonly Generation[] = []) {
+    this.lastSeq = lastSeq;
+    this.#afterSeq = lastSeq;
+    this.#held = held;
+  }
+
+  /** Jobs of the messages taken in. */
   get size(): number {
-    return this.#patches.size;
+    return this.#fresh.size;
   }
 
   add(patch: JobPatch): void {
     this.events++;
-    const known = this.#patches.get(patch.id);
-    if (known === undefined) this.#patches.set(patch.id, patch);
+    const known = this.#find(patch.id);
+    if (known === undefined) this.#fresh.set(patch.id, patch);
     else mergePatch(known, patch);
   }
 
   patches(): JobPatch[] {
-    return [...this.#patches.values()];
+    return [...this.#held.flatMap((generation) => [...generation.patches.values()]), ...this.#fresh.values()];
   }
+
+  /**
+   * The patches without those of jobs that only wait: these go into the next coalescer, where what becomes of them may be
+   * among the messages. Each is held back a bounded number of times.
+   */
+  holdBack(): PartialWrite {
+    const patches: JobPatch[] = [];
+    const held: Generation[] = [];
+    for (const generation of [{ afterSeq: this.#afterSeq, patches: this.#fresh }, ...this.#held]) {
+      const isLast = held.length === mostHolds;
+      for (const [id, patch] of generation.patches) {
+        if (!isLast && onlyWaits(patch)) continue;
+        patches.push(patch);
+        generation.patches.delete(id);
+      }
+      if (!isLast) held.push(generation);
+    }
+    const oldest = held.findLast((generation) => generation.patches.size > 0);
+    return { patches, completeSeq: oldest?.afterSeq ?? this.lastSeq, next: new Coalescer(this.lastSeq, held) };
+  }
+
+  #find(id: string): JobPatch | undefined {
+    const fresh = this.#fresh.get(id);
+    if (fresh !== undefined || this.#held.length === 0) return fresh;
+    for (const { patches } of this.#held) {
+      const patch = patches.get(id);
+      if (patch !== undefined) return patch;
+    }
+    return undefined;
+  }
+}
+
+function onlyWaits({ state, waitReason, failures, submission }: JobPatch): boolean {
+  return state === JobState.QUEUED && waitReason === "" && failures.length === 0 && submission !== undefined;
 }

@@ -12,7 +12,7 @@ export interface ProjectorConfig {
   readonly bytesPerWrite: number;
 }
 
-export const defaultProjectorConfig: ProjectorConfig = { name: "jobs", rowsPerWrite: 10_000, bytesPerWrite: 16 << 20 };
+export const defaultProjectorConfig: ProjectorConfig = { name: "jobs", rowsPerWrite: 20_000, bytesPerWrite: 32 << 20 };
 
 const schema = z.object({
   ...serviceSettings,

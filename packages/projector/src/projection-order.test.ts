@@ -111,13 +111,17 @@ test(
             .map((patch, index) => ({ patch, key: (keys[index % keys.length] ?? 0) * 31 + index }))
             .sort((a, b) => (a.key % 997) - (b.key % 997))
             .map(({ patch }) => patch);
+          let coalesced = new Coalescer();
           for (let at = 0, turn = 0; at < shuffled.length; turn++) {
             const size = sizes[turn % sizes.length] ?? 1;
-            const coalesced = new Coalescer();
             for (const patch of shuffled.slice(at, at + size)) coalesced.add(patch());
-            await write(coalesced.patches());
+            const { patches, next } =
+              turn % 3 === 0 ? { patches: coalesced.patches(), next: new Coalescer() } : coalesced.holdBack();
+            await write(patches);
+            coalesced = next;
             at += size;
           }
+          await write(coalesced.patches());
           const rows = await Promise.all([store.getJob(`a${run}`), store.getJob(`b${run}`)]);
           const [left, right] = rows.map((row) => row && { ...row, job: { ...row.job, id: "" } });
           expect(right).toEqual(left);

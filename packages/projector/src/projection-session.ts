@@ -1,5 +1,6 @@
 import type { Bus, Delivery } from "@millrace/bus";
 import { backoffDelayMs, type BackoffPolicy } from "@millrace/protocol";
+import type { JobPatch } from "@millrace/store";
 import { Coalescer } from "./coalescer.ts";
 import type { PatchWriter } from "./patch-writer.ts";
 import type { ProjectorLogger, ProjectorMetrics } from "./projector-signals.ts";
@@ -8,6 +9,9 @@ import { settleRejections } from "./settle-rejections.ts";
 import { wait } from "./wait.ts";
 
 const retry: BackoffPolicy = { kind: "exponential", baseMs: 100, maxMs: 5000, jitter: 0.3 };
+
+/** More unread messages than this: jobs are better written once, late, than twice. About a second of a full load. */
+const farBehindMessages = 10_000;
 
 export interface ProjectionSessionOptions {
   readonly bus: Bus;
@@ -30,25 +34,28 @@ export interface ProjectionSessionOptions {
 /**
  * Reads EVENTS from one place on, for as long as the stream and the cursor stay what they are. One transaction is
  * under way at a time; what comes in meanwhile is decoded and coalesced into the next one, so batches grow with the load
- * and a lone event is written at once.
+ * and a lone event is written at once. Far behind, jobs that only wait are held back for what becomes of them.
  */
 export class ProjectionSession {
   readonly #options: ProjectionSessionOptions;
   readonly #failure = Promise.withResolvers<never>();
-  #pending = new Coalescer();
+  #pending: Coalescer;
   #taken = Promise.withResolvers<void>();
   #draining: Promise<void> | undefined;
   #writing = false;
   #unread = 0;
+  #completeSeq: number;
 
   constructor(options: ProjectionSessionOptions) {
     this.#options = options;
+    this.#completeSeq = options.startSeq - 1;
+    this.#pending = new Coalescer(this.#completeSeq);
     this.#failure.promise.catch(() => undefined);
   }
 
   /** Messages that are not written yet. */
   get lag(): number {
-    return this.#unread + this.#pending.messages;
+    return this.#unread + this.#pending.lastSeq - this.#completeSeq;
   }
 
   /** Resolves when told to stop, or when the stream was made anew; rejects with what cannot be helped here. */
@@ -101,25 +108,30 @@ export class ProjectionSession {
     this.#writing = true;
     while (this.#pending.messages > 0) {
       const batch = this.#pending;
-      this.#pending = new Coalescer();
+      const { patches, completeSeq, next } =
+        this.#unread > farBehindMessages
+          ? batch.holdBack()
+          : { patches: batch.patches(), completeSeq: batch.lastSeq, next: new Coalescer(batch.lastSeq) };
+      this.#pending = next;
       this.#taken.resolve();
       this.#taken = Promise.withResolvers();
-      await this.#write(batch);
+      await this.#write(batch, patches, completeSeq);
     }
     // In the same turn as the last look at what is pending: what comes next finds nobody writing, and begins. After a
     // failure it stays set: this session writes no more.
     this.#writing = false;
   }
 
-  async #write(batch: Coalescer): Promise<void> {
+  async #write(batch: Coalescer, patches: readonly JobPatch[], completeSeq: number): Promise<void> {
     const { writer, eventsCreatedMs, metrics, onWritten } = this.#options;
     await this.#reject(batch);
     const startedAt = performance.now();
-    await writer.write(batch.patches(), { seq: batch.lastSeq, streamCreatedMs: eventsCreatedMs });
-    onWritten(batch.lastSeq);
+    await writer.write(patches, { seq: completeSeq, streamCreatedMs: eventsCreatedMs });
+    this.#completeSeq = completeSeq;
+    onWritten(completeSeq);
     metrics.written({
       events: batch.events,
-      rows: batch.size,
+      rows: patches.length,
       seconds: (performance.now() - startedAt) / 1000,
       lagMessages: this.lag,
       lagSeconds: Math.max(0, Date.now() - batch.firstAtMs) / 1000,

@@ -1,0 +1,62 @@
+import { create } from "@bufbuild/protobuf";
+import { EventKind, JobEventSchema, JobState } from "@millrace/protocol";
+import { expect, it } from "vitest";
+import { Coalescer } from "./coalescer.ts";
+import { patchFromEvent } from "./patch-from-event.ts";
+
+function take(into: Coalescer, seq: number, id: string, kind: EventKind): void {
+  const event = create(JobEventSchema, { jobId: id, kind, attempt: 1, queue: "q", type: "t", priority: 3, atMs: seq });
+  const patch = patchFromEvent(event, "worker", { seq, index: 0 });
+  const submission = {
+    payload: new Uint8Array(0),
+    contentType: "",
+    headers: {},
+    tags: [],
+    correlationId: "",
+    uniqueKey: "",
+  };
+  into.add(kind === EventKind.SUBMITTED ? { ...patch, submission } : patch);
+  into.lastSeq = seq;
+  into.messages++;
+}
+
+function ids({ patches }: { readonly patches: readonly { readonly id: string }[] }): string[] {
+  return patches.map(({ id }) => id);
+}
+
+it("holds back jobs that only wait, and writes them once with their outcome", () => {
+  const first = new Coalescer(10);
+  take(first, 11, "a", EventKind.SUBMITTED);
+  take(first, 12, "b", EventKind.SUBMITTED);
+  take(first, 13, "c", EventKind.SUCCEEDED);
+  const one = first.holdBack();
+  expect(ids(one)).toEqual(["c"]);
+  // Nothing from message 11 on counts as read: a crash here reads it again.
+  expect(one.completeSeq).toBe(10);
+
+  take(one.next, 14, "a", EventKind.SUCCEEDED);
+  const two = one.next.holdBack();
+  expect(two.patches).toMatchObject([{ id: "a", state: JobState.SUCCEEDED }]);
+  expect(two.patches[0]?.submission).toBeDefined();
+  expect(two.completeSeq).toBe(10);
+
+  take(two.next, 15, "b", EventKind.SUCCEEDED);
+  const three = two.next.holdBack();
+  expect(ids(three)).toEqual(["b"]);
+  expect(three.completeSeq).toBe(15);
+});
+
+it("writes what still waits after a bounded number of writes", () => {
+  let pending = new Coalescer(0);
+  take(pending, 1, "slow", EventKind.SUBMITTED);
+  const written: number[] = [];
+  for (let seq = 2; seq < 8; seq++) {
+    take(pending, seq, `other${seq}`, EventKind.SUBMITTED);
+    const write = pending.holdBack();
+    if (ids(write).includes("slow")) written.push(seq);
+    expect(write.completeSeq).toBeLessThan(seq);
+    pending = write.next;
+  }
+  expect(written).toEqual([5]);
+  expect(pending.patches().map(({ id }) => id)).toEqual(["other7", "other6", "other5"]);
+});
