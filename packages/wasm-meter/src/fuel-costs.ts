@@ -16,7 +16,7 @@ export const fuelCosts = {
 } as const;
 
 /** The fuel of each instruction without a prefix. Those with one cost 1, or fuelCosts.bulk. */
-export const instructionFuel: Uint8Array = new Uint8Array(256).fill(1);
+export const instructionFuel: Uint16Array = new Uint16Array(256).fill(1);
 
 /**
  * What compiles to nothing, or to a name for a value, is free. Branches and calls never are, so that nothing that repeats

@@ -6,7 +6,7 @@ import { FunctionEmitter } from "./emit-function.ts";
 import { fuelCosts } from "./fuel-costs.ts";
 import { writeGrowFunction } from "./grow-functions.ts";
 import { DEFAULT_CALL_DEPTH, defaultBounds, type MeterLimits, type StructuralBounds } from "./meter-limits.ts";
-import { reportModule, type ModuleReport } from "./module-report.ts";
+import { reportModule, type ModuleReport, type StateReport } from "./module-report.ts";
 import { ModuleRefused } from "./module-refused.ts";
 import { kinds, sectionId, type ModuleShape } from "./module-shape.ts";
 import { valueType } from "./opcodes.ts";
@@ -20,7 +20,7 @@ export interface MeterOptions {
   /** Where an import is taken from instead. */
   readonly renameImport?: (module: string, name: string) => { readonly module: string; readonly name: string };
   readonly renameExport?: (name: string) => string;
-  /** Exports memory, mutable globals and tables under reserved names, for an InstanceSnapshot. */
+  /** Exports what `report.state` lists under reserved names, for an InstanceSnapshot. */
   readonly exportState?: boolean;
   /** Fuel for each call of an imported function. Default fuelCosts.hostCall, at most MAX_HOST_CALL_FUEL. */
   readonly hostCallFuel?: number;
@@ -80,6 +80,7 @@ export function meter(module: Uint8Array, limits: MeterLimits, options: MeterOpt
   const entered = Uint8Array.from(shape.addressTaken);
   if (shape.start !== undefined) entered[shape.start] = 1;
   const unchecked = placePayments(plans, events, graph, entered);
+  const report = reportModule(shape, facts);
   let codeBytesAfter = 0;
 
   const rewritten = writeModule(shape, {
@@ -93,7 +94,7 @@ export function meter(module: Uint8Array, limits: MeterLimits, options: MeterOpt
       { name: reservedNames.depth, kind: kinds.global, index: depthGlobal },
       { name: reservedNames.refused, kind: kinds.global, index: refusedGlobal },
       ...(shape.start === undefined ? [] : [{ name: reservedNames.start, kind: kinds.function, index: shape.start }]),
-      ...(options.exportState ? stateExports(shape) : []),
+      ...(options.exportState ? stateExports(report.state) : []),
     ],
     renameImport: options.renameImport ?? ((from, name) => ({ module: from, name })),
     renameExport: options.renameExport ?? ((name) => name),
@@ -119,7 +120,7 @@ export function meter(module: Uint8Array, limits: MeterLimits, options: MeterOpt
   return {
     module: rewritten,
     report: {
-      ...reportModule(shape, facts),
+      ...report,
       clamped,
       start: shape.start === undefined ? null : reservedNames.start,
       limits: { memoryPages: limits.memoryPages, tableEntries: limits.tableEntries, callDepth },
@@ -185,13 +186,11 @@ function growType(shape: ModuleShape, what: number): Uint8Array {
   return Uint8Array.of(0x60, 2, shape.tables[what]?.type ?? 0, i32, 1, i32);
 }
 
-function stateExports(shape: ModuleShape): { name: string; kind: number; index: number }[] {
+function stateExports(state: StateReport): { name: string; kind: number; index: number }[] {
   return [
-    ...(shape.memory ? [{ name: reservedNames.memory, kind: kinds.memory, index: 0 }] : []),
-    ...shape.globals.flatMap(({ mutable }, index) =>
-      mutable ? [{ name: reservedNames.global(index), kind: kinds.global, index }] : [],
-    ),
-    ...shape.tables.map((_, index) => ({ name: reservedNames.table(index), kind: kinds.table, index })),
+    ...(state.memory ? [{ name: reservedNames.memory, kind: kinds.memory, index: 0 }] : []),
+    ...state.globals.map((index) => ({ name: reservedNames.global(index), kind: kinds.global, index })),
+    ...state.tables.map((index) => ({ name: reservedNames.table(index), kind: kinds.table, index })),
   ];
 }
 

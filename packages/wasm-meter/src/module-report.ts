@@ -18,6 +18,7 @@ export interface StateReport {
   readonly memory: boolean;
   /** Indexes of the mutable globals, imported ones included. */
   readonly globals: readonly number[];
+  /** Indexes of the tables, where an instruction writes to any. */
   readonly tables: readonly number[];
   /** Whether memory and mutable globals are all that a call can change. */
   readonly restorable: boolean;
@@ -115,7 +116,7 @@ function reportState(module: ModuleShape, facts: CodeFacts): StateReport {
   return {
     memory: module.memory !== undefined,
     globals,
-    tables: module.tables.map((_, index) => index),
+    tables: facts.writesTables ? module.tables.map((_, index) => index) : [],
     restorable: reasons.length === 0,
     reasons,
   };
