@@ -10,7 +10,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   bus: ["protocol"],
   store: ["protocol"],
   rpc: ["protocol", "bus"],
-  "plugin-host": ["protocol"],
+  "plugin-host": ["protocol", "wasm-meter"],
   worker: ["protocol", "actor", "bus", "plugin-host", "service-kit"],
   projector: ["protocol", "actor", "bus", "store", "service-kit"],
   scheduler: ["protocol", "actor", "bus", "store", "service-kit"],

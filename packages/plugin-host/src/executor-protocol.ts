@@ -1,6 +1,8 @@
 import type { ErrorDetail } from "@millrace/protocol";
 import type { CallResult } from "./call-result.ts";
+import type { CallContext, HostAnswer, HostAsk } from "./host-calls.ts";
 import type { LoadOptions } from "./load-plugin.ts";
+import type { PreparedModule } from "./prepare-module.ts";
 
 /** One call for an executor thread. */
 export interface ExecutorCall {
@@ -11,13 +13,23 @@ export interface ExecutorCall {
   readonly exportName: string;
   readonly input: Uint8Array;
   readonly timeoutMs: number;
+  /** For `millrace:host/job`. */
+  readonly context?: CallContext;
+  /** Keeps what the call learns from outside, as its result's recording. */
+  readonly record?: boolean;
 }
 
-/** To the thread. Messages are taken in order: a `run` behind a `load` finds the module loaded. */
+/**
+ * To the thread. Messages are taken in order: a `run` behind a `load` finds the module loaded. A module that one thread has
+ * prepared is loaded by another without that work.
+ */
 export type ExecutorRequest =
-  | ({ readonly kind: "load"; readonly sha256: string; readonly module: Uint8Array } & LoadOptions)
+  | ({ readonly kind: "load"; readonly sha256: string; readonly module: Uint8Array | PreparedModule } & LoadOptions)
   | { readonly kind: "unload"; readonly sha256: string }
-  | { readonly kind: "run"; readonly calls: readonly ExecutorCall[] };
+  | { readonly kind: "run"; readonly calls: readonly ExecutorCall[] }
+  | ({ readonly kind: "answer"; readonly callId: number; readonly ask: number } & HostAnswer)
+  /** Ends a call that waits, or that has not begun, as CANCELLED. One that executes is not reached. */
+  | { readonly kind: "cancel"; readonly callId: number };
 
 export interface ExecutorResult {
   readonly callId: number;
@@ -27,9 +39,17 @@ export interface ExecutorResult {
 /** From the thread. Output buffers are transferred. */
 export type ExecutorReply =
   | { readonly kind: "ready" }
-  | { readonly kind: "loaded"; readonly sha256: string; readonly ok: true }
+  | {
+      readonly kind: "loaded";
+      readonly sha256: string;
+      readonly ok: true;
+      /** When this thread has prepared the module: for the other threads. */
+      readonly prepared?: PreparedModule;
+    }
   | { readonly kind: "loaded"; readonly sha256: string; readonly ok: false; readonly problems: readonly ErrorDetail[] }
-  | { readonly kind: "done"; readonly results: readonly ExecutorResult[] };
+  | { readonly kind: "done"; readonly results: readonly ExecutorResult[] }
+  /** A call wants something of its worker. `ask` is unique among the call's asks. Only `progress` is not answered. */
+  | ({ readonly kind: "ask"; readonly callId: number; readonly ask: number } & HostAsk);
 
 /** What the thread is started with. */
 export interface ExecutorData {
@@ -39,9 +59,9 @@ export interface ExecutorData {
 
 /** Where a thread stands, as its watchdog sees it. */
 export interface ExecutorProgress {
-  /** The call that is running; undefined between calls. */
+  /** The call that executes; undefined between calls, and while all open calls wait for answers. */
   readonly callId: number | undefined;
-  /** Calls begun since the thread started (wraps at 2^31): the same figure twice means the same call. */
+  /** Calls begun or resumed since the thread started (wraps at 2^31): the same figure twice means the same stretch. */
   readonly begun: number;
 }
 
@@ -57,7 +77,7 @@ export function readProgress(progress: SharedArrayBuffer): ExecutorProgress {
   return { callId: callId === 0 ? undefined : callId, begun: Atomics.load(view, cells.begun) };
 }
 
-/** Called by the thread: `callId` begins, or, with 0, the call has ended. */
+/** Called by the thread: `callId` begins or goes on, or, with 0, it has ended or waits. */
 export function writeProgress(progress: SharedArrayBuffer, callId: number): void {
   const view = new Int32Array(progress);
   Atomics.store(view, cells.callId, callId);

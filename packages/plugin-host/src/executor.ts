@@ -1,7 +1,10 @@
 import { refusedCall } from "./call-result.ts";
 import { createProgress, writeProgress } from "./executor-protocol.ts";
 import type { ExecutorCall, ExecutorReply, ExecutorRequest, ExecutorResult } from "./executor-protocol.ts";
-import { loadPlugin, PluginRefused, type LoadedPlugin } from "./load-plugin.ts";
+import { loadPlugin, type CallOptions, type LoadedPlugin } from "./load-plugin.ts";
+import { OpenCalls } from "./open-calls.ts";
+import { PluginRefused } from "./plugin-refused.ts";
+import { SingleTurn } from "./thread-turn.ts";
 
 /**
  * One message carries the results of this much work. Less than that can be lost with the thread, when the next call
@@ -11,6 +14,10 @@ const MAX_HOLD_MS = 1;
 const MAX_RESULTS_PER_MESSAGE = 64;
 /** The sender's credits keep far below this; a sender without any gets failures, not an ever growing queue. */
 const MAX_QUEUED_CALLS = 16_384;
+/** Calls that may wait for host functions at once; 60,000 killed Deno. */
+const MAX_OPEN_CALLS = 256;
+/** Of linear memory that those calls hold, when another begins. */
+const MAX_OPEN_BYTES = 512 * 1024 * 1024;
 
 export interface ExecutorPort {
   reply(message: ExecutorReply, transfer: ArrayBuffer[]): void;
@@ -18,30 +25,48 @@ export interface ExecutorPort {
   breathe(): Promise<void>;
 }
 
+type ManageRequest = Extract<ExecutorRequest, { kind: "load" | "unload" }>;
+
 /** What an executor thread does: keeps modules, runs calls one after the other, answers in batches. */
 export class Executor {
   readonly #port: ExecutorPort;
-  readonly #progress: SharedArrayBuffer;
+  readonly #turn: SingleTurn;
+  readonly #open: OpenCalls;
   readonly #plugins = new Map<string, LoadedPlugin>();
-  readonly #queue: (Exclude<ExecutorRequest, { kind: "run" }> | ExecutorCall)[] = [];
+  readonly #queue: (ManageRequest | ExecutorCall)[] = [];
+  /** Calls that would wait, while too many do: others go past them. */
+  readonly #parked: { readonly call: ExecutorCall; readonly plugin: LoadedPlugin }[] = [];
+  /** Calls of the queue or the parked that were cancelled. */
+  readonly #cancelled = new Set<number>();
   #results: ExecutorResult[] = [];
   #batchStartedAt = 0;
   #running = false;
+  #flushing = false;
 
   constructor(port: ExecutorPort, progress: SharedArrayBuffer = createProgress()) {
     this.#port = port;
-    this.#progress = progress;
+    this.#turn = new SingleTurn((callId) => writeProgress(progress, callId));
+    this.#open = new OpenCalls((message) => port.reply(message, []));
   }
 
   take(request: ExecutorRequest): void {
-    if (request.kind !== "run") this.#queue.push(request);
-    else {
-      for (const call of request.calls) {
-        if (this.#queue.length < MAX_QUEUED_CALLS) this.#queue.push(call);
-        else this.#done(call.callId, refusedCall("HOST_DENIED", `the executor's queue of ${MAX_QUEUED_CALLS} is full`));
-      }
+    switch (request.kind) {
+      case "answer":
+        return this.#open.answer(request.callId, request.ask, request);
+      case "cancel":
+        return this.#cancel(request.callId);
+      case "run":
+        for (const call of request.calls) this.#enqueue(call);
+        break;
+      default:
+        this.#queue.push(request);
     }
     if (!this.#running) void this.#work();
+  }
+
+  #enqueue(call: ExecutorCall): void {
+    if (this.#queue.length + this.#parked.length < MAX_QUEUED_CALLS) this.#queue.push(call);
+    else this.#done(call.callId, refusedCall("HOST_DENIED", `the executor's queue of ${MAX_QUEUED_CALLS} is full`));
   }
 
   async #work(): Promise<void> {
@@ -65,28 +90,73 @@ export class Executor {
     this.#running = false;
   }
 
-  async #run({ callId, sha256, exportName, input, timeoutMs }: ExecutorCall): Promise<void> {
+  async #run(call: ExecutorCall): Promise<void> {
+    const { callId, sha256, exportName, input } = call;
     const plugin = this.#plugins.get(sha256);
     if (!plugin) return this.#done(callId, refusedCall("HANDLER_GONE", `module ${sha256} is not loaded`));
+    if (plugin.waits) {
+      this.#parked.push({ call, plugin });
+      return this.#beginParked();
+    }
+    if (this.#cancelled.delete(callId)) return this.#done(callId, cancelled());
+    // From here, not from its end: a call that takes long goes out before the next begins.
     if (this.#results.length === 0) this.#batchStartedAt = performance.now();
-    writeProgress(this.#progress, callId);
-    const result = await plugin.call(exportName, input, { timeoutMs });
-    writeProgress(this.#progress, 0);
-    this.#done(callId, result);
+    const options = { ...this.#optionsOf(call), host: this.#open.hostOf(callId) };
+    this.#done(callId, await plugin.call(exportName, input, options));
   }
 
-  async #manage(request: Exclude<ExecutorRequest, { kind: "run" }>): Promise<void> {
+  #beginParked(): void {
+    while (this.#parked.length > 0 && this.#isRoom()) {
+      const next = this.#parked.shift();
+      if (next) void this.#runWaiting(next.call, next.plugin);
+    }
+  }
+
+  async #runWaiting(call: ExecutorCall, plugin: LoadedPlugin): Promise<void> {
+    const { callId, exportName, input } = call;
+    if (this.#cancelled.delete(callId)) this.#done(callId, cancelled());
+    else {
+      const { host, signal } = this.#open.add(callId);
+      const result = await plugin.call(exportName, input, { ...this.#optionsOf(call), host, signal });
+      this.#open.remove(callId);
+      this.#done(callId, result);
+      this.#beginParked();
+    }
+    this.#flushSoon();
+  }
+
+  #isRoom(): boolean {
+    if (this.#open.size === 0) return true;
+    let bytes = 0;
+    for (const plugin of this.#plugins.values()) bytes += plugin.openBytes;
+    return this.#open.size < MAX_OPEN_CALLS && bytes < MAX_OPEN_BYTES;
+  }
+
+  #optionsOf({ callId, timeoutMs, context, record = false }: ExecutorCall): CallOptions {
+    return { callId, timeoutMs, record, turn: this.#turn, ...(context === undefined ? {} : { context }) };
+  }
+
+  #cancel(callId: number): void {
+    if (this.#open.cancel(callId)) return;
+    const isQueued = this.#queue.some((request) => "callId" in request && request.callId === callId);
+    if (isQueued || this.#parked.some(({ call }) => call.callId === callId)) this.#cancelled.add(callId);
+  }
+
+  async #manage(request: ManageRequest): Promise<void> {
     if (request.kind === "unload") {
       this.#plugins.delete(request.sha256);
       return;
     }
     const { sha256, module, ...options } = request;
     try {
-      this.#plugins.set(sha256, await loadPlugin(module, options));
-      this.#port.reply({ kind: "loaded", sha256, ok: true }, []);
+      const plugin = await loadPlugin(module, options);
+      this.#plugins.set(sha256, plugin);
+      const prepared = module instanceof Uint8Array ? { prepared: plugin.prepared } : {};
+      this.#port.reply({ kind: "loaded", sha256, ok: true, ...prepared }, []);
     } catch (error) {
-      if (!(error instanceof PluginRefused)) throw error;
-      this.#port.reply({ kind: "loaded", sha256, ok: false, problems: error.problems }, []);
+      const reason = error instanceof Error ? error.message : String(error);
+      const problems = error instanceof PluginRefused ? error.problems : [{ field: "module", reason }];
+      this.#port.reply({ kind: "loaded", sha256, ok: false, problems }, []);
     }
   }
 
@@ -99,6 +169,16 @@ export class Executor {
     return this.#results.length >= MAX_RESULTS_PER_MESSAGE || performance.now() - this.#batchStartedAt >= MAX_HOLD_MS;
   }
 
+  /** For results that come while nothing is in the queue: those of one turn of the event loop go together. */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    void this.#port.breathe().then(() => {
+      this.#flushing = false;
+      this.#flush();
+    });
+  }
+
   #flush(): void {
     if (this.#results.length === 0) return;
     const results = this.#results;
@@ -108,4 +188,8 @@ export class Executor {
     );
     this.#port.reply({ kind: "done", results }, transfer);
   }
+}
+
+function cancelled(): ExecutorResult["result"] {
+  return refusedCall("CANCELLED", "cancelled before it began");
 }

@@ -1,4 +1,14 @@
-export { refusedCall, type CallResult, type LogEntry, type LogLevel } from "./call-result.ts";
+export type { Breach } from "./breach.ts";
+export type { HostPort } from "./call-answers.ts";
+export {
+  refusedCall,
+  type CallRecording,
+  type CallResult,
+  type LogEntry,
+  type LogLevel,
+  type RecordedAnswer,
+} from "./call-result.ts";
+export { capabilitiesOf } from "./capabilities.ts";
 export {
   createProgress,
   executorThreadUrl,
@@ -10,7 +20,19 @@ export {
   type ExecutorRequest,
   type ExecutorResult,
 } from "./executor-protocol.ts";
+export type {
+  CallContext,
+  Capabilities,
+  HostAnswer,
+  HostAsk,
+  HostCalls,
+  HostFailure,
+  HostFunction,
+} from "./host-calls.ts";
 export { inspectModule, maxModuleBytes, type ModuleFacts, type ModuleInspection } from "./inspect-module.ts";
-export { loadPlugin, LoadedPlugin, PluginRefused, type LoadOptions } from "./load-plugin.ts";
+export { loadPlugin, type CallOptions, type LoadedPlugin, type LoadOptions } from "./load-plugin.ts";
+export { hookExports, manifestExports } from "./manifest-exports.ts";
 export { parseManifest, type ParsedManifest } from "./parse-manifest.ts";
-export { defaultLimits, resolveLimits, type PluginLimits } from "./plugin-limits.ts";
+export { defaultLimits, manifestLimits, resolveLimits, type PluginLimits } from "./plugin-limits.ts";
+export { PluginRefused } from "./plugin-refused.ts";
+export { prepareModule, type PreparedModule } from "./prepare-module.ts";

@@ -1,11 +1,13 @@
-import type { ErrorDetail } from "@millrace/protocol";
-import { refusedCall, type CallResult } from "./call-result.ts";
-import { LimitBreach } from "./call-state.ts";
-import { inspectModule } from "./inspect-module.ts";
+import { LiveAnswers, ReplayedAnswers, type CallAnswers, type HostPort } from "./call-answers.ts";
+import { CallFailure } from "./call-failure.ts";
+import { refusedCall, type CallRecording, type CallResult } from "./call-result.ts";
+import type { InstanceCall } from "./call-state.ts";
+import { noCapabilities, type CallContext, type Capabilities } from "./host-calls.ts";
+import { mayWait } from "./link-functions.ts";
 import { PluginInstance, type InstanceOptions } from "./plugin-instance.ts";
 import { resolveLimits, type PluginLimits } from "./plugin-limits.ts";
-import { LimitsTooSmall, prepareModule, type PreparedModule } from "./prepare-module.ts";
-import { UnknownEncoding } from "./wasm-binary.ts";
+import { prepareModule, type PreparedModule } from "./prepare-module.ts";
+import type { ThreadTurn } from "./thread-turn.ts";
 
 export interface LoadOptions {
   /** What is left out, or 0, takes its default. */
@@ -14,101 +16,168 @@ export interface LoadOptions {
   readonly config?: Readonly<Record<string, string>>;
   /** Keeps one instance, with its memory and variables, from call to call. After a trap or a breach it starts anew. */
   readonly stateful?: boolean;
+  /** Nothing when left out. */
+  readonly granted?: Capabilities;
+  /** Of the plugin, for messages. */
+  readonly name?: string;
+  readonly version?: string;
 }
 
-/** The module cannot be loaded. Every reason is in `problems`. */
-export class PluginRefused extends Error {
-  override readonly name = "PluginRefused";
-  readonly problems: readonly ErrorDetail[];
-
-  constructor(problems: readonly ErrorDetail[]) {
-    super(problems.map(({ field, reason }) => `${field}: ${reason}`).join("; "));
-    this.problems = problems;
-  }
+export interface CallOptions {
+  /** Can only shorten the plugin's own. */
+  readonly timeoutMs?: number;
+  readonly context?: CallContext;
+  /** Answers host functions. Without one, whatever leaves the sandbox is denied. */
+  readonly host?: HostPort;
+  /** Keeps what the call learns from outside. */
+  readonly record?: boolean;
+  /** Ends a call that waits as CANCELLED. */
+  readonly signal?: AbortSignal;
+  /** Of the thread that the call shares with others, and its id there. */
+  readonly turn?: ThreadTurn;
+  readonly callId?: number;
 }
+
+/** A replay is bounded by fuel: what a call did in time once must not depend on how fast it does it again. */
+const REPLAY_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** Instances that wait for a call, of a plugin whose calls wait: as many as it has had open at once, up to these bounds. */
+const MAX_IDLE_INSTANCES = 64;
+const MAX_IDLE_BYTES = 64 * 1024 * 1024;
 
 /**
- * Validates, rewrites and compiles a module, once for all calls.
+ * Compiles a module, once for all calls, and prepares it first where that was not done.
  * @throws PluginRefused when the module is not one that this host can run within the limits
  */
-export async function loadPlugin(module: Uint8Array, options: LoadOptions = {}): Promise<LoadedPlugin> {
-  const inspection = await inspectModule(module);
-  if (!inspection.ok) throw new PluginRefused(inspection.problems);
-  const limits = resolveLimits(options.limits);
-  const prepared = prepare(module, limits);
-  return new LoadedPlugin({
+export async function loadPlugin(
+  module: Uint8Array | PreparedModule,
+  options: LoadOptions = {},
+): Promise<LoadedPlugin> {
+  const prepared = module instanceof Uint8Array ? prepareModule(module, options.limits) : module;
+  return new LoadedPlugin(prepared, {
     module: await WebAssembly.compile(prepared.bytes),
-    prepared,
-    limits,
+    report: prepared.report,
+    limits: resolveLimits(options.limits),
     config: new Map(Object.entries(options.config ?? {})),
+    granted: options.granted ?? noCapabilities,
+    plugin: options.name ?? "unnamed",
     stateful: options.stateful ?? false,
   });
 }
 
-function prepare(module: Uint8Array, limits: PluginLimits): PreparedModule {
-  try {
-    return prepareModule(module, limits);
-  } catch (error) {
-    if (error instanceof LimitsTooSmall) throw new PluginRefused([error.detail]);
-    if (error instanceof UnknownEncoding) throw new PluginRefused([{ field: "module", reason: error.message }]);
-    throw error;
-  }
-}
-
-/** A compiled plugin. Calls never overlap: each runs to its end inside the thread that asked. */
+/** A compiled plugin. Calls of one that never waits do not overlap: each runs to its end inside the thread that asked. */
 export class LoadedPlugin {
+  readonly prepared: PreparedModule;
+  /** Whether its calls may wait for host functions, while others execute. */
+  readonly waits: boolean;
   readonly #options: InstanceOptions;
-  /** An instance that waits for the next call, as good as new (or with its state, when stateful). */
-  #idle: PluginInstance | undefined;
+  /** Instances that wait for the next call, as good as new (or with its state, when stateful). */
+  readonly #idle: PluginInstance[] = [];
+  #idleBytes = 0;
+  readonly #busy = new Set<PluginInstance>();
   /** Tail of the calls of a stateful plugin: they share one instance. */
-  #turn: Promise<unknown> = Promise.resolve();
+  #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(options: InstanceOptions) {
+  constructor(prepared: PreparedModule, options: InstanceOptions) {
+    this.prepared = prepared;
     this.#options = options;
+    this.waits = mayWait(WebAssembly.Module.imports(options.module), options.granted);
   }
 
   get limits(): PluginLimits {
     return this.#options.limits;
   }
 
+  /** Of the linear memories of the calls that are open. */
+  get openBytes(): number {
+    let bytes = 0;
+    for (const instance of this.#busy) bytes += instance.memoryBytes;
+    return bytes;
+  }
+
   /**
-   * Runs an export on an input. Blocks the thread while the module runs; a module that never returns blocks it for
-   * good, so calls belong into a thread that can be killed.
+   * Runs an export on an input. Blocks the thread while the module executes; a module that never returns blocks it until it is
+   * out of fuel, so calls belong into a thread that can be killed.
    */
-  call(exportName: string, input: Uint8Array, options: { timeoutMs?: number } = {}): Promise<CallResult> {
-    if (!this.#options.stateful) return this.#run(exportName, input, options.timeoutMs);
-    const result = this.#turn.then(() => this.#run(exportName, input, options.timeoutMs));
-    this.#turn = result;
+  call(exportName: string, input: Uint8Array, options: CallOptions = {}): Promise<CallResult> {
+    const { limits } = this.#options;
+    const answers = new LiveAnswers(options.host, options.record ?? false);
+    const timeoutMs = Math.min(options.timeoutMs ?? limits.timeoutMs, limits.timeoutMs);
+    return this.#inOrder(() => this.#run(exportName, callOf(input, timeoutMs, answers, options)));
+  }
+
+  /** Runs a call again from what it learned: no I/O, no clock, and the same result, fuel and logs. */
+  async replay(exportName: string, input: Uint8Array, recording: CallRecording): Promise<CallResult> {
+    if (recording.truncated) return refusedCall("HOST_DENIED", "the recording is truncated: it cannot be replayed");
+    const answers = new ReplayedAnswers(recording);
+    const call = callOf(input, REPLAY_TIMEOUT_MS, answers, {});
+    const instance = await this.#createInstance(answers);
+    return instance instanceof PluginInstance ? this.#enter(instance, exportName, call) : instance;
+  }
+
+  #inOrder(run: () => Promise<CallResult>): Promise<CallResult> {
+    if (!this.#options.stateful) return run();
+    const result = this.#tail.then(run);
+    this.#tail = result;
     return result;
   }
 
-  async #run(exportName: string, input: Uint8Array, timeoutMs: number | undefined): Promise<CallResult> {
+  async #run(exportName: string, call: InstanceCall): Promise<CallResult> {
     const { limits, stateful } = this.#options;
-    if (input.length > limits.inputBytes) {
-      return refusedCall("HOST_DENIED", `input of ${input.length} bytes; the limit is ${limits.inputBytes}`);
+    const { length: figure } = call.input;
+    if (figure > limits.inputBytes) {
+      const breach = { resource: "input", figure, limit: limits.inputBytes, unit: "bytes" } as const;
+      return refusedCall("HOST_DENIED", `input of ${figure} bytes; the limit is ${limits.inputBytes}`, breach);
     }
-    const instance = this.#takeIdle() ?? (await this.#createInstance());
-    if (!(instance instanceof PluginInstance)) return instance;
-    const result = instance.run(exportName, input, Math.min(timeoutMs ?? limits.timeoutMs, limits.timeoutMs));
-    if (stateful) instance.freeHostMemory();
-    else instance.restore();
-    if (instance.usable) this.#idle = instance;
-    return result;
+    const turn = call.turn?.take(call.callId);
+    if (turn) await turn;
+    try {
+      if (call.signal?.aborted) return refusedCall("CANCELLED", "cancelled before it began");
+      const instance = this.#takeIdle() ?? (await this.#createInstance(new LiveAnswers(undefined, true)));
+      if (!(instance instanceof PluginInstance)) return instance;
+      this.#busy.add(instance);
+      const entered = this.#enter(instance, exportName, call);
+      const result = entered instanceof Promise ? await entered : entered;
+      this.#busy.delete(instance);
+      if (stateful) instance.freeHostMemory();
+      else instance.restore();
+      this.#putIdle(instance);
+      return result;
+    } finally {
+      call.turn?.leave();
+    }
+  }
+
+  #enter(instance: PluginInstance, exportName: string, call: InstanceCall): Promise<CallResult> | CallResult {
+    return this.waits ? instance.runWaiting(exportName, call) : instance.run(exportName, call);
   }
 
   #takeIdle(): PluginInstance | undefined {
-    const instance = this.#idle;
-    this.#idle = undefined;
+    const instance = this.#idle.pop();
+    if (instance) this.#idleBytes -= instance.memoryBytes;
     return instance;
   }
 
-  async #createInstance(): Promise<PluginInstance | CallResult> {
+  #putIdle(instance: PluginInstance): void {
+    const bytes = instance.memoryBytes;
+    const isRoom = this.#idle.length < MAX_IDLE_INSTANCES && this.#idleBytes + bytes <= MAX_IDLE_BYTES;
+    if (!instance.usable || (this.#idle.length > 0 && !isRoom)) return;
+    this.#idle.push(instance);
+    this.#idleBytes += bytes;
+  }
+
+  async #createInstance(answers: CallAnswers): Promise<PluginInstance | CallResult> {
     try {
-      return await PluginInstance.create(this.#options);
+      return await PluginInstance.create(this.#options, answers);
     } catch (error) {
-      if (error instanceof LimitBreach) return refusedCall(error.code, `at start-up: ${error.message}`);
-      // Out of address space or a trap in the module's start function: either way the call did not happen.
+      if (error instanceof CallFailure) return refusedCall(error.code, `at start-up: ${error.message}`, error.breach);
+      // Out of address space, say: either way the call did not happen.
       return refusedCall("TRAPPED", `at start-up: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
+}
+
+function callOf(input: Uint8Array, timeoutMs: number, answers: CallAnswers, options: CallOptions): InstanceCall {
+  const { callId = 0, turn, context, signal } = options;
+  return { input, timeoutMs, answers, callId, turn, context, signal };
 }

@@ -1,32 +1,40 @@
 import type { CallContext } from "@extism/extism";
-import { failedCall, type CallResult } from "./call-result.ts";
-import { CallState, LimitBreach } from "./call-state.ts";
-import { copyRegion, extismFunctions } from "./extism-functions.ts";
-import { InstanceSnapshot } from "./instance-snapshot.ts";
+import { Gauge, reservedNames as meterNames, type MeterReport } from "@millrace/wasm-meter";
+import type { CallAnswers } from "./call-answers.ts";
+import { CallFailure, timedOut } from "./call-failure.ts";
+import { failedCall, type CallRecording, type CallResult } from "./call-result.ts";
+import { CallState, type InstanceCall } from "./call-state.ts";
+import { ContextProbe } from "./context-probe.ts";
+import { errorText, failureOf } from "./failure-of.ts";
+import type { Capabilities } from "./host-calls.ts";
+import { copyRegion } from "./host-memory.ts";
+import { InstanceSnapshot, memoryOf } from "./instance-snapshot.ts";
+import { promising } from "./jspi.ts";
+import { linkFunctions } from "./link-functions.ts";
 import type { PluginLimits } from "./plugin-limits.ts";
-import type { PreparedModule } from "./prepare-module.ts";
 import { reservedNames } from "./reserved-names.ts";
-import { wasiFunctions } from "./wasi-functions.ts";
 
 export interface InstanceOptions {
   readonly module: WebAssembly.Module;
-  readonly prepared: PreparedModule;
+  readonly report: MeterReport;
   readonly limits: PluginLimits;
   readonly config: ReadonlyMap<string, string>;
+  readonly granted: Capabilities;
+  /** The plugin's name, for messages. */
+  readonly plugin: string;
   readonly stateful: boolean;
 }
 
-const MAX_ERROR_BYTES = 8192;
-const PAGE_BYTES = 65_536;
-
-/** One live instance of a plugin's module. Running an export is synchronous: nothing else happens in the thread. */
+/** One live instance of a plugin's module. It runs one call at a time. */
 export class PluginInstance {
   readonly #exports: WebAssembly.Exports;
   readonly #state: CallState;
   readonly #context: CallContext;
-  readonly #memory: WebAssembly.Memory | undefined;
   readonly #resetBlocks: () => Promise<boolean>;
   readonly #snapshot: InstanceSnapshot | undefined;
+  /** What start-up learned belongs to the recording of each call. */
+  readonly #startUp: CallRecording | undefined;
+  readonly #promising = new Map<string, () => Promise<unknown>>();
   #usable = true;
 
   private constructor(
@@ -35,42 +43,43 @@ export class PluginInstance {
     context: CallContext,
     resetBlocks: () => Promise<boolean>,
     snapshot: InstanceSnapshot | undefined,
+    startUp: CallRecording | undefined,
   ) {
     this.#exports = exports;
     this.#state = state;
     this.#context = context;
-    this.#memory = memoryOf(exports);
     this.#resetBlocks = resetBlocks;
     this.#snapshot = snapshot;
+    this.#startUp = startUp;
   }
 
-  /** @throws what the module's start-up throws */
-  static async create({ module, prepared, limits, config, stateful }: InstanceOptions): Promise<PluginInstance> {
-    const state = new CallState(limits);
-    state.begin(new Uint8Array(0), limits.timeoutMs);
+  /** @throws what the module's start-up throws; a CallFailure where a limit or a host function ended it */
+  static async create(options: InstanceOptions, answers: CallAnswers): Promise<PluginInstance> {
+    const { module, report, limits, stateful } = options;
+    const state = new CallState(limits, startUpCall(limits, answers));
     const link = new ContextProbe();
     let exports: WebAssembly.Exports = {};
-    const wasiImports = WebAssembly.Module.imports(module).filter((item) => item.module === reservedNames.wasi);
+    const imports = WebAssembly.Module.imports(module);
     const functions = {
-      [reservedNames.host]: extismFunctions(state, config),
-      [reservedNames.wasi]: wasiFunctions(
-        state,
-        () => memoryOf(exports),
-        wasiImports.map((item) => item.name),
-      ),
+      ...linkFunctions(imports, state, { ...options, memoryOf: () => memoryOf(exports) }),
       [link.namespace]: link.functions,
     };
     // At first use: the import loads node:wasi, which warns, and a process that only inspects modules needs neither.
     const { createPlugin } = await import("@extism/extism");
     const plugin = await createPlugin({ wasm: [{ module }] }, { functions, runInWorker: false });
     exports = (await plugin.getInstance()).exports;
-    // As Extism does: a WASI command is not run, only instantiated.
-    startUp(exports, prepared.usesWasi);
-    const snapshot = stateful ? undefined : InstanceSnapshot.take(exports, prepared);
+    state.gauge = new Gauge(exports, report.limits);
+    const usesWasi = imports.some((item) => item.module === reservedNames.wasi);
+    try {
+      startUp(exports, state.gauge, limits.fuel, usesWasi);
+    } catch (error) {
+      throw failureOf(error, state, link.context);
+    }
+    const snapshot = stateful ? undefined : InstanceSnapshot.take(exports, report.state);
     // What start-up left in host memory would be there for the first call only.
     await plugin.reset();
     if (!stateful) state.clearVariables();
-    return new PluginInstance(exports, state, link.context, () => plugin.reset(), snapshot);
+    return new PluginInstance(exports, state, link.context, () => plugin.reset(), snapshot, answers.recording);
   }
 
   /** Whether another call may use this instance: false after a trap, and when it cannot be put back as it was. */
@@ -78,22 +87,32 @@ export class PluginInstance {
     return this.#usable;
   }
 
-  run(exportName: string, input: Uint8Array, timeoutMs: number): CallResult {
+  get memoryBytes(): number {
+    return memoryOf(this.#exports)?.buffer.byteLength ?? 0;
+  }
+
+  /** Runs an export to its end: nothing else happens in the thread. For a module whose calls never wait. */
+  run(exportName: string, call: InstanceCall): CallResult {
     const run = this.#exports[exportName];
-    const startedAt = performance.now();
-    this.#state.begin(input, timeoutMs);
-    const result = typeof run === "function" ? this.#invoke(run as () => unknown) : missingExport(exportName);
-    const durationMs = performance.now() - startedAt;
-    const logs = this.#state.takeLogs();
-    const durationUs = Math.round(durationMs * 1000);
-    if (durationMs > timeoutMs && (!(result instanceof LimitBreach) || result.code === "TRAPPED")) {
-      return failedCall("TIMED_OUT", `took ${Math.round(durationMs)} ms; the limit is ${timeoutMs} ms`, {
-        durationUs,
-        logs,
-      });
+    this.#state.begin(call);
+    if (typeof run !== "function") return this.#result(missingExport(exportName));
+    try {
+      return this.#result(this.#outputOf((run as () => unknown)()));
+    } catch (error) {
+      return this.#result(this.#broken(error));
     }
-    if (result instanceof LimitBreach) return failedCall(result.code, result.message, { durationUs, logs });
-    return { ok: true, output: result, durationUs, logs };
+  }
+
+  /** Runs an export that may wait for host functions. */
+  async runWaiting(exportName: string, call: InstanceCall): Promise<CallResult> {
+    const run = this.#promisingExport(exportName);
+    this.#state.begin(call);
+    if (!run) return this.#result(missingExport(exportName));
+    try {
+      return this.#result(this.#outputOf(await run()));
+    } catch (error) {
+      return this.#result(this.#broken(error));
+    }
   }
 
   /** Puts the instance back as it was before its first call, or marks it as used up. */
@@ -101,100 +120,86 @@ export class PluginInstance {
     const scratch = this.#context.read(0n);
     this.#usable &&= scratch !== null && (this.#snapshot?.restore() ?? false);
     this.#state.clearVariables();
-    this.#freeBlocks();
+    this.freeHostMemory();
     // Block 0 is Extism's null page: one byte that a module can write to and that a reset leaves alone.
     if (scratch) scratch.bytes().fill(0);
   }
 
   /** Readies a stateful instance for its next call: memory and variables stay. */
   freeHostMemory(): void {
-    this.#freeBlocks();
-  }
-
-  #freeBlocks(): void {
     // Extism's reset does its work before it returns its promise, and cannot fail.
     void this.#resetBlocks();
   }
 
-  #invoke(run: () => unknown): Uint8Array | LimitBreach {
-    try {
-      const code = run();
-      const { breach, error, output, limits } = this.#state;
-      if (breach) {
-        this.#usable = false;
-        return breach;
-      }
-      if (error || (typeof code === "number" && code !== 0)) {
-        return new LimitBreach("HANDLER_FAILED", this.#errorText() ?? `the handler returned ${String(code)}`);
-      }
-      return output ? copyRegion(this.#context, output, limits.outputBytes) : new Uint8Array(0);
-    } catch (error) {
-      // Whatever was interrupted may be half done.
-      this.#usable = false;
-      return this.#state.breach ?? this.#trap(error);
-    }
+  #promisingExport(name: string): (() => Promise<unknown>) | undefined {
+    const known = this.#promising.get(name);
+    const exported = this.#exports[name];
+    if (known || typeof exported !== "function") return known;
+    const run = promising(exported as () => unknown);
+    this.#promising.set(name, run);
+    return run;
   }
 
-  #trap(error: unknown): LimitBreach {
-    const reason = error instanceof Error ? error.message : "an exception that the plugin did not catch";
-    const text = this.#errorText();
-    const pages = (this.#memory?.buffer.byteLength ?? 0) / PAGE_BYTES;
-    const { memoryPages } = this.#state.limits;
-    // A refused memory.grow is seen by the module only, which then gives up. A trap close to the limit means just that.
-    if (pages >= memoryPages - memoryPages / 16) {
-      const figure = `${pages} pages of memory taken; the limit is ${memoryPages}`;
-      return new LimitBreach("OUT_OF_MEMORY", `${figure} (${text ?? reason})`);
+  #outputOf(code: unknown): Uint8Array | CallFailure {
+    const { failure, error, output, limits } = this.#state;
+    if (failure) return this.#broken(failure);
+    if (error || (typeof code === "number" && code !== 0)) {
+      return new CallFailure(
+        "HANDLER_FAILED",
+        errorText(this.#state, this.#context) ?? `the handler returned ${String(code)}`,
+      );
     }
-    return new LimitBreach("TRAPPED", text === undefined ? reason : `${reason}: ${text}`);
+    return output ? copyRegion(this.#context, output, limits.outputBytes) : new Uint8Array(0);
   }
 
-  #errorText(): string | undefined {
-    const { error } = this.#state;
-    if (!error) return undefined;
-    try {
-      return new TextDecoder().decode(copyRegion(this.#context, error, MAX_ERROR_BYTES));
-    } catch {
-      return "the plugin's error message is gone: it freed the block";
-    }
+  /** Whatever was interrupted may be half done. */
+  #broken(error: unknown): CallFailure {
+    this.#usable = false;
+    return failureOf(error, this.#state, this.#context);
   }
-}
 
-function missingExport(name: string): LimitBreach {
-  return new LimitBreach("HANDLER_GONE", `the plugin exports no function "${name}"`);
-}
-
-function memoryOf(exports: WebAssembly.Exports): WebAssembly.Memory | undefined {
-  const memory = exports[reservedNames.memory];
-  return memory instanceof WebAssembly.Memory ? memory : undefined;
-}
-
-function startUp(exports: WebAssembly.Exports, usesWasi: boolean): void {
-  const initialize = exports[reservedNames.initialize];
-  const start = exports[reservedNames.start];
-  if (typeof initialize === "function") initialize();
-  else if (typeof start === "function" && !usesWasi) start();
-}
-
-/**
- * Gets hold of Extism's CallContext when it links the host functions, by standing in for `Function.prototype.bind`:
- * a module that calls none of our functions would otherwise never show it.
- */
-class ContextProbe {
-  readonly namespace = `${reservedNames.host}:link`;
-  readonly functions: Record<string, () => void>;
-  #context: CallContext | undefined;
-
-  constructor() {
-    const probe = () => {};
-    const bind = (_this: unknown, context: CallContext) => {
-      this.#context = context;
-      return probe;
+  #result(outcome: Uint8Array | CallFailure): CallResult {
+    const { durationMs, executedMs, fuelUsed, logs, call } = this.#state;
+    const recording = joinRecordings(this.#startUp, call.answers.recording);
+    const figures = {
+      durationUs: Math.round(durationMs * 1000),
+      executedUs: Math.round(executedMs * 1000),
+      logs,
+      fuel: fuelUsed,
+      ...(recording === undefined ? {} : { recording }),
     };
-    this.functions = { probe: Object.assign(probe, { bind }) };
+    const isLate = durationMs > call.timeoutMs;
+    if (isLate && (!(outcome instanceof CallFailure) || outcome.code === "TRAPPED")) {
+      return failedCall(timedOut(durationMs, call.timeoutMs), figures);
+    }
+    if (outcome instanceof CallFailure) return failedCall(outcome, figures);
+    return { ok: true, output: outcome, ...figures };
   }
+}
 
-  get context(): CallContext {
-    if (!this.#context) throw new Error("Extism linked no host functions");
-    return this.#context;
-  }
+function joinRecordings(first: CallRecording | undefined, then: CallRecording | undefined): CallRecording | undefined {
+  if (!first || !then) return then;
+  return { answers: [...first.answers, ...then.answers], truncated: first.truncated || then.truncated };
+}
+
+function missingExport(name: string): CallFailure {
+  return new CallFailure("HANDLER_GONE", `the plugin exports no function "${name}"`);
+}
+
+function startUpCall({ timeoutMs }: PluginLimits, answers: CallAnswers): InstanceCall {
+  const input = new Uint8Array(0);
+  return { input, timeoutMs, answers, callId: 0, turn: undefined, context: undefined, signal: undefined };
+}
+
+/** As Extism does it: a WASI command is not run, only instantiated. */
+function startUp(exports: WebAssembly.Exports, gauge: Gauge, fuel: number, usesWasi: boolean): void {
+  gauge.begin(fuel);
+  const run = (name: string) => {
+    const start = exports[name];
+    if (typeof start === "function") start();
+    return start !== undefined;
+  };
+  run(meterNames.start);
+  if (!run(reservedNames.initialize) && !usesWasi) run(reservedNames.start);
+  run(reservedNames.haskellInit);
 }

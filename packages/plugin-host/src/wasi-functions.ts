@@ -6,16 +6,15 @@ type HostFunctions = NonNullable<ExtismPluginOptions["functions"]>[string];
 /** Error numbers of WASI preview 1 (https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#errno). */
 const errno = { success: 0, badFile: 8, invalid: 28, notSupported: 52 } as const;
 const MAX_RANDOM_BYTES = 65_536;
+/** What one of the fd_write vectors costs, in fuel. */
+const VECTOR_FUEL = 500;
+const REALTIME_CLOCK = 0;
 
 /**
  * WASI's minimum: no files, no arguments, no environment. Standard output and error become log entries; the clock and
- * random numbers are real. Any other function answers "not supported".
+ * random numbers are real.
  */
-export function wasiFunctions(
-  state: CallState,
-  memoryOf: () => WebAssembly.Memory | undefined,
-  imported: Iterable<string>,
-): HostFunctions {
+export function wasiFunctions(state: CallState, memoryOf: () => WebAssembly.Memory | undefined): HostFunctions {
   const bytes = () => new Uint8Array(memoryOf()?.buffer ?? new ArrayBuffer(0));
   const view = () => new DataView(memoryOf()?.buffer ?? new ArrayBuffer(0));
   const noneCounted = (_context: CallContext, count: number, size: number) => {
@@ -23,7 +22,8 @@ export function wasiFunctions(
     view().setUint32(size >>> 0, 0, true);
     return errno.success;
   };
-  const known: HostFunctions = {
+  const badFile = () => errno.badFile;
+  return {
     args_sizes_get: noneCounted,
     args_get: () => errno.success,
     environ_sizes_get: noneCounted,
@@ -33,23 +33,26 @@ export function wasiFunctions(
       return errno.success;
     },
     clock_time_get: (_context: CallContext, clock: number, _precision: bigint, result: number) => {
-      state.checkDeadline();
-      const ms = clock === 0 ? Date.now() : performance.now();
-      view().setBigUint64(result >>> 0, BigInt(Math.round(ms * 1000)) * 1000n, true);
+      bytes().set(
+        state.learn("clock", () => readClock(clock)),
+        result >>> 0,
+      );
       return errno.success;
     },
     random_get: (_context: CallContext, address: number, length: number) => {
-      state.checkDeadline();
-      if (length >>> 0 > MAX_RANDOM_BYTES) return errno.invalid;
-      const target = bytes().subarray(address >>> 0, (address >>> 0) + (length >>> 0));
-      crypto.getRandomValues(target);
+      const size = length >>> 0;
+      if (size > MAX_RANDOM_BYTES) return errno.invalid;
+      state.spend(size);
+      const random = state.learn("random", () => crypto.getRandomValues(new Uint8Array(size)));
+      bytes().set(random, address >>> 0);
       return errno.success;
     },
     fd_write: (_context: CallContext, file: number, vectors: number, count: number, result: number) => {
       if (file !== 1 && file !== 2) return errno.badFile;
       const written = readVectors(view(), vectors >>> 0, count >>> 0);
+      state.spend(written.length * VECTOR_FUEL);
       const size = written.reduce((sum, { length }) => sum + length, 0);
-      state.log(file === 1 ? "info" : "error", size, () => {
+      state.writeLog(file === 1 ? "info" : "error", size, () => {
         const decoder = new TextDecoder();
         return written
           .map(({ at, length }) => decoder.decode(bytes().subarray(at, at + length), { stream: true }))
@@ -63,18 +66,26 @@ export function wasiFunctions(
       view().setUint32(result >>> 0, 0, true);
       return errno.success;
     },
-    fd_close: () => errno.badFile,
-    fd_seek: () => errno.badFile,
-    fd_fdstat_get: () => errno.badFile,
-    fd_prestat_get: () => errno.badFile,
-    fd_prestat_dir_name: () => errno.badFile,
+    fd_close: badFile,
+    fd_seek: badFile,
+    fd_fdstat_get: badFile,
+    fd_fdstat_set_flags: badFile,
+    fd_prestat_get: badFile,
+    fd_prestat_dir_name: badFile,
+    // Nothing to poll and no sleep; compilers import it whether or not it is called.
+    poll_oneoff: () => errno.notSupported,
     sched_yield: () => errno.success,
     proc_exit: (_context: CallContext, code: number) =>
       state.fail("TRAPPED", `the plugin ended itself by exit(${code})`),
   };
-  const functions: HostFunctions = {};
-  for (const name of imported) functions[name] = known[name] ?? (() => errno.notSupported);
-  return functions;
+}
+
+/** Nanoseconds as u64 LE, to the microsecond. */
+function readClock(clock: number): Uint8Array {
+  const ms = clock === REALTIME_CLOCK ? Date.now() : performance.now();
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(Math.round(ms * 1000)) * 1000n, true);
+  return bytes;
 }
 
 /** Vectors that one write may carry: a bound on the work of a single host call. */
