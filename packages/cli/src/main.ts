@@ -1,6 +1,9 @@
 #!/usr/bin/env node
 import { runCli } from "./run-cli.ts";
 
+// Node's remarks on experimental parts that the sandbox uses are of no use to who types a command.
+if (!process.env["MILLRACE_DEBUG"]) process.removeAllListeners("warning");
+
 const interrupt = new AbortController();
 process.once("SIGINT", () => {
   process.exitCode = 130;

@@ -1,4 +1,4 @@
-import { toJson, type DescMessage, type JsonValue, type MessageShape } from "@bufbuild/protobuf";
+import { toJson, type DescMessage, type JsonObject, type JsonValue, type MessageShape } from "@bufbuild/protobuf";
 import { formatTable, type Column } from "./format-table.ts";
 
 /** Where results go: JSON for programs, text for people. */
@@ -10,6 +10,8 @@ export interface Output {
   message<D extends DescMessage>(schema: D, value: MessageShape<D>, text: () => string): void;
   /** One line of many: JSON on a line of its own. */
   line<D extends DescMessage>(schema: D, value: MessageShape<D>, text: () => string): void;
+  /** One line of many, of the command's own making. */
+  record(value: JsonObject, text: () => string): void;
 }
 
 export function createOutput(stream: NodeJS.WritableStream, json: boolean): Output {
@@ -24,6 +26,9 @@ export function createOutput(stream: NodeJS.WritableStream, json: boolean): Outp
     },
     line(schema, value, text) {
       write(json ? JSON.stringify(toJson(schema, value)) : text());
+    },
+    record(value, text) {
+      write(json ? JSON.stringify(value) : text());
     },
   };
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { MillraceError, type PluginManifest } from "@millrace/protocol";
 import { parse } from "yaml";
 import { readInput } from "./read-payload.ts";
@@ -16,7 +16,7 @@ export interface PluginPackage {
 
 /**
  * Reads a plugin: a folder with `plugin.yaml` (or `.yml`, `.json`) and its module, or a module with the manifest beside it. The
- * module carries the folder's name, or is the only .wasm there.
+ * module carries the plugin's name, or is the only .wasm there.
  * @throws MillraceError invalid_argument, saying which file and why
  */
 export async function readPluginPackage(path: string, manifestPath?: string): Promise<PluginPackage> {
@@ -24,9 +24,14 @@ export async function readPluginPackage(path: string, manifestPath?: string): Pr
   const folder = isFolder ? path : dirname(path);
   const found = manifestPath ?? (await findManifest(folder));
   const manifest = await readManifest(found);
-  const module = await readInput(isFolder ? await findModule(folder) : path);
+  const module = await readInput(isFolder ? await findModule(folder, manifest.name) : path);
   const sha256 = createHash("sha256").update(module).digest("hex");
   return { manifest, module, sha256, folder: dirname(found) };
+}
+
+/** The manifest of a folder. */
+export async function readProjectManifest(folder: string): Promise<PluginManifest> {
+  return readManifest(await findManifest(folder));
 }
 
 async function isDirectory(path: string): Promise<boolean> {
@@ -46,9 +51,9 @@ async function findManifest(folder: string): Promise<string> {
   return join(folder, name);
 }
 
-async function findModule(folder: string): Promise<string> {
-  const modules = (await readdir(folder)).filter((name) => name.endsWith(".wasm"));
-  const named = `${basename(resolve(folder))}.wasm`;
+async function findModule(folder: string, name: string): Promise<string> {
+  const modules = (await readdir(folder)).filter((file) => file.endsWith(".wasm"));
+  const named = `${name}.wasm`;
   if (modules.includes(named)) return join(folder, named);
   const [only] = modules;
   if (only !== undefined && modules.length === 1) return join(folder, only);
@@ -57,7 +62,7 @@ async function findModule(folder: string): Promise<string> {
 }
 
 /** @throws MillraceError invalid_argument with all that is wrong with it */
-export async function readManifest(path: string): Promise<PluginManifest> {
+async function readManifest(path: string): Promise<PluginManifest> {
   const text = new TextDecoder().decode(await readInput(path));
   let value: unknown;
   try {

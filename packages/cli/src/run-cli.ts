@@ -33,7 +33,7 @@ function errorText(error: unknown, env: CliContext["env"]): string {
     lines.push("Is it running? Start it with `npm start`, or name another one with --server or MILLRACE_URL.");
   }
   if (error.retryAfterMs !== undefined) lines.push(`Try again in ${Math.ceil(error.retryAfterMs / 1000)} s.`);
-  return `${lines.map((line) => printable(line)).join("\n")}\n`;
+  return `${lines.map((line) => printable(line, true)).join("\n")}\n`;
 }
 
 function errorJson(error: unknown): string {
