@@ -1,3 +1,5 @@
+import type { SignaturePolicy } from "./plugin-keys.ts";
+
 /** Bounds of the control service; each has a default that suits a single machine. */
 export interface ControlConfig {
   /** Callers of SubmitJob that wait for a result at one time; one more is refused. */
@@ -24,6 +26,14 @@ export interface ControlConfig {
   readonly projectionCursor: string;
   /** Dry runs at one time. */
   readonly maxDryRuns: number;
+  /** Whether plugins must be signed. */
+  readonly pluginSignatures: SignaturePolicy;
+  /** Longest run of a hook of a plugin's lifecycle. */
+  readonly hookTimeoutMs: number;
+  /** An upload waits so long for a worker that runs its hooks; then it is tried in the background. */
+  readonly workerPatienceMs: number;
+  /** A plugin on its way that nobody has moved for so long was left by a control that ended. */
+  readonly takeOverMs: number;
 }
 
 export const defaultControlConfig: ControlConfig = {
@@ -39,4 +49,8 @@ export const defaultControlConfig: ControlConfig = {
   projectionWaitMs: 15_000,
   projectionCursor: "jobs",
   maxDryRuns: 2,
+  pluginSignatures: "optional",
+  hookTimeoutMs: 5000,
+  workerPatienceMs: 5000,
+  takeOverMs: 20_000,
 };

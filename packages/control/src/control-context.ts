@@ -7,10 +7,14 @@ import type { DryRunner } from "./dry-runner.ts";
 import type { EventsPressure } from "./events-pressure.ts";
 import type { EventSource } from "./event-source.ts";
 import type { ControlEvents } from "./events.ts";
+import type { HookRunner } from "./hook-runner.ts";
+import type { PluginKeys } from "./plugin-keys.ts";
+import type { PluginLifecycle } from "./plugin-lifecycle.ts";
 import type { PluginRegistry } from "./plugin-registry.ts";
 import type { QueueSettingsMap } from "./queue-settings-map.ts";
 import type { RecentJobs } from "./recent-jobs.ts";
 import type { ResultInbox } from "./result-inbox.ts";
+import type { TypeClaims } from "./type-claims.ts";
 import type { UniqueKeys } from "./unique-keys.ts";
 
 /** What the methods work with. */
@@ -30,5 +34,9 @@ export interface ControlContext {
   readonly queueSettings: QueueSettingsMap;
   readonly eventSource: EventSource;
   readonly plugins: PluginRegistry;
+  readonly typeClaims: TypeClaims;
+  readonly keys: PluginKeys;
+  readonly hooks: HookRunner;
+  readonly lifecycle: PluginLifecycle;
   readonly dryRunner: DryRunner;
 }

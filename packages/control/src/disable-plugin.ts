@@ -1,10 +1,14 @@
-import { PluginState, type DisablePluginRequest, type Plugin } from "@millrace/protocol";
+import type { DisablePluginRequest, Plugin } from "@millrace/protocol";
+import { moved } from "./advance-plugin.ts";
 import type { ControlContext } from "./control-context.ts";
-import { setPluginState } from "./set-plugin-state.ts";
 
 export async function disablePlugin(
   context: ControlContext,
   request: DisablePluginRequest,
 ): Promise<{ plugin: Plugin }> {
-  return { plugin: await setPluginState(context, request.name, PluginState.RESOLVED) };
+  await context.plugins.change(request.name, (plugin) => {
+    const stopping = moved(plugin, "disabled");
+    return stopping === plugin && !plugin.enabled ? plugin : { ...stopping, enabled: false };
+  });
+  return { plugin: await context.lifecycle.settle(request.name) };
 }

@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 import { MillraceError, type ErrorDetail, type PluginManifest } from "@millrace/protocol";
 import {
   executorThreadUrl,
+  manifestLimits,
   refusedCall,
   type CallResult,
   type ExecutorReply,
@@ -26,7 +27,7 @@ const graceMs = 250;
 const loadTimeoutMs = 15_000;
 const mostWaiting = 32;
 
-/** Runs plugins outside any queue, each in a new thread that is killed afterwards. */
+/** Runs plugins outside any queue, each in a new thread that is killed afterwards. Nothing is granted: they reach nothing outside. */
 export class DryRunner implements AsyncDisposable {
   readonly #most: number;
   readonly #threads = new Set<Worker>();
@@ -103,24 +104,18 @@ async function load(
   module: Uint8Array,
   manifest: PluginManifest,
 ): Promise<readonly ErrorDetail[] | undefined> {
-  const { limits, stateful } = manifest;
+  const { name, version, limits, stateful, config } = manifest;
   const ready = await nextReply(thread, loadTimeoutMs);
   if (ready?.kind !== "ready") throw new MillraceError("unavailable", "the thread for dry runs does not start");
   const asked: ExecutorRequest = {
     kind: "load",
     sha256: "dry-run",
     module,
+    name,
+    version,
     stateful,
-    ...(limits === undefined
-      ? {}
-      : {
-          limits: {
-            timeoutMs: limits.timeoutMs,
-            memoryPages: limits.memoryPages,
-            outputBytes: limits.outputBytes,
-            logBytes: limits.logBytes,
-          },
-        }),
+    config,
+    limits: manifestLimits(limits),
   };
   thread.postMessage(asked);
   const reply = await nextReply(thread, loadTimeoutMs);

@@ -30,6 +30,27 @@ export class ControlEvents {
     this.#logger.info(fields(plugin), "plugin uploaded");
   }
 
+  hookFailed(plugin: Plugin, reason: string): void {
+    this.#logger.warn({ ...fields(plugin), reason }, "plugin hook failed");
+  }
+
+  canaryTakenBack(plugin: Plugin, reason: string): void {
+    this.#logger.warn({ ...fields(plugin), reason }, "plugin canary taken back");
+  }
+
+  /** It is tried again. */
+  lifecycleInterrupted(plugin: string, error: unknown): void {
+    this.#logger.warn({ plugin, err: error }, "plugin lifecycle interrupted");
+  }
+
+  keyTrusted(keyId: string, owner: string): void {
+    this.#logger.info({ keyId, owner }, "plugin key trusted");
+  }
+
+  keyRevoked(keyId: string, reason: string): void {
+    this.#logger.warn({ keyId, reason }, "plugin key revoked");
+  }
+
   pluginChanged(plugin: Plugin): void {
     this.#logger.info(fields(plugin), "plugin changed");
   }
@@ -41,6 +62,7 @@ function fields(plugin: Plugin): object {
     plugin: manifest?.name,
     version: manifest?.version,
     sha256,
+    canary: plugin.canary?.version?.manifest?.version,
     state: PluginStateSchema.value[state]?.localName,
   };
 }

@@ -17,7 +17,8 @@ import { startControl } from "./start-control.ts";
 
 await runService(async () => {
   const { values } = loadConfig(processConfig, { env: process.env, argv: process.argv.slice(2) });
-  const { host, natsUrl, databaseUrl, opsPort, grpcPort, logLevel, otlpEndpoint, traceRatio } = values;
+  const { host, natsUrl, databaseUrl, opsPort, grpcPort, pluginSignatures, logLevel, otlpEndpoint, traceRatio } =
+    values;
   await using starting = new AsyncDisposableStack();
   const logger = createLogger({ name: "control", level: logLevel });
   const metrics = createMetrics();
@@ -28,7 +29,7 @@ await runService(async () => {
   const bus = starting.use(await connectBus({ servers: natsUrl, name: "control", logger }));
   await bus.ensureTopology();
   const store = starting.use(await openStore({ databaseUrl }));
-  const control = starting.use(await startControl({}, { bus, store, logger, metrics, health }));
+  const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health }));
   const pipeline = controlPipeline(control);
   starting.use(serveNats(bus, pipeline));
   if (grpcPort !== undefined) starting.use(await listenGrpc(pipeline, host, grpcPort));

@@ -1,4 +1,4 @@
-import { BusError, type Bus, type KvBucket } from "@millrace/bus";
+import { BusError, type Bus, type KvBucket, type KvEntry } from "@millrace/bus";
 import { decodePluginRecord, encodePluginRecord, MillraceError, PluginState, type Plugin } from "@millrace/protocol";
 
 /** One record with the revision to change it by. */
@@ -7,6 +7,9 @@ export interface RegisteredPlugin {
   readonly revision: number;
 }
 
+/** Others may change the same record at the same time; beyond this somebody changes it all the time. */
+const mostTries = 8;
+
 /**
  * The records that say which plugins there are; workers follow the same bucket. A deleted plugin leaves a record, so that
  * jobs of its types end as dead letters with the reason.
@@ -14,8 +17,6 @@ export interface RegisteredPlugin {
 export class PluginRegistry {
   readonly #bus: Bus;
   readonly #bucket: KvBucket;
-  /** Changes of this process one after the other: two plugins must not get one type. */
-  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(bus: Bus) {
     this.#bus = bus;
@@ -50,11 +51,23 @@ export class PluginRegistry {
     return plugins.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   }
 
-  /** Runs one change after the other. */
-  exclusively<T>(change: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(change);
-    this.#turn = result.catch(() => undefined);
-    return result;
+  /**
+   * Changes one record, and begins again when somebody else was faster. `make` answers with the same object when there is
+   * nothing to change.
+   * @throws MillraceError not_found, aborted, and what `make` throws
+   */
+  async change(name: string, make: (plugin: Plugin) => Plugin | Promise<Plugin>): Promise<Plugin> {
+    for (let tries = 1; ; tries++) {
+      const { plugin, revision } = await this.get(name);
+      const changed = await make(plugin);
+      if (changed === plugin) return plugin;
+      try {
+        await this.write(changed, revision);
+        return changed;
+      } catch (error) {
+        if (!(error instanceof MillraceError) || error.code !== "aborted" || tries === mostTries) throw error;
+      }
+    }
   }
 
   /** @throws MillraceError aborted when somebody else changed it meanwhile */
@@ -69,6 +82,15 @@ export class PluginRegistry {
       }
       throw error;
     }
+  }
+}
+
+/** For who watches the records. @returns undefined when there is none, or none that parses: `all` warns of those */
+export function readRecord(entry: KvEntry | undefined): Plugin | undefined {
+  try {
+    return entry === undefined ? undefined : decodePluginRecord(entry.value);
+  } catch {
+    return undefined;
   }
 }
 

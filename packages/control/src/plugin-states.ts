@@ -6,6 +6,8 @@ export type PluginEvent =
   | "uploaded"
   /** Another version takes over from the one that serves. */
   | "swapped"
+  /** A version that was installed before takes over. */
+  | "restored"
   /** on_install went well, or there is none. */
   | "installed"
   /** It is to serve. */
@@ -35,6 +37,13 @@ const moves: Readonly<Record<PluginEvent, Partial<Record<PluginState, PluginStat
     [UNINSTALLED]: INSTALLED,
   },
   swapped: { [ACTIVE]: ACTIVE },
+  restored: {
+    [INSTALLED]: RESOLVED,
+    [RESOLVED]: RESOLVED,
+    [STARTING]: STARTING,
+    [ACTIVE]: ACTIVE,
+    [STOPPING]: STOPPING,
+  },
   installed: { [INSTALLED]: RESOLVED },
   enabled: { [RESOLVED]: STARTING },
   started: { [STARTING]: ACTIVE },

@@ -5,6 +5,8 @@ import { bindService, type ServiceBinding } from "@millrace/rpc";
 import type { Health, Logger, Metrics } from "@millrace/service-kit";
 import type { Store } from "@millrace/store";
 import { CrashSweep } from "./crash-sweep.ts";
+import { announceTakenBack } from "./announce-taken-back.ts";
+import { CanaryWatch } from "./canary-watch.ts";
 import { CancelMarks } from "./cancel-marks.ts";
 import { defaultControlConfig, type ControlConfig } from "./config.ts";
 import type { ControlContext } from "./control-context.ts";
@@ -17,6 +19,9 @@ import { EventTail } from "./event-tail.ts";
 import { ControlEvents } from "./events.ts";
 import { describeProcess } from "./get-info.ts";
 import { jobService } from "./job-service.ts";
+import { HookRunner } from "./hook-runner.ts";
+import { PluginKeys } from "./plugin-keys.ts";
+import { PluginLifecycle } from "./plugin-lifecycle.ts";
 import { PluginRegistry } from "./plugin-registry.ts";
 import { pluginRuntimeService } from "./plugin-runtime-service.ts";
 import { pluginService } from "./plugin-service.ts";
@@ -24,6 +29,7 @@ import { QueueSettingsMap } from "./queue-settings-map.ts";
 import { countPending } from "./count-pending.ts";
 import { RecentJobs } from "./recent-jobs.ts";
 import { ResultInbox } from "./result-inbox.ts";
+import { TypeClaims } from "./type-claims.ts";
 import { UniqueKeys } from "./unique-keys.ts";
 
 export interface ControlDeps {
@@ -47,13 +53,18 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
   await using starting = new AsyncDisposableStack();
   const decoder = new EventDecoder(bus);
   const tail = new EventTail(bus, decoder, all.tailMessages);
+  const events = new ControlEvents(logger);
+  const plugins = new PluginRegistry(bus);
+  const keys = new PluginKeys(bus, all.pluginSignatures);
+  const hooks = new HookRunner(bus, all.hookTimeoutMs);
+  const { workerPatienceMs, takeOverMs } = all;
   const context: ControlContext = {
     config: all,
     node,
     bus,
     store,
     logger,
-    events: new ControlEvents(logger),
+    events,
     pressure: starting.use(new EventsPressure(bus)),
     recent: new RecentJobs(all.recentJobs, all.recentBytes),
     inbox: starting.use(new ResultInbox(bus, all.maxWaiters)),
@@ -63,9 +74,14 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     eventSource: starting.use(
       new EventSource(bus, decoder, tail, { backlog: all.watcherBacklog, maxReplays: all.maxReplays }),
     ),
-    plugins: new PluginRegistry(bus),
+    plugins,
+    typeClaims: new TypeClaims(bus, plugins),
+    keys,
+    hooks,
+    lifecycle: starting.use(new PluginLifecycle({ bus, plugins, hooks, keys, events, workerPatienceMs, takeOverMs })),
     dryRunner: starting.use(new DryRunner(all.maxDryRuns)),
   };
+  starting.use(new CanaryWatch({ bus, plugins, events, onTakenBack: (plugin) => announceTakenBack(context, plugin) }));
   const { crashSweepMs: everyMs, projectionWaitMs, projectionCursor: cursor } = all;
   starting.use(new CrashSweep({ bus, store, everyMs, projectionWaitMs, cursor }));
   await context.queueSettings.ready;

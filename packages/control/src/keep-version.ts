@@ -1,0 +1,45 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { MillraceError, type PluginVersion } from "@millrace/protocol";
+import type { ControlContext } from "./control-context.ts";
+import { servingVersion } from "./plugin-versions.ts";
+
+/**
+ * Keeps an upload among the versions of its plugin, and forgets modules that nothing names any more.
+ * @throws MillraceError already_exists when the number stands for another module; unavailable while the database is away
+ */
+export async function keepVersion(
+  context: ControlContext,
+  version: PluginVersion,
+  grants: readonly string[],
+  replaceable: boolean,
+): Promise<void> {
+  const { manifest, sha256, sizeBytes, signature, uploadedAt } = version;
+  if (manifest === undefined || uploadedAt === undefined) return;
+  let unused: string[];
+  try {
+    unused = await context.store.insertPluginVersion({
+      manifest,
+      sha256,
+      sizeBytes: Number(sizeBytes),
+      signature: signature === undefined ? undefined : { keyId: signature.keyId, bytes: signature.signature },
+      grants,
+      replaceable,
+      uploadedAtMs: timestampMs(uploadedAt),
+    });
+  } catch (error) {
+    if (!(error instanceof MillraceError) || error.code !== "already_exists") throw error;
+    const reason = `${manifest.version} was uploaded with another module: raise it, or use a prerelease such as ${manifest.version}-dev`;
+    throw new MillraceError("already_exists", `version ${reason}`, {
+      details: [{ field: "manifest.version", reason }],
+      cause: error,
+    });
+  }
+  if (unused.length === 0) return;
+  const plugins = await context.plugins.all();
+  const named = new Set(
+    plugins.flatMap((plugin) =>
+      [servingVersion(plugin), plugin.canary?.version, plugin.previous].map((one) => one?.sha256),
+    ),
+  );
+  for (const module of unused) if (!named.has(module)) await context.bus.modules.delete(module);
+}
