@@ -65,3 +65,9 @@ export function percent(text: string): number {
   if (value < 1 || value > 99) throw new InvalidArgumentError("It must be from 1 to 99.");
   return value;
 }
+
+export function positive(text: string): number {
+  const value = Number(text);
+  if (!/^[0-9.]{1,16}$/.test(text) || !(value > 0)) throw new InvalidArgumentError("It must be a number above 0.");
+  return value;
+}

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { version } from "@millrace/protocol";
 import { defaultServer, type CliContext } from "./cli-context.ts";
 import { demoCommand } from "./commands/demo.ts";
+import { eventCommands } from "./commands/events.ts";
 import { infoCommand } from "./commands/info.ts";
 import { jobCommands } from "./commands/jobs.ts";
 import { pluginCommands } from "./commands/plugin.ts";
@@ -30,6 +31,7 @@ export function createProgram(context: CliContext): Command {
   jobCommands(program, context);
   queueCommands(program, context);
   pluginCommands(program, context);
+  eventCommands(program, context);
   wasmCommands(program, context);
   infoCommand(program, context);
   demoCommand(program, context);

@@ -177,6 +177,18 @@ describe("queues", () => {
   });
 });
 
+it("publishes an event", async () => {
+  expect(await run(["event", "publish", "user.login", '{"user":"ada"}', "--id", "e1"])).toMatchObject({
+    code: 0,
+    stdout: "e1\n",
+  });
+  expect(server.published.at(-1)).toMatchObject({
+    name: "user.login",
+    id: "e1",
+    data: { kind: { case: "structValue" } },
+  });
+});
+
 it("says which server answers", async () => {
   expect((await run(["info"])).stdout).toMatch(/name +memory\nversion +0\.1\.0/);
 });

@@ -6,6 +6,7 @@ import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import {
+  EventService,
   isTerminal,
   JobEventViewSchema,
   JobSchema,
@@ -19,6 +20,7 @@ import {
   type Job,
   type JobEventView,
   type Payload,
+  type PublishEventRequest,
   type SubmitJobRequest,
 } from "@millrace/protocol";
 import { MemoryPlugins } from "./memory-plugins.ts";
@@ -30,6 +32,7 @@ export type MemoryHandler = (job: Job) => { result: Payload } | { error: string 
 export class MemoryServer implements AsyncDisposable {
   readonly jobs = new Map<string, Job>();
   readonly plugins = new MemoryPlugins();
+  readonly published: PublishEventRequest[] = [];
   readonly paused = new Set<string>();
   readonly #http: Server;
   readonly #events: JobEventView[] = [];
@@ -44,6 +47,12 @@ export class MemoryServer implements AsyncDisposable {
         routes: (router) => {
           router.service(JobService, this.#jobService());
           router.service(PluginService, this.plugins.service);
+          router.service(EventService, {
+            publishEvent: (request) => {
+              this.published.push(request);
+              return { id: request.id || "event-1" };
+            },
+          });
           router.service(SystemService, {
             getInfo: () => ({ name: "memory", version: "0.1.0", node: "test", startedAt: timestampNow() }),
           });

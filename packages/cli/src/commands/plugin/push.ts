@@ -1,8 +1,9 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Command } from "commander";
-import { MillraceError, UploadPluginResponseSchema } from "@millrace/protocol";
+import { MillraceError, UploadPluginResponseSchema, type CanaryBoundsSchema } from "@millrace/protocol";
 import { withSession, type CliContext } from "../../cli-context.ts";
 import { formatPlugin } from "../../format-plugin.ts";
-import { grantNames, percent, wholeNumber } from "../../parse-options.ts";
+import { grantNames, percent, positive, wholeNumber } from "../../parse-options.ts";
 import { readPluginPackage } from "../../read-plugin-package.ts";
 import { readSignature } from "../../signing/signature-file.ts";
 
@@ -11,6 +12,8 @@ interface PushOptions {
   readonly grant?: readonly string[];
   readonly canary?: number;
   readonly canaryMinCalls?: number;
+  readonly canaryFailureIncrease?: number;
+  readonly canaryFuelRatio?: number;
 }
 
 /** A module of 16 MiB over a slow line. */
@@ -30,6 +33,8 @@ export function pushCommand(plugin: Command, context: CliContext): void {
     )
     .option("--canary <percent>", "beside the version that serves, with so many percent of the jobs", percent)
     .option("--canary-min-calls <n>", "calls before the canary is judged (default: 50)", wholeNumber)
+    .option("--canary-failure-increase <share>", "more failed calls than this take it back (default: 0.05)", positive)
+    .option("--canary-fuel-ratio <ratio>", "more fuel a call than this takes it back (default: 2)", positive)
     .addHelpText(
       "after",
       `
@@ -41,9 +46,7 @@ Example:
   millrace plugin push my-plugin --canary 10`,
     )
     .action(async (path: string, manifestPath: string | undefined, options: PushOptions, command: Command) => {
-      if (options.canaryMinCalls !== undefined && options.canary === undefined) {
-        throw new MillraceError("invalid_argument", "--canary-min-calls goes with --canary");
-      }
+      const canaryBounds = boundsOf(options);
       const { manifest, module, folder } = await readPluginPackage(path, manifestPath);
       const signature = await readSignature(folder);
       await withSession(context, command, async ({ client, output }) => {
@@ -54,7 +57,7 @@ Example:
             disabled: options.disabled === true,
             grants: [...(options.grant ?? [])],
             canaryPercent: options.canary ?? 0,
-            ...(options.canaryMinCalls === undefined ? {} : { canaryBounds: { minCalls: options.canaryMinCalls } }),
+            ...(canaryBounds === undefined ? {} : { canaryBounds }),
             ...(signature === undefined ? {} : { signature }),
           },
           { signal: context.signal, timeoutMs: uploadWithinMs },
@@ -62,4 +65,11 @@ Example:
         output.message(UploadPluginResponseSchema, response, () => formatPlugin(response.plugin));
       });
     });
+}
+
+function boundsOf(options: PushOptions): MessageInitShape<typeof CanaryBoundsSchema> | undefined {
+  const { canaryMinCalls = 0, canaryFailureIncrease = 0, canaryFuelRatio = 0 } = options;
+  if (canaryMinCalls + canaryFailureIncrease + canaryFuelRatio === 0) return undefined;
+  if (options.canary === undefined) throw new MillraceError("invalid_argument", "a canary's bounds go with --canary");
+  return { minCalls: canaryMinCalls, failureIncrease: canaryFailureIncrease, fuelRatio: canaryFuelRatio };
 }
