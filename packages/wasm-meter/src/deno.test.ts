@@ -10,9 +10,9 @@ const program = fileURLToPath(new URL("testing/fuel-figures.ts", import.meta.url
 const deno = path.join(path.dirname(createRequire(import.meta.url).resolve("deno/package.json")), "deno");
 const workloads = fileURLToPath(new URL("../../../test/bench/wasm/", import.meta.url));
 const compiled = [
-  ...["c.wasm:sha256", "c.wasm:vm", "c.wasm:regex", "c.wasm:compression", "rust.wasm:sort", "rust.wasm:json"],
-  ...["rust.wasm:words", "assemblyscript.wasm:bodies", "assemblyscript.wasm:recursion"],
-].map((workload) => `${path.join(workloads, workload)}:1`);
+  "c.wasm:sha256 c.wasm:vm c.wasm:regex c.wasm:compression rust.wasm:sort rust.wasm:json rust.wasm:words",
+  "assemblyscript.wasm:bodies assemblyscript.wasm:recursion",
+].flatMap((line) => line.split(" ").map((workload) => `${path.join(workloads, workload)}:1`));
 
 async function figures(command: string, ...args: string[]): Promise<string[]> {
   const { stdout } = await run(command, [...args, program, ...compiled]);

@@ -9,6 +9,8 @@ export interface StructuralBounds {
   readonly locals: number;
   /** Blocks inside each other in one function. */
   readonly nesting: number;
+  /** Places of the whole code where something is charged or written back: what the code grows by. */
+  readonly meteredPlaces: number;
   /** Labels of one br_table. */
   readonly branchTargets: number;
   readonly types: number;
@@ -45,6 +47,7 @@ export const defaultBounds: StructuralBounds = {
   functions: 50_000,
   locals: 5000,
   nesting: 1000,
+  meteredPlaces: 4_000_000,
   branchTargets: 10_000,
   types: 10_000,
   typeValues: 100,

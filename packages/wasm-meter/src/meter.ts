@@ -165,6 +165,10 @@ function analyze(module: Uint8Array, bounds: StructuralBounds, hostCallFuel: num
       const params = shape.types[shape.functionTypes[index] ?? -1]?.params.length ?? 0;
       plans.push(analyzer.analyze(params, { start: reader.at, end: reader.at + size }));
       reader.skip(size);
+      if (events.length > bounds.meteredPlaces) {
+        const reason = `more than ${bounds.meteredPlaces} places to meter`;
+        throw new ModuleRefused("TOO_LARGE", "code", at, reason);
+      }
     }
   }
   return { shape, facts, plans, events };
