@@ -14,10 +14,16 @@ export interface SchedulerMetrics {
   published(count: number, lateSeconds: number): void;
   /** Scheduled jobs that can never run. */
   refused(): void;
+  /** One event was submitted to one handler of a plugin. */
+  delivered(): void;
+  /** A task of a plugin was submitted, so many seconds after its tick. */
+  ticked(lateSeconds: number): void;
 }
 
 export const noSchedulerMetrics: SchedulerMetrics = {
   stored: () => undefined,
   published: () => undefined,
   refused: () => undefined,
+  delivered: () => undefined,
+  ticked: () => undefined,
 };

@@ -1,7 +1,10 @@
+import { randomUUID } from "node:crypto";
 import type { Bus } from "@millrace/bus";
 import { backoffDelayMs, scheduleStream, type BackoffPolicy } from "@millrace/protocol";
 import type { Store } from "@millrace/store";
 import { defaultSchedulerConfig, type SchedulerConfig } from "./config.ts";
+import { LeaderLease } from "./leader-lease.ts";
+import { PluginDesk } from "./plugin-desk.ts";
 import { claimLimit, deliveryTimeoutMs, publishDue } from "./publish-due.ts";
 import { noSchedulerMetrics, type SchedulerLogger, type SchedulerMetrics } from "./scheduler-signals.ts";
 import { takeSchedules } from "./take-schedules.ts";
@@ -11,7 +14,8 @@ export interface SchedulerDeps {
   readonly bus: Bus;
   readonly store: Store;
   readonly logger: SchedulerLogger;
-  readonly metrics?: SchedulerMetrics;
+  /** What is left out is not counted. */
+  readonly metrics?: Partial<SchedulerMetrics>;
 }
 
 export interface SchedulerStatus {
@@ -27,8 +31,9 @@ export interface Scheduler extends AsyncDisposable {
 const retry: BackoffPolicy = { kind: "exponential", baseMs: 100, maxMs: 5000, jitter: 0.3 };
 
 /**
- * Keeps delayed jobs and long retries in the database, and publishes each when its time has come. Several may run at one
- * time: they share the messages by the stream's consumer, and the rows by claims. Starts at once, whatever is away.
+ * Keeps delayed jobs and long retries in the database, and publishes each when its time has come; runs what plugins run by
+ * time and by event. Several may run at one time: they share the messages by the stream's consumer, and the rows by
+ * claims; one of them leads for the plugins. Starts at once, whatever is away.
  */
 export async function startScheduler(config: Partial<SchedulerConfig>, deps: SchedulerDeps): Promise<Scheduler> {
   return new RunningScheduler({ ...defaultSchedulerConfig, ...config }, deps);
@@ -47,10 +52,13 @@ class RunningScheduler implements Scheduler {
   constructor(config: SchedulerConfig, deps: SchedulerDeps) {
     this.#config = config;
     this.#deps = deps;
-    this.#metrics = deps.metrics ?? noSchedulerMetrics;
+    this.#metrics = { ...noSchedulerMetrics, ...deps.metrics };
+    const migrate = (): Promise<void> => deps.store.migrate();
     this.#ended = Promise.all([
-      this.#keepRunning("taking", () => this.#take()),
-      this.#keepRunning("publishing", () => this.#publish()),
+      this.#keepRunning("taking", migrate, () => this.#take()),
+      this.#keepRunning("publishing", migrate, () => this.#publish()),
+      // No event waits for the database.
+      this.#keepRunning("plugins", undefined, () => this.#lead()),
     ]);
   }
 
@@ -66,16 +74,20 @@ class RunningScheduler implements Scheduler {
   }
 
   /** Begins `work` again, after a pause, for as long as something is away. */
-  async #keepRunning(name: string, work: () => Promise<void>): Promise<void> {
+  async #keepRunning(
+    name: string,
+    prepare: (() => Promise<void>) | undefined,
+    work: () => Promise<void>,
+  ): Promise<void> {
     const { signal } = this.#abort;
-    const { bus, store, logger } = this.#deps;
+    const { bus, logger } = this.#deps;
     this.#reasons.set(name, "starting");
     for (let failures = 0; !signal.aborted;) {
       const startedAt = performance.now();
       try {
         await Promise.race([bus.whenConnected(), aborted(signal)]);
         if (signal.aborted) return;
-        await store.migrate();
+        await prepare?.();
         this.#reasons.delete(name);
         await work();
       } catch (error) {
@@ -86,6 +98,18 @@ class RunningScheduler implements Scheduler {
       failures = performance.now() - startedAt > retry.maxMs ? 1 : failures + 1;
       await wait(backoffDelayMs(retry, failures, Math.random()), signal);
     }
+  }
+
+  /** Until the lease is lost, or the end. */
+  async #lead(): Promise<void> {
+    const { bus, store, logger } = this.#deps;
+    const { signal } = this.#abort;
+    await using lease = await LeaderLease.acquire(bus, randomUUID(), signal);
+    if (lease === undefined) return;
+    await using desk = new PluginDesk({ bus, store, logger, metrics: this.#metrics });
+    void desk;
+    await aborted(AbortSignal.any([signal, lease.over]));
+    if (!signal.aborted) logger.warn({}, "another scheduler leads for the plugins");
   }
 
   async #take(): Promise<void> {

@@ -1,0 +1,64 @@
+import { createHash } from "node:crypto";
+import type { Bus, PublishAck } from "@millrace/bus";
+import { formatJobOptions, headerNames, jobSubject } from "@millrace/protocol";
+
+/** The queue of jobs by which plugins hear of events. Workers that run plugins serve it. */
+export const eventQueue = "plugin-events";
+/** The queue of jobs that run plugins' scheduled tasks. */
+export const taskQueue = "plugin-tasks";
+
+export interface PluginJob {
+  readonly id: string;
+  readonly queue: typeof eventQueue | typeof taskQueue;
+  readonly plugin: string;
+  readonly export: string;
+  /** Which event, or which task, as a tag. */
+  readonly cause: `event:${string}` | `task:${string}`;
+  /** JSON. */
+  readonly payload: string;
+  readonly deadlineMs?: number;
+  readonly replyTo?: string;
+}
+
+const longestTag = 64;
+const longestId = 64;
+
+/** Submits a job of a plugin. Its stream drops the same id within its duplicate window. */
+export function submitPluginJob(bus: Bus, job: PluginJob): Promise<PublishAck> {
+  const { id, queue, plugin, cause, payload, deadlineMs = 0, replyTo = "" } = job;
+  const headers = formatJobOptions({
+    tags: [`export:${job.export}`, cause.slice(0, longestTag)],
+    contentType: "application/json",
+    deadlineMs,
+    replyTo,
+  });
+  headers.push([headerNames.messageId, id]);
+  return bus.publishDurable(jobSubject("normal", queue, plugin, id), new TextEncoder().encode(payload), headers);
+}
+
+/** Whether an export's name can stand in a tag: a job with another one would be refused. */
+export function isTaggable(exportName: string): boolean {
+  return /^[A-Za-z0-9_.:/=-]{1,57}$/.test(exportName);
+}
+
+/** `<event id>-<hash>`, the same for every delivery of one event to one export. */
+export function eventJobId(eventId: string, plugin: string, exportName: string): string {
+  const id = `${eventId}-${shortHash(plugin, exportName)}`;
+  // An id may have the length of a job's id itself.
+  return id.length <= longestId
+    ? id
+    : `${shortHash(eventId)}${shortHash("", eventId)}-${shortHash(plugin, exportName)}`;
+}
+
+/** `<plugin>-<task>-<second>`, the same for every scheduler. */
+export function taskJobId(plugin: string, task: string, tickMs: number): string {
+  const second = String(Math.floor(tickMs / 1000));
+  const id = `${plugin}-${task}-${second}`;
+  // With a dash in a name, plugin and task could be told apart in two ways.
+  if (!plugin.includes("-") && !task.includes("-") && id.length <= longestId) return id;
+  return `${plugin.slice(0, 24)}-${shortHash(plugin, task)}-${second}`;
+}
+
+function shortHash(...parts: string[]): string {
+  return createHash("sha256").update(parts.join("\0")).digest("hex").slice(0, 12);
+}
