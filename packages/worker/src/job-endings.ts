@@ -1,4 +1,5 @@
 import type { Bus, BusError, PipelinedPublisher } from "@millrace/bus";
+import type { Breach } from "@millrace/plugin-host";
 import { backoffDelayMs, EventKind } from "@millrace/protocol";
 import type { EventFields } from "./event-encoder.ts";
 import type { Job } from "./job.ts";
@@ -109,7 +110,7 @@ export class JobEndings {
     }
     const { attempt, maxAttempts, backoff } = job.options;
     if (!outcome.retryable || attempt >= maxAttempts) {
-      return this.#end(job, failedEvent(job, EventKind.DEAD, outcome, runUs));
+      return this.#end(job, failedEvent(job, EventKind.DEAD, outcome, runUs), outcome.breach);
     }
     this.#again(job, outcome, runUs, backoffDelayMs(backoff, attempt, Math.random()), maxAttempts);
   }
@@ -177,8 +178,8 @@ export class JobEndings {
     this.#timers.add(timer);
   }
 
-  #end(job: Job, event: EventFields): void {
+  #end(job: Job, event: EventFields, breach?: Breach): void {
     this.#options.onEnd(job, event);
-    this.#options.settler.settle(job, event, resultReply(job, event));
+    this.#options.settler.settle(job, event, resultReply(job, event, breach));
   }
 }

@@ -1,10 +1,12 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { EventKind, fromWirePayload, JobResultSchema, JobState } from "@millrace/protocol";
+import type { Breach } from "@millrace/plugin-host";
 import type { EventFields } from "./event-encoder.ts";
 import type { Job } from "./job.ts";
 import type { Outcome } from "./outcome.ts";
 
+const mostProgressChars = 512;
 const decoder = new TextDecoder();
 
 /** What every event of a job says: enough to make its row from this event alone. */
@@ -29,6 +31,13 @@ function base(job: Job, kind: EventKind): EventFields {
 
 export function startedEvent(job: Job): EventFields {
   return { ...base(job, EventKind.STARTED), atMs: job.startedAtMs };
+}
+
+/** A job that goes on: a view of it that stays. @param percent 0 to 100 */
+export function progressEvent(job: Job, percent: number, message: string): EventFields {
+  const done = `${Math.round(Math.max(0, Math.min(100, percent)) * 10) / 10} %`;
+  const reason = (message === "" ? done : `${done} ${message}`).slice(0, mostProgressChars);
+  return { ...base(job, EventKind.STARTED), reason };
 }
 
 export function parkedEvent(job: Job, reason: string): EventFields {
@@ -80,7 +89,11 @@ const states: Partial<Record<EventKind, JobState>> = {
 };
 
 /** What a waiting caller gets for an event that ends a job; undefined when nobody waits or the job goes on. */
-export function resultReply(job: Job, event: EventFields): { subject: string; data: Uint8Array } | undefined {
+export function resultReply(
+  job: Job,
+  event: EventFields,
+  breach: Breach | undefined,
+): { subject: string; data: Uint8Array } | undefined {
   const subject = job.options.replyTo;
   const state = states[event.kind];
   if (subject === "" || state === undefined) return undefined;
@@ -99,7 +112,7 @@ export function resultReply(job: Job, event: EventFields): { subject: string; da
             retryable: event.errorRetryable ?? false,
             attempt: event.attempt,
             at: timestampFromMs(event.atMs ?? 0),
-            ...(event.breachResource === undefined ? {} : { breach: breachOf(event) }),
+            ...breachMessage(breach),
           },
         }
       : {}),
@@ -107,12 +120,9 @@ export function resultReply(job: Job, event: EventFields): { subject: string; da
   return { subject, data: toBinary(JobResultSchema, result) };
 }
 
-function breachOf(event: EventFields) {
-  const { breachResource = "", breachFigure = 0, breachLimit = 0, breachUnit = "" } = event;
-  return {
-    resource: breachResource,
-    figure: BigInt(Math.round(breachFigure)),
-    limit: BigInt(Math.round(breachLimit)),
-    unit: breachUnit,
-  };
+/** A breach as a field of a JobError; nothing when there was none. */
+export function breachMessage(breach: Breach | undefined) {
+  if (breach === undefined) return {};
+  const { resource, figure, limit, unit } = breach;
+  return { breach: { resource, figure: BigInt(Math.round(figure)), limit: BigInt(Math.round(limit)), unit } };
 }

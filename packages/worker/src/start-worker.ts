@@ -1,6 +1,8 @@
 import { ActorSystem, type Health } from "@millrace/actor";
 import { connectBus, type Bus, type BusLogger } from "@millrace/bus";
 import { jobStream, priorityNames } from "@millrace/protocol";
+import { SecretVault } from "./host-services/secret-vault.ts";
+import type { PluginMetrics } from "./plugins/plugin-metrics.ts";
 import type { WorkerCommand } from "./worker-command.ts";
 import { WorkerEngine } from "./worker-engine.ts";
 import { resolveWorkerOptions, type WorkerOptions } from "./worker-options.ts";
@@ -29,6 +31,8 @@ export interface WorkerStatus {
   readonly held: number;
   readonly settled: number;
   readonly executorKills: number;
+  /** Plugin calls that wait for host functions. */
+  readonly suspended: number;
 }
 
 /** A running worker. Disposing it drains first. */
@@ -49,7 +53,7 @@ const silent: BusLogger = { debug() {}, info() {}, warn() {}, error() {} };
 /**
  * Starts a worker: it pulls jobs of its queues by priority, runs them by native handlers or plugins, and settles them.
  *
- * @throws BusError when NATS cannot be reached, RangeError on options that cannot be meant
+ * @throws BusError when NATS cannot be reached, RangeError on options that cannot be meant, or secrets that others may read
  */
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const settings = resolveWorkerOptions(options);
@@ -63,23 +67,28 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     priorityNames.map(async (name) => [jobStream(name), await bus.streamCreatedMs(jobStream(name))] as const),
   );
 
-  const engine = stack.use(new WorkerEngine(settings, bus, new Map(created), telemetry));
+  const secrets = await SecretVault.open({
+    env: process.env,
+    ...(options.secretsFile === undefined ? {} : { file: options.secretsFile }),
+  });
+  const engine = stack.use(new WorkerEngine(settings, bus, new Map(created), telemetry, secrets));
   const status = (): WorkerStatus => ({
     id: settings.id,
     mode: engine.mode,
     queues: settings.queues,
     paused: [...engine.pausedQueues],
     types: Object.keys(settings.handlers),
-    plugins: engine.catalog.plugins,
+    plugins: engine.plugins.catalog.plugins,
     slots: settings.slots,
-    executors: engine.pool.threads,
+    executors: engine.plugins.pool.size,
     running: engine.running,
     waiting: engine.waiting,
     parked: engine.parked.size,
     retrying: engine.endings.open,
     held: engine.leases.size,
     settled: engine.settled,
-    executorKills: engine.pool.kills,
+    suspended: engine.plugins.pool.waiting,
+    executorKills: engine.plugins.pool.kills,
   });
   const setPaused = (queue: string | undefined, paused: boolean): void => {
     for (const name of queue === undefined ? settings.queues : [queue]) {
@@ -120,17 +129,18 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 }
 
 function gauges(
-  metrics: NonNullable<WorkerOptions["metrics"]>,
+  metrics: NonNullable<WorkerOptions["metrics"]> & Partial<PluginMetrics>,
   queues: readonly string[],
   status: () => WorkerStatus,
 ): () => void {
   return () => {
-    const { running, held, executors } = status();
+    const { running, held, executors, suspended } = status();
     metrics.jobsRunning.set({ queue: queues.join(",") }, running);
     metrics.leases.set(held);
     metrics.workers.set(1);
     metrics.executors.set({ state: "idle" }, Math.max(0, executors - running));
     metrics.executors.set({ state: "busy" }, Math.min(executors, running));
+    metrics.pluginCallsWaiting?.set(suspended);
   };
 }
 

@@ -1,16 +1,16 @@
 import type { Bus, Delivery } from "@millrace/bus";
 import { deriveJobId, isJobId, isJobType } from "@millrace/protocol";
 import { CrashCounts } from "./crash-counts.ts";
-import { ExecutorPool } from "./executor-pool.ts";
+import type { SecretVault } from "./host-services/secret-vault.ts";
 import { Intake, type Lane } from "./intake.ts";
 import { JobEndings } from "./job-endings.ts";
-import { startedEvent } from "./job-events.ts";
+import { progressEvent, startedEvent } from "./job-events.ts";
 import { JobHeap } from "./job-heap.ts";
 import { Job } from "./job.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { NativeSlots } from "./native-slots.ts";
 import { Outcome } from "./outcome.ts";
-import { PluginCatalog } from "./plugin-catalog.ts";
+import { PluginRuntime } from "./plugins/plugin-runtime.ts";
 import { Settler } from "./settler.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 import type { WorkerSettings } from "./worker-options.ts";
@@ -40,16 +40,15 @@ export class WorkerEngine {
   readonly settler: Settler;
   readonly endings: JobEndings;
   readonly intake: Intake;
-  readonly catalog: PluginCatalog;
   readonly native: NativeSlots;
-  readonly pool: ExecutorPool;
+  readonly plugins: PluginRuntime;
   readonly parked = new WaitingRoom(mostParked);
   readonly marks = new Set<string>();
   readonly pausedQueues = new Set<string>();
   mode: WorkerMode = "running";
   /** Jobs settled since the start. */
   settled = 0;
-  readonly #telemetry: WorkerTelemetry;
+  readonly telemetry: WorkerTelemetry;
   readonly #crashes: CrashCounts;
   readonly #streamCreatedMs: ReadonlyMap<string, number>;
   readonly #nativeHeap: JobHeap<Job>;
@@ -63,10 +62,11 @@ export class WorkerEngine {
     bus: Bus,
     streamCreatedMs: ReadonlyMap<string, number>,
     telemetry: WorkerTelemetry,
+    secrets: SecretVault,
   ) {
     this.settings = settings;
     this.bus = bus;
-    this.#telemetry = telemetry;
+    this.telemetry = telemetry;
     this.#streamCreatedMs = streamCreatedMs;
     this.#crashes = new CrashCounts(bus);
     this.#nativeHeap = new JobHeap<Job>(settings.floors);
@@ -93,13 +93,6 @@ export class WorkerEngine {
       onEnd: (job, event) => telemetry.ended(job, event),
       onTrouble: (error) => telemetry.trouble("a retry cannot be published; trying again", error),
     });
-    this.catalog = new PluginCatalog({
-      bus,
-      handlers: settings.handlers,
-      runsPlugins: settings.executors > 0,
-      onChange: () => queueMicrotask(() => this.#unpark()),
-      onTrouble: (plugin, error) => telemetry.trouble(`plugin ${plugin} cannot be taken in`, error),
-    });
     this.native = new NativeSlots({
       slots: settings.slots,
       reservedSlots: settings.reservedSlots,
@@ -112,16 +105,19 @@ export class WorkerEngine {
       onRoom,
       onUnroutable,
     });
-    this.pool = new ExecutorPool({
-      threads: settings.executors,
-      catalog: this.catalog,
+    this.plugins = new PluginRuntime({
+      settings,
+      bus,
+      secrets,
+      telemetry,
       heap: this.#pluginHeap,
       admit,
       onBegun,
+      onProgress: (job, percent, message) => this.settler.note(progressEvent(job, percent, message)),
       onOutcome,
-      onRoom,
       onUnroutable,
-      onLogs: (job, logs) => telemetry.pluginLogs(job, logs),
+      onRoutes: () => this.#unpark(),
+      onRoom,
     });
     this.intake = new Intake({
       bus,
@@ -140,18 +136,19 @@ export class WorkerEngine {
   }
 
   get running(): number {
-    return this.native.running + this.pool.running;
+    return this.native.running + this.plugins.pool.running;
   }
 
   /** How many more jobs may be pulled: free slots and a little more, and never more in hand than allowed. */
   get credits(): number {
     const nativeAhead = this.native.average.jobsIn(overcommitMs, this.settings.slots, 0, mostOvercommit);
-    const pluginAhead = this.pool.average.jobsIn(overcommitMs, this.pool.threads, 0, mostOvercommit);
+    const { pool } = this.plugins;
+    const pluginAhead = pool.average.jobsIn(overcommitMs, pool.size, 0, mostOvercommit);
     // What a type will be is not known before the pull, so a kind that is overfull holds back the other.
     if (this.#nativeHeap.size > nativeAhead * 2 + this.settings.slots) return 0;
-    if (this.#pluginHeap.size > pluginAhead * 2 + this.pool.threads * 2) return 0;
+    if (this.#pluginHeap.size > pluginAhead * 2 + pool.size * 2) return 0;
     const native = this.native.free + nativeAhead - this.#nativeHeap.size;
-    const plugin = this.pool.free + pluginAhead - this.#pluginHeap.size;
+    const plugin = pool.free + pluginAhead - this.#pluginHeap.size;
     const hasNative = Object.keys(this.settings.handlers).length > 0;
     const wanted = hasNative ? Math.max(native, plugin) : this.settings.executors > 0 ? plugin : this.settings.slots;
     return Math.max(0, Math.min(wanted, this.settings.mostHeld - this.leases.size));
@@ -188,6 +185,7 @@ export class WorkerEngine {
     this.mode = "stopped";
     this.native.stop();
     this.parked.empty();
+    this.plugins[Symbol.dispose]();
     await this.endings[Symbol.asyncDispose]();
     await this.settler[Symbol.asyncDispose]();
   }
@@ -218,7 +216,7 @@ export class WorkerEngine {
   #route(job: Job): void {
     if (this.mode !== "running") return this.#return(job);
     job.phase = "waiting";
-    const route = this.catalog.route(job.type);
+    const route = this.plugins.catalog.route(job);
     switch (route.kind) {
       case "native":
         this.#nativeHeap.push(job);
@@ -241,7 +239,7 @@ export class WorkerEngine {
       this.#pumping = false;
       if (this.mode === "running") {
         this.native.dispatch();
-        this.pool.dispatch();
+        this.plugins.pool.dispatch();
         this.intake.refill();
       }
       this.#checkIdle();
@@ -288,7 +286,7 @@ export class WorkerEngine {
       const message = `the job was begun ${crashes - 1} times and nobody came back to tell how it ended`;
       this.endings.conclude(job, Outcome.failed(message, { code: "CRASHED", retryable: false }), 0);
     } catch (error) {
-      this.#telemetry.trouble("a crash count cannot be kept", error);
+      this.telemetry.trouble("a crash count cannot be kept", error);
       this.#probed.delete(job);
       this.#return(job, parkedOverflowMs);
     }
@@ -303,19 +301,19 @@ export class WorkerEngine {
     this.settled++;
     this.leases.remove(job);
     if (this.#probed.delete(job))
-      void this.#crashes.end(job.id).catch((error: unknown) => this.#telemetry.trouble("crash count", error));
+      void this.#crashes.end(job.id).catch((error: unknown) => this.telemetry.trouble("crash count", error));
     if (this.marks.size > 0 && this.marks.has(job.id)) {
       this.marks.delete(job.id);
       void this.bus
         .kv("cancel")
         .delete(job.id)
-        .catch((error: unknown) => this.#telemetry.trouble("cancel mark", error));
+        .catch((error: unknown) => this.telemetry.trouble("cancel mark", error));
     }
     this.#pump();
   }
 
   #lost(job: Job): void {
-    this.#telemetry.leaseLost(job);
+    this.telemetry.leaseLost(job);
     // An outcome that is on its way into the stream stays true, and so does its ack.
     if (job.phase === "settling") return;
     job.phase = "lost";
@@ -341,7 +339,7 @@ export class WorkerEngine {
       this.#pluginHeap.remove((other) => other === job);
       this.endings.conclude(job, Outcome.cancelled(), 0);
     } else if (job.phase === "running") {
-      if (this.settings.handlers[job.type] === undefined) this.pool.cancel(job);
+      if (this.settings.handlers[job.type] === undefined) this.plugins.pool.cancel(job);
       else this.native.cancel(job);
     }
   }

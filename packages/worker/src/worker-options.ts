@@ -1,6 +1,9 @@
 import type { Bus, BusLogger } from "@millrace/bus";
 import type { Metrics } from "@millrace/service-kit";
 import type { JobHandler } from "./job-context.ts";
+import { defaultExecutorKind, type ExecutorKind } from "./executors/executor-channel.ts";
+import { pluginQueues } from "./plugins/plugin-queues.ts";
+import type { SignaturePolicy } from "./plugins/trusted-keys.ts";
 import { defaultFloors, type Floors } from "./priority-floors.ts";
 
 /** What a worker is started with. */
@@ -33,25 +36,35 @@ export interface WorkerOptions {
   /** Deliveries that crashed a worker before a job is given up. */
   readonly crashLimit?: number;
   readonly maxResultBytes?: number;
+  /** What plugins execute in. Threads are lighter; processes can be killed on Deno too, and take nothing down with them. */
+  readonly executorKind?: ExecutorKind;
+  /** Whether plugins without a signature run. */
+  readonly pluginSignatures?: SignaturePolicy;
+  /** `host:port` that plugins may reach by HTTP although their addresses are private. */
+  readonly pluginHttpPrivate?: readonly string[];
+  /** See SecretSources. */
+  readonly secretsFile?: string | undefined;
   readonly logger?: BusLogger;
   readonly metrics?: Metrics;
 }
 
 /** The options with nothing left open. */
-export type WorkerSettings = Required<Omit<WorkerOptions, "natsUrl" | "bus" | "logger" | "metrics">>;
+export type WorkerSettings = Required<Omit<WorkerOptions, "natsUrl" | "bus" | "logger" | "metrics" | "secretsFile">>;
 
 const nameForm = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** @throws RangeError when something cannot be meant */
 export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
   const handlers = options.handlers ?? {};
+  const executors = options.executors ?? (Object.keys(handlers).length > 0 ? 0 : 1);
   const settings: WorkerSettings = {
-    queues: [...new Set(options.queues)],
+    // Who runs plugins also brings them events and scheduled tasks.
+    queues: [...new Set([...options.queues, ...(executors > 0 ? Object.values(pluginQueues) : [])])],
     handlers,
     id: options.id ?? `w-${crypto.randomUUID().slice(0, 13)}`,
     slots: options.slots ?? 64,
     reservedSlots: options.reservedSlots ?? 1,
-    executors: options.executors ?? (Object.keys(handlers).length > 0 ? 0 : 1),
+    executors,
     floors: options.floors ?? defaultFloors,
     ackWaitMs: options.ackWaitMs ?? 30_000,
     handlerTimeoutMs: options.handlerTimeoutMs ?? 300_000,
@@ -59,9 +72,12 @@ export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
     mostHeld: options.mostHeld ?? 8192,
     crashLimit: options.crashLimit ?? 5,
     maxResultBytes: options.maxResultBytes ?? 512 * 1024,
+    executorKind: options.executorKind ?? defaultExecutorKind,
+    pluginSignatures: options.pluginSignatures ?? "optional",
+    pluginHttpPrivate: options.pluginHttpPrivate ?? [],
   };
   if (!nameForm.test(settings.id)) throw new RangeError(`worker id "${settings.id}"`);
-  if (settings.queues.length === 0) throw new RangeError("a worker needs a queue");
+  if (options.queues.length === 0) throw new RangeError("a worker needs a queue");
   if (settings.slots < 1 || settings.executors < 0) throw new RangeError("a worker needs slots");
   return settings;
 }

@@ -1,15 +1,18 @@
 import type { BusLogger } from "@millrace/bus";
+import type { CallResult, HostFunction, LogEntry } from "@millrace/plugin-host";
 import { EventKind, eventName, priorityName } from "@millrace/protocol";
 import { SpanStatusCode, startSpan, tracingEnabled, type Metrics } from "@millrace/service-kit";
 import type { EventFields } from "./event-encoder.ts";
 import type { Job } from "./job.ts";
+import type { PluginMetrics } from "./plugins/plugin-metrics.ts";
+import type { RunnableVersion } from "./plugins/runnable-version.ts";
 
 /** Each thing that happens in a worker, told once: its counters, its span and its log line together. */
 export class WorkerTelemetry {
   readonly #logger: BusLogger;
-  readonly #metrics: Metrics | undefined;
+  readonly #metrics: (Metrics & Partial<PluginMetrics>) | undefined;
 
-  constructor(logger: BusLogger, metrics: Metrics | undefined) {
+  constructor(logger: BusLogger, metrics: (Metrics & Partial<PluginMetrics>) | undefined) {
     this.#logger = logger;
     this.#metrics = metrics;
   }
@@ -48,8 +51,23 @@ export class WorkerTelemetry {
     this.#logger.error({ actor: path, err: error }, "actor failed");
   }
 
-  pluginLogs(job: Job, logs: readonly { level: string; text: string }[]): void {
-    for (const { level, text } of logs) this.#logger.debug({ job: job.id, type: job.type, level, text }, "plugin log");
+  pluginCall(version: RunnableVersion, job: Job | undefined, result: CallResult, logs: readonly LogEntry[]): void {
+    const metrics = this.#metrics;
+    metrics?.pluginCalls?.inc({ plugin: version.name, code: result.ok ? "ok" : result.code });
+    metrics?.pluginFuel?.inc({ plugin: version.name }, result.fuel);
+    metrics?.pluginRunSeconds?.observe({ plugin: version.name }, result.durationUs / 1e6);
+    for (const { level, text } of logs) {
+      this.#logger.debug({ job: job?.id, type: job?.type, plugin: version.label, level, text }, "plugin log");
+    }
+  }
+
+  hostCall(name: HostFunction, outcome: "ok" | "denied" | "failed"): void {
+    this.#metrics?.pluginHostCalls?.inc({ function: name, outcome });
+  }
+
+  executorKilled(): void {
+    this.#metrics?.executorKills?.inc();
+    this.#logger.warn({}, "executor killed: its call did not end");
   }
 
   #count(metrics: Metrics, job: Job, event: EventFields): void {

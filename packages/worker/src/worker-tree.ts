@@ -1,6 +1,6 @@
 import type { ActorSpec, SupervisorSpec } from "@millrace/actor";
-import type { KvEntry } from "@millrace/bus";
 import { commandAllSubject, commandCancelSubject, commandSubject, decodeQueueSettings } from "@millrace/protocol";
+import { pluginActors } from "./plugins/plugin-actors.ts";
 import { parseWorkerCommand, type WorkerCommand } from "./worker-command.ts";
 import type { WorkerEngine } from "./worker-engine.ts";
 
@@ -34,25 +34,6 @@ export function workerTree(
         ...quiet,
         stop: () => ticking[Symbol.dispose](),
         health: () => ({ ok: true, detail: `${engine.leases.size} leases` }),
-      };
-    },
-  };
-
-  /** One record at a time: a module is fetched before the next change is looked at. */
-  const catalog: ActorSpec<{ name: string; entry: KvEntry | undefined }> = {
-    name: "plugin-catalog",
-    mailboxSize: 4096,
-    async start(context) {
-      const watch = engine.catalog.watch((name, entry) => {
-        if (!context.self.tell({ name, entry })) context.fail(new Error("more plugin records than the mailbox holds"));
-      });
-      await watch.ready;
-      return {
-        receive: ({ name, entry }) => engine.catalog.apply(name, entry),
-        stop: async () => {
-          await watch[Symbol.asyncDispose]();
-        },
-        health: () => ({ ok: true, detail: engine.catalog.plugins.join(", ") }),
       };
     },
   };
@@ -144,7 +125,7 @@ export function workerTree(
       settler,
       leaseKeeper,
       settings,
-      ...(engine.settings.executors > 0 ? [catalog as unknown as ActorSpec, engine.pool.spec()] : []),
+      ...(engine.settings.executors > 0 ? pluginActors(engine) : []),
       intake,
       inbox as unknown as ActorSpec,
     ],

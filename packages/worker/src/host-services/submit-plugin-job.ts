@@ -13,7 +13,7 @@ import {
   scheduleSubject,
   type BackoffPolicy,
 } from "@millrace/protocol";
-import { pluginQueues } from "../plugin-queues.ts";
+import { pluginQueues } from "../plugins/plugin-queues.ts";
 import type { HostCaller } from "./host-caller.ts";
 import { badRequest, denied, exceeded } from "./host-failure.ts";
 

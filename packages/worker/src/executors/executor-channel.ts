@@ -1,0 +1,23 @@
+import type { ExecutorProgress, ExecutorReply, ExecutorRequest } from "@millrace/plugin-host";
+
+/** The way to one executor, whatever it runs in. */
+export interface ExecutorChannel {
+  /** Messages arrive in order. Buffers in `transfer` are given away. */
+  post(request: ExecutorRequest, transfer: ArrayBuffer[]): void;
+  /** What it executes at this moment, known even while it hears nothing. */
+  progress(): ExecutorProgress;
+  /** Ends it, whatever it does. */
+  end(): Promise<void>;
+}
+
+export interface ChannelEvents {
+  onReply(reply: ExecutorReply): void;
+  /** It has ended by itself; told at most once, and not after `end`. */
+  onGone(error: unknown): void;
+}
+
+/** A thread is light and fast; a process can be killed where a thread cannot, and takes nothing with it. */
+export type ExecutorKind = "thread" | "process";
+
+/** Deno's threads burn on until the process dies. */
+export const defaultExecutorKind: ExecutorKind = "Deno" in globalThis ? "process" : "thread";

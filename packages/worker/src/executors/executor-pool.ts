@@ -1,0 +1,304 @@
+import type { ActorSpec, SupervisorSpec } from "@millrace/actor";
+import {
+  refusedCall,
+  type CallResult,
+  type ExecutorResult,
+  type HostAnswer,
+  type HostAsk,
+  type PreparedModule,
+} from "@millrace/plugin-host";
+import type { JobHeap } from "../job-heap.ts";
+import type { Job } from "../job.ts";
+import type { PluginCatalog } from "../plugins/plugin-catalog.ts";
+import type { RunnableVersion } from "../plugins/runnable-version.ts";
+import { RunAverage } from "../run-average.ts";
+import type { ExecutorKind } from "./executor-channel.ts";
+import { ExecutorHandle } from "./executor-handle.ts";
+import { ModulePreparer } from "./module-preparer.ts";
+import { findOverdue } from "./overdue-calls.ts";
+import type { PluginCall } from "./plugin-call.ts";
+
+/** An executor holds about this much work, so that an urgent job never waits for long behind what was sent already. */
+const heldWorkMs = 4;
+const mostAtOnce = 256;
+const mostAtOnceBytes = 4 << 20;
+/** Calls of one executor that wait for host functions; as many as it suspends. */
+const mostWaiting = 256;
+/** Invocations from outside of any queue, in all executors. */
+const mostInvocations = 512;
+const watchMs = 25;
+
+export interface ExecutorPoolOptions {
+  readonly executors: number;
+  readonly kind: ExecutorKind;
+  readonly catalog: PluginCatalog;
+  readonly heap: JobHeap<Job>;
+  /** What to run for a job just before it is sent; undefined when it was dealt with otherwise. */
+  prepare(job: Job): PluginCall | undefined;
+  /** A job has been running for a while. */
+  onBegun(job: Job): void;
+  /** Exactly once for each call that was sent and not put back. */
+  onResult(call: PluginCall, result: CallResult): void;
+  /** Its plugin does not load: the job has to find another route, or wait. */
+  onUnroutable(job: Job): void;
+  onAsk(call: PluginCall, ask: HostAsk): Promise<HostAnswer>;
+  onKill(): void;
+  /** Room has come free. */
+  onRoom(): void;
+}
+
+/**
+ * Disposable executors that run plugin calls. The pool is a supervisor of one actor for each: one that hangs or crashes fails
+ * its actor, which is started anew, and calls that had not begun, or only waited, go back to where they came from.
+ *
+ * One more executor stands in front, for calls that somebody waits for: they pass by all jobs. It prepares modules too.
+ */
+export class ExecutorPool {
+  readonly average = new RunAverage();
+  readonly #options: ExecutorPoolOptions;
+  readonly #executors = new Set<ExecutorHandle>();
+  readonly #preparer = new ModulePreparer();
+  readonly #fail = new Map<ExecutorHandle, (error: unknown) => void>();
+  /** Sent to no executor yet: there was none. */
+  #invocations: PluginCall[] = [];
+  #front: ExecutorHandle | undefined;
+  /** Executors killed so far. */
+  kills = 0;
+
+  constructor(options: ExecutorPoolOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#executors.size;
+  }
+
+  get running(): number {
+    let open = 0;
+    for (const executor of this.#all()) open += executor.open.size;
+    return open;
+  }
+
+  /** Calls that wait for host functions and hold nobody up. */
+  get waiting(): number {
+    let waiting = 0;
+    for (const executor of this.#all()) waiting += executor.waiting;
+    return waiting;
+  }
+
+  get free(): number {
+    const limit = this.#perExecutor();
+    let free = 0;
+    for (const executor of this.#executors) free += room(executor, limit);
+    return free;
+  }
+
+  /** The branch of the supervision tree. */
+  spec(): SupervisorSpec {
+    const names = Array.from({ length: this.#options.executors }, (_, i) => `executor-${i + 1}`);
+    return {
+      kind: "supervisor",
+      name: "executors",
+      strategy: "one_for_one",
+      // A plugin that hangs at each call costs an executor each time; that must not bring down the worker.
+      limits: { maxRestarts: 1000, withinMs: 30_000, baseDelayMs: 10, maxDelayMs: 1000 },
+      children: ["executor-front", ...names].map((name) => this.#executor(name)),
+    };
+  }
+
+  /** Has the module of a version rewritten, once for all. @returns why it cannot run, when it cannot */
+  prepare(version: RunnableVersion): Promise<string | undefined> {
+    return this.#preparer.prepare(version);
+  }
+
+  /** Sends what fits. Called when jobs or room have come. */
+  dispatch(): void {
+    const { heap } = this.#options;
+    if (heap.size === 0) return;
+    const limit = this.#perExecutor();
+    for (const executor of this.#executors) {
+      const calls: PluginCall[] = [];
+      let bytes = 0;
+      const most = room(executor, limit);
+      while (heap.size > 0 && bytes < mostAtOnceBytes) {
+        // Critical jobs do not wait for the executor's budget.
+        const job = calls.length < most ? heap.pop() : heap.popCritical();
+        if (job === undefined) break;
+        const call = this.#options.prepare(job);
+        if (call === undefined) continue;
+        bytes += call.input.length;
+        calls.push(call);
+      }
+      if (calls.length > 0) executor.run(calls);
+    }
+  }
+
+  /** Runs a call that somebody waits for, ahead of all jobs. */
+  invoke(call: PluginCall): void {
+    let open = this.#invocations.length;
+    for (const executor of this.#all()) for (const other of executor.open.values()) if (!other.job) open++;
+    if (open >= mostInvocations) {
+      const message = `this worker runs ${mostInvocations} invocations already`;
+      return this.#options.onResult(call, refusedCall("HANDLER_FAILED", message));
+    }
+    this.#place(call);
+  }
+
+  /** Breaks off a job: at once when it waits or has not begun, else by ending its executor after a grace. */
+  cancel(job: Job): void {
+    for (const executor of this.#executors) {
+      for (const call of executor.open.values()) if (call.job === job) executor.cancel(call);
+    }
+  }
+
+  /** Lets executors forget versions that nothing leads to any more. */
+  unloadOld(): void {
+    for (const executor of this.#all()) {
+      for (const version of executor.loaded.values()) {
+        if (!this.#options.catalog.isCurrent(version) && !this.#preparer.isAtWork(version))
+          executor.unload(version.key);
+      }
+    }
+  }
+
+  *#all(): Iterable<ExecutorHandle> {
+    if (this.#front !== undefined) yield this.#front;
+    yield* this.#executors;
+  }
+
+  #perExecutor(): number {
+    return this.average.jobsIn(heldWorkMs, 1, 1, mostAtOnce);
+  }
+
+  #place(call: PluginCall): void {
+    let best: ExecutorHandle | undefined;
+    for (const executor of this.#all()) if (best === undefined || executor.busy < best.busy) best = executor;
+    if (best === undefined) this.#invocations.push(call);
+    else best.run([call]);
+  }
+
+  #executor(name: string): ActorSpec {
+    const isFront = name === "executor-front";
+    return {
+      name,
+      start: async (context) => {
+        const executor = await ExecutorHandle.start(this.#options.kind, {
+          onResults: (from, results) => this.#results(from, results),
+          onAsk: (call, ask) => this.#ask(call, ask),
+          onLoaded: (version, prepared) => this.#loaded(version, prepared),
+          onRefused: (version, reason) => this.#refused(version, reason),
+          onGone: (_gone, error) => context.fail(error),
+        });
+        if (isFront) {
+          this.#front = executor;
+          this.#preparer.attach(executor, context.fail);
+        } else this.#executors.add(executor);
+        this.#fail.set(executor, context.fail);
+        const timer = setInterval(() => this.#watch(executor), watchMs);
+        for (const call of this.#invocations.splice(0)) this.#place(call);
+        this.#options.onRoom();
+        return {
+          receive: () => undefined,
+          health: () => ({ ok: true, detail: `${executor.open.size} open calls` }),
+          stop: async (reason) => {
+            clearInterval(timer);
+            this.#executors.delete(executor);
+            this.#fail.delete(executor);
+            if (isFront) {
+              this.#front = undefined;
+              this.#preparer.detach();
+            }
+            const running = executor.running(performance.now())?.call;
+            await executor.end();
+            this.#abandon(executor, running, reason.kind === "failed");
+          },
+        };
+      },
+    };
+  }
+
+  #results(executor: ExecutorHandle, results: readonly ExecutorResult[]): void {
+    for (const { callId, result } of results) {
+      const call = executor.take(callId);
+      if (call === undefined) continue;
+      // Waiting is no work: other calls ran meanwhile.
+      if (call.job !== undefined) this.average.record(Math.max(0, result.durationUs / 1000 - call.waitedMs));
+      this.#options.onResult(call, result);
+    }
+    this.dispatch();
+    this.#options.onRoom();
+  }
+
+  async #ask(call: PluginCall, ask: HostAsk): Promise<HostAnswer> {
+    // The executor goes on with other calls.
+    this.#options.onRoom();
+    return this.#options.onAsk(call, ask);
+  }
+
+  #loaded(version: RunnableVersion, prepared: PreparedModule | undefined): void {
+    if (prepared !== undefined) version.module = prepared;
+    this.#preparer.done(version, undefined);
+  }
+
+  #refused(version: RunnableVersion, reason: string): void {
+    if (this.#preparer.done(version, reason)) return;
+    this.#options.catalog.refuse(version, `it does not load: ${reason}`);
+    for (const executor of this.#all()) {
+      for (const [callId, call] of executor.open) {
+        if (call.version !== version) continue;
+        executor.take(callId);
+        // Not the job's fault: it waits until the plugin loads.
+        if (call.job !== undefined) this.#options.onUnroutable(call.job);
+        else
+          this.#options.onResult(call, refusedCall("HANDLER_GONE", `plugin ${version.label} does not load: ${reason}`));
+      }
+    }
+  }
+
+  #watch(executor: ExecutorHandle): void {
+    const nowMs = performance.now();
+    const running = executor.running(nowMs);
+    if (running !== undefined) this.#seen(running.call, running.forMs);
+    for (const { callId, call, result, isExecuting } of findOverdue(executor, running, nowMs)) {
+      executor.take(callId);
+      this.#options.onResult(call, result);
+      if (isExecuting) {
+        this.kills++;
+        this.#options.onKill();
+        // It cannot be interrupted: it goes, and what waits in it begins again elsewhere.
+        this.#fail.get(executor)?.(new Error(result.ok ? "" : result.message));
+      } else executor.drop(callId);
+    }
+  }
+
+  /** A job that is found running is worth a `started` event. */
+  #seen(call: PluginCall, forMs: number): void {
+    if (call.seen) return;
+    call.seen = true;
+    if (call.job === undefined) return;
+    call.job.startedAtMs = Date.now() - forMs;
+    this.#options.onBegun(call.job);
+  }
+
+  /** What an executor leaves behind: the call that ran has crashed with it, the others begin again elsewhere. */
+  #abandon(executor: ExecutorHandle, running: PluginCall | undefined, crashed: boolean): void {
+    for (const [callId, call] of [...executor.open].reverse()) {
+      executor.take(callId);
+      if (crashed && call === running) {
+        this.#options.onResult(call, refusedCall("CRASHED", "the executor died while it ran this call"));
+      } else if (call.job === undefined) {
+        if (crashed) this.#place(call.again());
+        else this.#options.onResult(call, refusedCall("HANDLER_FAILED", "the worker stops"));
+      } else if (call.job.phase === "running") {
+        call.job.phase = "waiting";
+        this.#options.heap.unpop(call.job);
+      }
+    }
+    this.dispatch();
+  }
+}
+
+/** How many more calls an executor takes. */
+function room(executor: ExecutorHandle, limit: number): number {
+  return executor.waiting >= mostWaiting ? 0 : Math.max(0, limit - executor.busy);
+}

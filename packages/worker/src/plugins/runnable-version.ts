@@ -1,0 +1,65 @@
+import {
+  capabilitiesOf,
+  defaultLimits,
+  hookExports,
+  manifestExports,
+  manifestLimits,
+  type Capabilities,
+  type LoadOptions,
+  type PreparedModule,
+} from "@millrace/plugin-host";
+import type { PluginManifest, PluginVersion } from "@millrace/protocol";
+
+/** A plugin's module at one version, as executors load it: with its limits and what it may do. */
+export class RunnableVersion {
+  /** Names it between worker and executors. Short: it goes with each call. */
+  readonly key: string;
+  readonly name: string;
+  /** name@version, for people. */
+  readonly label: string;
+  readonly version: PluginVersion;
+  readonly manifest: PluginManifest;
+  readonly granted: Capabilities;
+  readonly options: LoadOptions;
+  readonly timeoutMs: number;
+  readonly exports: ReadonlySet<string>;
+  /** As it was uploaded, until an executor has prepared it for all. */
+  module: Uint8Array | PreparedModule;
+
+  constructor(key: string, version: PluginVersion, manifest: PluginManifest, module: Uint8Array) {
+    this.key = key;
+    this.version = version;
+    this.manifest = manifest;
+    this.module = module;
+    this.name = manifest.name;
+    this.label = `${manifest.name}@${manifest.version}`;
+    this.granted = capabilitiesOf(version.granted);
+    const limits = manifestLimits(manifest.limits);
+    this.timeoutMs = limits.timeoutMs || defaultLimits.timeoutMs;
+    this.exports = new Set([...manifestExports(manifest).map((item) => item.name), ...hookExports]);
+    this.options = {
+      name: manifest.name,
+      version: manifest.version,
+      limits,
+      config: manifest.config,
+      stateful: manifest.stateful,
+      granted: this.granted,
+    };
+  }
+
+  /** Whether its calls want to know of their job: it costs each of them a few words. */
+  get usesContext(): boolean {
+    return (
+      !(this.module instanceof Uint8Array) && this.module.report.imports.some(({ module }) => module === contextModule)
+    );
+  }
+}
+
+const contextModule = "millrace:host/job";
+
+/** What makes two loads of a module the same. */
+export function versionFingerprint({ manifest, sha256, granted }: PluginVersion): string {
+  const { limits, config, stateful, version } = manifest ?? {};
+  const figures = (_name: string, value: unknown): unknown => (typeof value === "bigint" ? String(value) : value);
+  return JSON.stringify([manifest?.name, version, sha256, limits, config, stateful, granted], figures);
+}
