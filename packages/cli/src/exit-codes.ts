@@ -18,13 +18,13 @@ export const exitCodes = {
 export const exitCodeHelp = `
 Exit codes:
   0    done; with --wait: the job succeeded
-  1    the job ended dead, cancelled or expired; a demo whose result is not as it should be
+  1    the job, the call or a test failed; a demo whose result is not as it should be
   2    wrong usage, or a request that breaks a rule
   3    no such job, queue or plugin
-  4    refused: a conflict with the present state, or a limit
+  4    refused: a conflict with the present state, a limit, a module or source that does not pass
   5    the server cannot be reached, or is not ready
   6    the time to wait is over; the job goes on
-  7    not logged in, or not allowed
+  7    not logged in, or not allowed; a private key that others may read
   70   a fault of this command or of the server
   130  interrupted
 `;
