@@ -57,5 +57,10 @@ it.skipIf(binaries === undefined)("runs jobs while PostgreSQL is away, and loses
   const rows = await expectAllAccountedFor(rest, queue, accepted, 60_000);
   expect(rows.length).toBe(jobs + 2);
   expect(rows.filter((job) => job.state !== "JOB_STATE_SUCCEEDED")).toEqual([]);
-  expect((await rest.call("GET", "/health/ready")).status).toBe(200);
+  // The services look again at intervals of their own.
+  await until(async () => {
+    const { status, body } = await rest.call("GET", "/health/ready");
+    if (status !== 200) throw new Error(JSON.stringify(body));
+    return true;
+  }, "the system to be ready again");
 });

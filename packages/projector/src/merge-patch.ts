@@ -16,6 +16,13 @@ export function mergePatch(into: JobPatch, next: JobPatch): void {
     into.result = next.result;
     into.resultContentType = next.resultContentType;
     into.waitReason = next.waitReason;
+    if (next.plugin === undefined) {
+      delete into.plugin;
+      delete into.fuel;
+    } else {
+      into.plugin = next.plugin;
+      into.fuel = next.fuel ?? 0;
+    }
     into.updatedAtMs = next.updatedAtMs;
     into.eventSeq = next.eventSeq;
     into.eventIndex = next.eventIndex;

@@ -1,6 +1,6 @@
 import { EventKind, isTerminal, JobState, Priority, priorityLevels, stateAfter } from "@millrace/protocol";
 import type { BatchEvent } from "./read-event-batch.ts";
-import { jobVersion, type EventPosition, type JobPatch } from "@millrace/store";
+import { jobVersion, type EventPosition, type JobFailure, type JobPatch } from "@millrace/store";
 
 const knownPriorities = new Map<number, Priority>(priorityLevels.map((level) => [level, level]));
 const noFailures: JobPatch["failures"] = [];
@@ -59,8 +59,19 @@ export function patchFromEvent(event: BatchEvent, source: string, position: Even
               message: event.errorMessage,
               retryable: event.errorRetryable,
               atMs,
+              ...breachOf(event),
             },
           ],
+    ...ranBy(event),
     cancelRequestedAtMs: kind === EventKind.CANCEL_REQUESTED ? atMs : 0,
   };
+}
+
+function breachOf(event: BatchEvent): Pick<JobFailure, "breach"> {
+  const { breachResource: resource, breachFigure: figure, breachLimit: limit, breachUnit: unit } = event;
+  return resource === "" ? {} : { breach: { resource, figure, limit, unit } };
+}
+
+function ranBy({ plugin, fuel }: BatchEvent): Pick<JobPatch, "plugin" | "fuel"> {
+  return plugin === "" ? {} : { plugin, fuel };
 }

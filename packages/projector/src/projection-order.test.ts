@@ -80,11 +80,13 @@ function patchesOf(id: string, life: Life): (() => JobPatch)[] {
     const startedAtMs = at + 1;
     event({ kind: EventKind.STARTED, attempt, startedAtMs });
     if (life.cancelRequested && attempt === 1) event({ kind: EventKind.CANCEL_REQUESTED, attempt });
-    const error = { errorCode: "HANDLER_FAILED", errorMessage: `${attempt}`, errorRetryable: true };
+    const ran = { plugin: "p@1.0.0", fuel: attempt * 100 };
+    const breach = { breachResource: "fuel", breachFigure: 11, breachLimit: 10, breachUnit: "units" };
+    const error = { errorCode: "OUT_OF_FUEL", errorMessage: `${attempt}`, errorRetryable: true, ...ran, ...breach };
     if (attempt <= life.retries)
       event({ kind: EventKind.RETRIED, attempt, startedAtMs, nextRunAtMs: at + 5, ...error });
     else if (life.ending === EventKind.SUCCEEDED) {
-      event({ kind: life.ending, attempt, startedAtMs, runUs: 5, result: new Uint8Array([1]) });
+      event({ kind: life.ending, attempt, startedAtMs, runUs: 5, result: new Uint8Array([1]), ...ran });
     } else event({ kind: life.ending, attempt, startedAtMs, ...error });
   }
   return out;

@@ -6,6 +6,7 @@ import { patchFromEvent } from "./patch-from-event.ts";
 import { readEventBatch } from "./read-event-batch.ts";
 
 const batchPrefix = `${subjectRoots.batch}.`;
+const platformPrefix = `${subjectRoots.platformEvents}.`;
 const submittedPrefix = `${subjectRoots.submitted}.`;
 const scheduledPrefix = `${subjectRoots.scheduled}.`;
 
@@ -30,6 +31,8 @@ export function readMessage(
     if (copy.rejection !== undefined && subject.startsWith(submittedPrefix)) into.rejections.push(copy.rejection);
     return undefined;
   }
+  // What plugins are told of is no part of a job's row.
+  if (subject.startsWith(platformPrefix)) return undefined;
   if (!subject.startsWith(batchPrefix)) return "an unknown subject";
   let batch;
   try {
