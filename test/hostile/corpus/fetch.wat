@@ -1,0 +1,15 @@
+;; Requests what its input says, and answers with what came back.
+(module
+  (import "extism:host/env" "input_offset" (func $input (result i64)))
+  (import "extism:host/env" "length" (func $length (param i64) (result i64)))
+  (import "extism:host/env" "output_set" (func $output (param i64 i64)))
+  (import "extism:host/env" "http_request" (func $extism (param i64 i64) (result i64)))
+  (import "millrace:host/http" "request" (func $request (param i64 i64) (result i64)))
+  (import "millrace:host/http" "last_body" (func $body (result i64)))
+  (memory (export "memory") 1)
+  (func $answer (param $block i64)
+    (call $output (local.get $block) (call $length (local.get $block))))
+  (func (export "fetch")
+    (if (i64.eqz (call $request (call $input) (i64.const 0))) (then unreachable))
+    (call $answer (call $body)))
+  (func (export "fetch_by_extism") (call $answer (call $extism (call $input) (i64.const 0)))))

@@ -1,0 +1,18 @@
+;; State that a copy of memory and globals would miss: tables, and segments that were dropped.
+(module
+  (table $table 2 funcref)
+  (memory 1)
+  (data $data "x")
+  (elem $elements func $something)
+  (func $something)
+  (func (export "hide")
+    (table.set $table (i32.const 0) (ref.func $something))
+    (drop (table.grow $table (ref.func $something) (i32.const 3)))
+    (data.drop $data)
+    (elem.drop $elements))
+  (func (export "seek") (result i32)
+    (if (i32.ne (table.size $table) (i32.const 2)) (then (return (i32.const 1))))
+    (if (i32.eqz (ref.is_null (table.get $table (i32.const 0)))) (then (return (i32.const 2))))
+    (memory.init $data (i32.const 0) (i32.const 0) (i32.const 1))
+    (table.init $table $elements (i32.const 0) (i32.const 0) (i32.const 1))
+    (i32.const 0)))

@@ -1,0 +1,16 @@
+;; Declares nothing and is granted nothing, and asks all the same.
+(module
+  (import "millrace:host/kv" "get" (func $kv_get (param i64) (result i64)))
+  (import "millrace:host/secrets" "get" (func $secret (param i64) (result i64)))
+  (import "millrace:host/events" "publish" (func $publish (param i64 i64) (result i64)))
+  (import "millrace:host/jobs" "submit" (func $submit (param i64 i64) (result i64)))
+  (import "millrace:host/http" "request" (func $request (param i64 i64) (result i64)))
+  (import "extism:host/env" "http_request" (func $extism (param i64 i64) (result i64)))
+  (func (export "kv") (drop (call $kv_get (i64.const 0))))
+  (func (export "secrets") (drop (call $secret (i64.const 0))))
+  (func (export "events") (drop (call $publish (i64.const 0) (i64.const 0))))
+  (func (export "jobs") (drop (call $submit (i64.const 0) (i64.const 0))))
+  (func (export "http") (drop (call $request (i64.const 0) (i64.const 0))))
+  (func (export "http_of_extism") (drop (call $extism (i64.const 0) (i64.const 0))))
+  (func (export "caught") (loop $again (try (do (drop (call $kv_get (i64.const 0)))) (catch_all)) (br $again)))
+)
