@@ -34,12 +34,16 @@ export async function callPlugin(context: ControlContext, request: CallPluginReq
   const runUs = BigInt(Math.round(result.durationUs));
   const logs = result.logs.map((entry) => `${entry.level}: ${entry.text}`);
   if (result.ok) return { output: fromWirePayload(result.output, ""), runUs, logs };
+  const { breach } = result;
   const error = create(JobErrorSchema, {
     code: result.code,
     message: result.message,
     retryable: false,
     attempt: 1,
     at: timestampFromMs(Date.now()),
+    ...(breach === undefined
+      ? {}
+      : { breach: { ...breach, figure: BigInt(Math.round(breach.figure)), limit: BigInt(Math.round(breach.limit)) } }),
   });
   return { error, runUs, logs };
 }

@@ -1,4 +1,4 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   eventName,
@@ -48,6 +48,8 @@ export function viewOf(event: JobEventAt): JobEventView {
     priority: priorityOf(event.priority),
     worker: event.worker,
     reason: detail?.reason ?? "",
+    plugin: detail?.plugin ?? "",
+    fuel: BigInt(Math.round(detail?.fuel ?? 0)),
     ...(detail === undefined || detail.errorCode === ""
       ? {}
       : {
@@ -57,12 +59,21 @@ export function viewOf(event: JobEventAt): JobEventView {
             retryable: detail.errorRetryable,
             attempt: event.attempt,
             at,
+            ...breachOf(detail),
           }),
         }),
     ...(detail === undefined || detail.result.length === 0
       ? {}
       : { result: fromWirePayload(detail.result, detail.resultContentType) }),
   });
+}
+
+function breachOf(event: JobEvent): Pick<MessageInitShape<typeof JobErrorSchema>, "breach"> {
+  const { breachResource: resource, breachFigure, breachLimit, breachUnit: unit } = event;
+  if (resource === "") return {};
+  return {
+    breach: { resource, figure: BigInt(Math.round(breachFigure)), limit: BigInt(Math.round(breachLimit)), unit },
+  };
 }
 
 export function positionOf(event: JobEventAt): string {

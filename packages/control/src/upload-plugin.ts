@@ -46,18 +46,17 @@ export async function uploadPlugin(context: ControlContext, request: UploadPlugi
   await checkModule(context, manifest, module);
   const { name } = manifest;
   const types = manifest.handlers.map(({ type }) => type);
+  const before = await context.plugins.find(name);
   await context.typeClaims.claim(name, types);
   try {
     // The module before the row, and the row before the record, that name it.
     await context.bus.modules.put(module);
-    const before = await context.plugins.find(name);
-    const mayChange = isReplaceable(manifest);
-    await keepVersion(context, version, grants, mayChange);
+    await keepVersion(context, version, grants, isReplaceable(manifest));
     const plugin = await install(context, request, version, before);
     context.events.pluginUploaded(plugin);
     return { plugin };
   } finally {
-    await releaseTypes(context, name, types);
+    await releaseTypes(context, name, [...types, ...(before === undefined ? [] : servedTypes(before.plugin))]);
   }
 }
 
