@@ -62,19 +62,10 @@ const compilers: Readonly<
 > = {
   assemblyscript: (cwd, out) => {
     const modules = findAssemblyScript(cwd);
-    // The stub runtime never frees: an instance serves one call and is put back. A small start is put back sooner.
-    const options = ["-O3", "--runtime", "stub", "--initialMemory", "2", "--use", "abort=sdk/assembly/abort"];
     return {
       command: process.execPath,
-      args: [
-        join(modules, "assemblyscript/bin/asc.js"),
-        entryFiles.assemblyscript,
-        "-o",
-        out,
-        ...options,
-        "--path",
-        modules,
-      ],
+      // Other options are in the project's own asconfig.json, which the compiler finds.
+      args: [join(modules, "assemblyscript/bin/asc.js"), entryFiles.assemblyscript, "-o", out, "--path", modules],
       hint: "",
     };
   },

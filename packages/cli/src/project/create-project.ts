@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { cp, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { MillraceError } from "@millrace/protocol";
@@ -34,7 +35,8 @@ export async function createProject({ name, language, folder }: NewProject): Pro
   await cp(join(templates, "shared"), folder, { recursive: true });
   await cp(join(templates, language), folder, { recursive: true });
   const bound = bindings[language];
-  if (bound !== undefined) await cp(join(sdk, bound), join(folder, "sdk", bound), { recursive: true });
+  if (bound !== undefined && existsSync(join(sdk, bound)))
+    await cp(join(sdk, bound), join(folder, "sdk", bound), { recursive: true });
   // Under its own name it would hide files of the templates themselves.
   await rename(join(folder, "gitignore"), join(folder, ".gitignore"));
   const files = await readdir(folder, { recursive: true, withFileTypes: true });

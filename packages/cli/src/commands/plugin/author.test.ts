@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,6 +29,33 @@ describe("new", () => {
       stderr: expect.stringContaining("not overwritten"),
     });
     expect(await run("new", "Word Count")).toMatchObject({ code: 2, stderr: expect.stringContaining("a-z, 0-9") });
+  });
+});
+
+/** Whether this machine can build it. */
+function installed(command: string, ...args: string[]): boolean {
+  return spawnSync(command, args, { stdio: "ignore" }).status === 0;
+}
+
+const compilers: readonly (readonly [language: string, found: boolean])[] = [
+  ["assemblyscript", true],
+  ["c", installed("clang", "--version") && installed("wasm-ld", "--version")],
+  ["rust", process.env["RUSTC"] !== undefined],
+];
+
+describe.each(compilers)("a new project in %s", (language, found) => {
+  it.runIf(found)("builds, and passes its tests as it stands", { timeout: 60_000 }, async () => {
+    const target = join(root, language);
+    expect((await run("new", "counter", "--language", language, "--folder", target)).code).toBe(0);
+    const env = { RUSTC: process.env["RUSTC"] ?? "" };
+    const built = await runMillrace(["plugin", "build", target], { env });
+    expect(built).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/counter\.wasm: \d+ bytes, \d+ ms/),
+      stderr: "",
+    });
+    const tested = await run("test", target);
+    expect(tested).toMatchObject({ code: 0, stdout: expect.stringContaining("2 passed, 0 failed"), stderr: "" });
   });
 });
 

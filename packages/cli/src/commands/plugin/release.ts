@@ -39,13 +39,12 @@ export function releaseCommands(plugin: Command, context: CliContext): void {
     .command("grant")
     .description("say what a plugin may do, of what its manifest declares; replaces all grants")
     .argument("<name>")
-    .argument("[capabilities...]", "http, kv, secrets, events, jobs, or all; none takes all back")
+    .argument("[capabilities...]", "http, kv, secrets, events, jobs, or all; none takes all back", grantNames, [])
     .addHelpText(
       "after",
       "\nExample:\n  millrace plugin grant audit http kv\n  millrace plugin grant audit   # nothing",
     )
-    .action(async (name: string, capabilities: readonly string[], _: object, command: Command) => {
-      const grants = capabilities.reduce<string[]>((all, text) => grantNames(text, all), []);
+    .action(async (name: string, grants: string[], _: object, command: Command) => {
       await withSession(context, command, async ({ client, output }) => {
         const response = await client.plugins.grantPlugin({ name, grants }, { signal: context.signal });
         output.message(GrantPluginResponseSchema, response, () => formatPlugin(response.plugin));

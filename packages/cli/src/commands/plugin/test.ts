@@ -28,13 +28,19 @@ Example:
       await withOutput(context, command, async ({ output }) => {
         const { manifest, module } = await readPluginPackage(folder);
         // Loaded here: most commands need no sandbox.
-        const [{ capabilitiesOf }, { loadLocalPlugin }, { runPluginTest }, { readTests, writeExpectation }] =
-          await Promise.all([
-            import("@millrace/plugin-host"),
-            import("../../local/load-local-plugin.ts"),
-            import("../../local/run-plugin-test.ts"),
-            import("../../local/test-file.ts"),
-          ]);
+        const [
+          { inspect },
+          { capabilitiesOf },
+          { loadLocalPlugin },
+          { runPluginTest },
+          { readTests, writeExpectation },
+        ] = await Promise.all([
+          import("@millrace/wasm-meter"),
+          import("@millrace/plugin-host"),
+          import("../../local/load-local-plugin.ts"),
+          import("../../local/run-plugin-test.ts"),
+          import("../../local/test-file.ts"),
+        ]);
         const tests = await readTests(folder);
         if (tests.length === 0) {
           throw new MillraceError(
@@ -51,8 +57,14 @@ Example:
           runs.push(updated ? { ...run, problems: [] } : run);
         }
         const failed = runs.filter(({ problems }) => problems.length > 0);
-        output.document({ passed: runs.length - failed.length, failed: failed.length, tests: toJson(runs) }, () =>
-          formatRuns(runs, failed),
+        const memory = { pages: inspect(module).memory?.min ?? 0, limit: plugin.limits.memoryPages };
+        const counts = { passed: runs.length - failed.length, failed: failed.length };
+        output.document({ ...counts, memory, tests: toJson(runs) }, () =>
+          [
+            formatRuns(runs, failed),
+            `memory starts with ${memory.pages} pages of 64 KiB, and may have ${memory.limit}`,
+            `${counts.passed} passed, ${counts.failed} failed`,
+          ].join("\n\n"),
         );
         if (failed.length > 0) context.setExitCode(exitCodes.jobFailed);
       });
@@ -74,7 +86,7 @@ function formatRuns(runs: readonly TestRun[], failed: readonly TestRun[]): strin
   const details = failed.map(({ name, problems, logs }) =>
     [`${name}:`, ...[...problems, ...logs.map((line) => `log ${line}`)].map(indented)].join("\n"),
   );
-  return [figures, ...details, `${runs.length - failed.length} passed, ${failed.length} failed`].join("\n\n");
+  return [figures, ...details].join("\n\n");
 }
 
 function indented(text: string): string {
