@@ -28,10 +28,12 @@ beforeAll(async () => {
   const manifest = {
     name: "fixtures",
     version: "1.0.0",
-    limits: { timeoutMs: 500 },
+    // Fuel does not end it: a module that never comes back is the watchdog's.
+    limits: { timeoutMs: 500, fuel: 1_000_000_000_000_000n },
     handlers: [
       { type: "noop", export: "noop" },
       { type: "trap", export: "trap" },
+      { type: "spin", export: "spin" },
     ],
   };
   const plugin = create(PluginSchema, { manifest, sha256, state: PluginState.ACTIVE });
@@ -64,6 +66,13 @@ test.each(Object.keys(runtimes) as (keyof typeof runtimes)[])(
       const plugin = await world.end(`${runtime}-2`);
       expect(new TextDecoder().decode(plugin.result)).toBe("through");
       expect(await world.end(`${runtime}-3`)).toMatchObject({ kind: EventKind.DEAD, errorCode: "TRAPPED" });
+      await world.submit("normal", `${runtime}-queue`, "spin", `${runtime}-4`, "", [[headerNames.maxAttempts, "1"]]);
+      await world.submit("normal", `${runtime}-queue`, "noop", `${runtime}-5`, "after");
+      const hung = await world.end(`${runtime}-4`);
+      expect(hung).toMatchObject({ kind: EventKind.DEAD, errorCode: "TIMED_OUT", breachResource: "time" });
+      expect(hung.breachFigure).toBeLessThan(1000);
+      const after = await world.end(`${runtime}-5`);
+      expect(after).toMatchObject({ kind: EventKind.SUCCEEDED, attempt: 1 });
     } finally {
       child.kill("SIGTERM");
     }

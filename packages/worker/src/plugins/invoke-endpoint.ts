@@ -46,7 +46,7 @@ async function answer({ catalog, invoke }: InvokeEndpointOptions, message: BusMe
     input,
     timeoutMs,
     version,
-  } = fromBinary(InvokePluginRequestSchema, message.data.slice());
+  } = fromBinary(InvokePluginRequestSchema, new Uint8Array(message.data));
   const found = await catalog.find(name, version);
   if ("refused" in found) return refusedCall("HANDLER_GONE", found.refused);
   if (!found.exports.has(exportName)) {
