@@ -50,6 +50,19 @@ test("a worker answers, and without one the call is unavailable at once", async 
   expect([...output, fuel]).toEqual([1, 2, 7n]);
 });
 
+test("a worker that has not heard of the plugin yet is asked again", async () => {
+  let asked = 0;
+  using worker = fixture.bus.subscribe(invokeSubject, { queue: "plugin-workers" }, (message) => {
+    asked++;
+    const error = { code: "HANDLER_GONE", message: "no such plugin" };
+    const answer = create(InvokePluginResponseSchema, asked < 3 ? { error } : { fuel: 1n });
+    fixture.bus.publish(message.reply, toBinary(InvokePluginResponseSchema, answer));
+  });
+  void worker;
+  expect((await runtime.invokePlugin({ name: "p", export: "run" })).error).toBeUndefined();
+  expect(asked).toBe(3);
+});
+
 test("a worker that does not answer does not hold the caller", async () => {
   using silent = fixture.bus.subscribe(invokeSubject, { queue: "plugin-workers" }, () => undefined);
   void silent;

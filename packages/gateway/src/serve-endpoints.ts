@@ -33,6 +33,13 @@ const answerForm = z.strictObject({
   bodyBase64: z.base64().optional(),
 });
 
+/** By the code of the call's error; everything else is the plugin's own fault. */
+const failureCodes: Readonly<Record<string, Code>> = {
+  TIMED_OUT: Code.DeadlineExceeded,
+  DEADLINE_EXCEEDED: Code.DeadlineExceeded,
+  HANDLER_GONE: Code.Unavailable,
+};
+
 const invokePath = `/${PluginRuntimeService.typeName}/${PluginRuntimeService.method.invokePlugin.name}`;
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const encoder = new TextEncoder();
@@ -142,7 +149,7 @@ function inputOf({ verb, query, headers }: Exchange, call: CallContext, path: st
 
 function failed(plugin: string, error: JobError): ConnectError {
   // What went wrong inside is for its author, in the log.
-  const code = error.code === "TIMED_OUT" || error.code === "DEADLINE_EXCEEDED" ? Code.DeadlineExceeded : Code.Internal;
+  const code = failureCodes[error.code] ?? Code.Internal;
   return new ConnectError(`plugin ${plugin} failed: ${error.code}`, code, undefined, undefined, error.message);
 }
 
