@@ -293,7 +293,23 @@ export class WorkerEngine {
   }
 
   #conclude(job: Job, outcome: Outcome, runUs: number): void {
+    if (outcome.code === "CRASHED" && outcome.retryable) return void this.#countCrash(job, outcome, runUs);
     this.endings.conclude(job, job.cancelRequested && outcome.kind === "failed" ? Outcome.cancelled() : outcome, runUs);
+  }
+
+  /** A job that took down its executor so often is not tried again, whatever its attempts. */
+  async #countCrash(job: Job, outcome: Outcome, runUs: number): Promise<void> {
+    let crashes = 0;
+    try {
+      crashes = await this.#crashes.begin(job.id);
+      if (crashes >= this.settings.crashLimit) await this.#crashes.end(job.id);
+    } catch (error) {
+      this.telemetry.trouble("a crash count cannot be kept", error);
+    }
+    const isLast = crashes >= this.settings.crashLimit;
+    const message = isLast ? `${outcome.message}; it has done so ${crashes} times` : outcome.message;
+    const counted = Outcome.failed(message, { code: "CRASHED", retryable: !isLast });
+    this.endings.conclude(job, job.cancelRequested ? Outcome.cancelled() : counted, runUs);
   }
 
   #settled(job: Job): void {

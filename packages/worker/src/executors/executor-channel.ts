@@ -2,6 +2,8 @@ import type { ExecutorProgress, ExecutorReply, ExecutorRequest } from "@millrace
 
 /** The way to one executor, whatever it runs in. */
 export interface ExecutorChannel {
+  /** For people: `thread 3`, `process 4711`. */
+  readonly name: string;
   /** Messages arrive in order. Buffers in `transfer` are given away. */
   post(request: ExecutorRequest, transfer: ArrayBuffer[]): void;
   /** What it executes at this moment, known even while it hears nothing. */

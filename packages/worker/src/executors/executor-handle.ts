@@ -32,6 +32,8 @@ export class ExecutorHandle {
   #gone = false;
   /** Calls that wait for host functions. */
   waiting = 0;
+  /** Its owner ended it, for the sake of one call; no other is to blame. */
+  killed = false;
 
   private constructor(kind: ExecutorKind, events: ExecutorEvents) {
     this.#events = events;
@@ -83,6 +85,10 @@ export class ExecutorHandle {
     this.#channel.post({ kind: "run", calls: requests }, [packed.buffer]);
   }
 
+  get name(): string {
+    return this.#channel.name;
+  }
+
   /** Calls that execute, or are going to. */
   get busy(): number {
     return this.open.size - this.waiting;
@@ -124,6 +130,16 @@ export class ExecutorHandle {
     }
     const call = this.open.get(callId);
     return call === undefined ? undefined : { call, forMs: nowMs - this.#sinceMs };
+  }
+
+  /** The call that took the executor down with it, as far as that can be known. */
+  suspect(): PluginCall | undefined {
+    if (this.killed) return undefined;
+    const running = this.running(performance.now())?.call;
+    if (running !== undefined) return running;
+    // Calls begin in their order, and a process tells a little late what it executes.
+    for (const call of this.open.values()) if (call.asks === 0) return call;
+    return undefined;
   }
 
   /** Ends it, whatever it does. */

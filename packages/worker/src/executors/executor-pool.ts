@@ -199,7 +199,7 @@ export class ExecutorPool {
         this.#options.onRoom();
         return {
           receive: () => undefined,
-          health: () => ({ ok: true, detail: `${executor.open.size} open calls` }),
+          health: () => ({ ok: true, detail: `${executor.name}, ${executor.open.size} open calls` }),
           stop: async (reason) => {
             clearInterval(timer);
             this.#executors.delete(executor);
@@ -208,9 +208,9 @@ export class ExecutorPool {
               this.#front = undefined;
               this.#preparer.detach();
             }
-            const running = executor.running(performance.now())?.call;
+            const suspect = reason.kind === "failed" ? executor.suspect() : undefined;
             await executor.end();
-            this.#abandon(executor, running, reason.kind === "failed");
+            this.#abandon(executor, suspect, reason.kind === "failed");
           },
         };
       },
@@ -264,6 +264,7 @@ export class ExecutorPool {
       this.#options.onResult(call, result);
       if (isExecuting) {
         this.kills++;
+        executor.killed = true;
         this.#options.onKill();
         // It cannot be interrupted: it goes, and what waits in it begins again elsewhere.
         this.#fail.get(executor)?.(new Error(result.ok ? "" : result.message));
@@ -281,10 +282,10 @@ export class ExecutorPool {
   }
 
   /** What an executor leaves behind: the call that ran has crashed with it, the others begin again elsewhere. */
-  #abandon(executor: ExecutorHandle, running: PluginCall | undefined, crashed: boolean): void {
+  #abandon(executor: ExecutorHandle, suspect: PluginCall | undefined, crashed: boolean): void {
     for (const [callId, call] of [...executor.open].reverse()) {
       executor.take(callId);
-      if (crashed && call === running) {
+      if (call === suspect) {
         this.#options.onResult(call, refusedCall("CRASHED", "the executor died while it ran this call"));
       } else if (call.job === undefined) {
         if (crashed) this.#place(call.again());

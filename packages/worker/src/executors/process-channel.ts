@@ -16,12 +16,14 @@ const launch =
 
 /** An executor in a process of its own, which SIGKILL ends whatever it does. */
 export class ProcessChannel implements ExecutorChannel {
+  readonly name: string;
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   #progress: ExecutorProgress = { callId: undefined, begun: 0 };
   #gone = false;
 
   constructor(events: ChannelEvents) {
     this.#child = spawn(process.execPath, launch, { env: {}, stdio: ["pipe", "pipe", "inherit"] });
+    this.name = `process ${this.#child.pid}`;
     const leave = (error: unknown): void => {
       if (this.#gone) return;
       this.#gone = true;

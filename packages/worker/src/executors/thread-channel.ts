@@ -11,6 +11,7 @@ import type { ChannelEvents, ExecutorChannel } from "./executor-channel.ts";
 
 /** An executor in a thread of this process. */
 export class ThreadChannel implements ExecutorChannel {
+  readonly name: string;
   readonly #worker: Worker;
   readonly #progress = createProgress();
   #gone = false;
@@ -24,6 +25,7 @@ export class ThreadChannel implements ExecutorChannel {
       // Extism loads node:wasi, of which Node warns on the terminal for each thread; Deno does not, and takes no flags.
       ...("Deno" in globalThis ? {} : { execArgv: ["--disable-warning=ExperimentalWarning"] }),
     });
+    this.name = `thread ${this.#worker.threadId}`;
     const leave = (error: unknown): void => {
       if (this.#gone) return;
       this.#gone = true;
