@@ -51,6 +51,8 @@ export class FunctionAnalyzer {
   #bulk = false;
   #catches = false;
   #callWeight = 0;
+  /** Of all functions so far. */
+  #merges = 0;
 
   constructor(
     module: ModuleShape,
@@ -83,6 +85,7 @@ export class FunctionAnalyzer {
     this.#callWeight = 0;
     this.#flow.begin(codeAt);
     this.#readCode();
+    this.#checkMerges(body, locals * this.#flow.joins);
     if (reader.at !== body.end) throw reader.unsupported(reader.at, "code after the function's end");
     return {
       body,
@@ -100,6 +103,17 @@ export class FunctionAnalyzer {
       chargeWeight: this.#flow.weight,
       callWeight: this.#callWeight,
     };
+  }
+
+  #checkMerges(body: Span, merges: number): void {
+    this.#merges += merges;
+    const { functionMerges, merges: allMerges } = this.#bounds;
+    if (merges <= functionMerges && this.#merges <= allMerges) return;
+    const reason =
+      merges > functionMerges
+        ? `locals times branches are ${merges} in a function; the bound is ${functionMerges}`
+        : `locals times branches are ${this.#merges} so far; the bound is ${allMerges}`;
+    throw new ModuleRefused("TOO_LARGE", "code", body.start, reason);
   }
 
   #readerOf({ start, end }: Span): CodeReader {
@@ -212,9 +226,7 @@ export class FunctionAnalyzer {
         this.#flow.fork();
         return false;
       case op.brTable:
-        this.#branch(opcode, at, reader.labels());
-        this.#flow.die();
-        return false;
+        return this.#branchTable(opcode, at);
       default:
         this.#other(opcode, at);
         return false;
@@ -279,7 +291,16 @@ export class FunctionAnalyzer {
     return ended !== "inside";
   }
 
+  #branchTable(opcode: number, at: number): false {
+    const { count, outermost } = this.#reader.labels();
+    this.#flow.joins += count;
+    this.#branch(opcode, at, outermost);
+    this.#flow.die();
+    return false;
+  }
+
   #branch(opcode: number, at: number, label: number): void {
+    this.#flow.joins++;
     this.#flow.pay(instructionFuel[opcode] ?? 1, at);
     if (!this.#flow.alive) return;
     const target = this.#flow.level - label;

@@ -28,6 +28,8 @@ export class ChargeFlow {
   /** Constructs around the present place; the function itself is level 0. */
   level = 0;
   loops = false;
+  /** Places where paths part or meet: an engine's compiler may take note of every local at each. */
+  joins = 0;
   /** Of all charges. */
   fuel = 0;
   /** Charges, each counted as often as its loops make likely. */
@@ -51,7 +53,7 @@ export class ChargeFlow {
 
   /** Begins a function, with the charge at its entry. */
   begin(at: number): void {
-    this.level = this.fuel = this.weight = this.#loopLevel = 0;
+    this.level = this.joins = this.fuel = this.weight = this.#loopLevel = 0;
     this.loops = false;
     this.#dead = ALIVE;
     this.#leavesTo[0] = 0;
@@ -77,6 +79,7 @@ export class ChargeFlow {
 
   /** A construct begins with the instruction at `at`; its content begins at `inside`. */
   enter(opcode: number, at: number, inside: number): void {
+    this.joins++;
     if (this.#dead !== ALIVE) {
       this.#dead++;
       return;

@@ -36,13 +36,12 @@ export class CodeReader extends ByteReader {
     this.skipInteger();
   }
 
-  /** The labels of a br_table. Returns the outermost. */
-  labels(): number {
+  /** The labels of a br_table: how many they are, and the outermost. */
+  labels(): { readonly count: number; readonly outermost: number } {
+    const count = this.count(this.#maxLabels, "labels of a br_table") + 1;
     let outermost = 0;
-    for (let left = this.count(this.#maxLabels, "labels of a br_table"); left >= 0; left--) {
-      outermost = Math.max(outermost, this.u32());
-    }
-    return outermost;
+    for (let left = count; left > 0; left--) outermost = Math.max(outermost, this.u32());
+    return { count, outermost };
   }
 
   /** The catch clauses of a try_table; labels count from outside of it. Returns the outermost. */

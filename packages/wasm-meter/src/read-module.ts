@@ -15,6 +15,7 @@ import {
   type Span,
   type TableShape,
 } from "./module-shape.ts";
+import { valueType } from "./opcodes.ts";
 import { readData, readElements, skipConstant, type Referred } from "./read-segments.ts";
 import { readGlobalType, readMemoryType, readTableType, readValueType } from "./read-types.ts";
 import { reservedPrefix } from "./reserved-names.ts";
@@ -63,11 +64,7 @@ class ModuleReader {
       if (this.#memory) throw reader.unsupported(reader.at, "a second memory");
       this.#memory = readMemoryType(reader, false);
     });
-    this.#each(sectionId.tag, this.#bounds.tags, "tags", (reader) => {
-      reader.skip(1);
-      reader.u32();
-      this.#tags++;
-    });
+    this.#each(sectionId.tag, this.#bounds.tags, "tags", (reader) => this.#readTag(reader));
     const referred: Referred = { taken: new Uint8Array(this.#functionTypes.length), features: this.#features };
     this.#each(sectionId.global, this.#bounds.globals, "globals", (reader) => {
       this.#globals.push(readGlobalType(reader, false));
@@ -171,12 +168,19 @@ class ModuleReader {
         return this.#globals.push(global) - 1;
       }
       case kinds.tag:
-        reader.skip(1);
-        reader.u32();
-        return this.#tags++;
+        return this.#readTag(reader);
       default:
         throw reader.unsupported(at, `an import of kind ${kind}`);
     }
+  }
+
+  #readTag(reader: ByteReader): number {
+    const at = reader.at;
+    reader.skip(1);
+    const holds = this.#types[reader.u32()]?.params.includes(valueType.exnref);
+    // Each could hold the one before: a chain on the engine's heap, where no limit counts it.
+    if (holds) throw reader.unsupported(at, "an exception that holds an exception");
+    return this.#tags++;
   }
 
   #readExport(reader: ByteReader, referred: Referred): void {

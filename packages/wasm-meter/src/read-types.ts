@@ -37,6 +37,8 @@ export function readTableType(reader: ByteReader, imported: boolean): TableShape
   const at = reader.at;
   if (reader.peek() === 0x40) throw reader.unsupported(at, "a table with an initial value");
   const type = readValueType(reader);
+  // Exceptions live on the engine's heap, where no limit counts them.
+  if (type === valueType.exnref) throw reader.unsupported(at, "a table of exceptions");
   return { type, imported, at, ...readLimits(reader) };
 }
 

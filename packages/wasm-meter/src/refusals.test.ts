@@ -51,6 +51,15 @@ describe("is refused as unsupported", () => {
   });
 });
 
+it.each([
+  ["a table of exceptions", "(module (table 1 exnref))", "table"],
+  ["an exception that holds an exception", "(module (tag (param exnref)))", "tag"],
+])("is refused for what it would keep on the engine's heap: %s", (reason, text, section) => {
+  const refused = refusalOf(compileWat(text));
+  expect(refused).toMatchObject({ code: "UNSUPPORTED", section });
+  expect(refused.reason).toContain(reason);
+});
+
 describe("is refused for its size", () => {
   const two = `(module (import "a" "b" (func)) (import "a" "c" (func)) (func (export "x") (local i32 i64) nop nop nop) (func (export "y") (param i32)
     (block (block (br_table 0 1 0 (local.get 0))))) (global i32 (i32.const 1)) (global i32 (i32.const 1)) (tag) (tag)
