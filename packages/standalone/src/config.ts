@@ -30,6 +30,14 @@ export const standaloneSettings = z.object({
   cacheDir: z.string().min(1).default(`${repository}.millrace/cache`),
   /** Folders with plugin.yaml and module, deployed when they have changed; empty: none. */
   pluginsDir: z.string().default(`${repository}plugins`),
+  /** Deploys them again when their files change, for development. */
+  watchPlugins: z.boolean().default(true),
+  /** Whether plugins must be signed by a trusted key; a signature that is there must always verify. */
+  pluginSignatures: z.enum(["optional", "required"]).default("optional"),
+  /** `host:port` that plugins may call by HTTP although their addresses are private. */
+  pluginHttpPrivate: z.array(z.string()).default([]),
+  /** Secrets for plugins: YAML or JSON, readable by its owner only. */
+  secretsFile: z.string().optional(),
   queues: z.array(z.string()).min(1).default(["default", "demo"]),
   /** Threads that run plugins; 0 takes one for each two processors. */
   executors: z.number().int().min(0).max(256).default(0),

@@ -1,73 +1,83 @@
-import { createHash } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { equals } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import type { Bus } from "@millrace/bus";
-import { parseManifest } from "@millrace/plugin-host";
 import {
   decodePluginRecord,
   PluginManifestSchema,
   PluginService,
+  PluginSignatureSchema,
   PluginState,
-  type PluginManifest,
+  type Plugin,
 } from "@millrace/protocol";
 import type { RpcTransport } from "@millrace/rpc";
 import type { Logger } from "@millrace/service-kit";
-import { parse } from "yaml";
+import { hasManifest, listFolders, readPluginFolder, type PluginFolder } from "./plugin-folder.ts";
 
-interface PluginFolder {
-  readonly manifest: PluginManifest;
-  readonly module: Uint8Array;
+export interface DeployDeps {
+  readonly bus: Bus;
+  readonly transport: RpcTransport;
+  readonly logger: Logger;
+}
+
+export interface Deployment {
+  readonly plugin: Plugin;
+  /** False: it was installed like this already. */
+  readonly isUploaded: boolean;
 }
 
 /**
- * Uploads each `<dir>/<name>/plugin.yaml` with its `<name>.wasm` that differs from what is installed. What an operator has
- * disabled stays disabled, and what was deleted stays deleted until its files change.
+ * Uploads each plugin of a folder of folders that differs from what is installed.
  * @returns names of the plugins that serve
  */
-export async function deployPlugins(
-  dir: string,
-  { bus, transport, logger }: { bus: Bus; transport: RpcTransport; logger: Logger },
-): Promise<string[]> {
-  const client = createClient(PluginService, transport);
-  const serving: string[] = [];
-  for (const folder of await foldersOf(dir)) {
-    const path = join(dir, folder);
+export async function deployPlugins(dir: string, deps: DeployDeps): Promise<string[]> {
+  const deployments = (await listFolders(dir)).map(async (folder) => {
+    if (!(await hasManifest(dir, folder))) return [];
     try {
-      const { manifest, module } = await readPluginFolder(path, folder);
-      const entry = await bus.kv("plugins").get(manifest.name);
-      const installed = entry === undefined ? undefined : decodePluginRecord(entry.value);
-      const sha256 = createHash("sha256").update(module).digest("hex");
-      const isSame =
-        installed?.manifest !== undefined &&
-        installed.sha256 === sha256 &&
-        equals(PluginManifestSchema, installed.manifest, manifest);
-      const disabled = installed?.state === PluginState.RESOLVED;
-      if (!isSame) await client.uploadPlugin({ manifest, module, disabled });
-      if (isSame ? installed.state === PluginState.ACTIVE : !disabled) serving.push(manifest.name);
+      const { plugin } = await deployPlugin(dir, folder, deps);
+      return plugin.state === PluginState.ACTIVE ? [plugin.manifest?.name ?? folder] : [];
     } catch (error) {
       // One folder that does not work must not keep the system from starting.
-      logger.error({ folder: path, err: error }, "plugin not deployed");
+      deps.logger.error({ folder, err: error }, "plugin not deployed");
+      return [];
     }
-  }
-  return serving;
+  });
+  return (await Promise.all(deployments)).flat();
 }
 
-async function foldersOf(dir: string): Promise<string[]> {
-  const folders: string[] = [];
-  const items = await readdir(dir, { withFileTypes: true }).catch(() => []);
-  for (const item of items) {
-    if (!item.isDirectory() || item.name === "node_modules") continue;
-    if ((await readdir(join(dir, item.name))).includes("plugin.yaml")) folders.push(item.name);
-  }
-  return folders.toSorted();
+/**
+ * Uploads `<dir>/<folder>` when it differs from what is installed. What an operator has disabled stays disabled, and what
+ * was deleted stays deleted until its files change. Who puts a plugin into the folder grants what it declares.
+ */
+export async function deployPlugin(
+  dir: string,
+  folder: string,
+  { bus, transport }: Pick<DeployDeps, "bus" | "transport">,
+): Promise<Deployment> {
+  const found = await readPluginFolder(dir, folder);
+  const { manifest, module, signature } = found;
+  const entry = await bus.kv("plugins").get(manifest.name);
+  const installed = entry === undefined ? undefined : decodePluginRecord(entry.value);
+  if (installed !== undefined && isInstalled(installed, found)) return { plugin: installed, isUploaded: false };
+  const { plugin } = await createClient(PluginService, transport).uploadPlugin({
+    manifest,
+    module,
+    disabled: installed?.state === PluginState.RESOLVED && installed.stateReason === "",
+    grants: ["all"],
+    ...(signature === undefined ? {} : { signature }),
+  });
+  if (plugin === undefined) throw new Error("the upload was not answered");
+  return { plugin, isUploaded: true };
 }
 
-async function readPluginFolder(path: string, folder: string): Promise<PluginFolder> {
-  const parsed = parseManifest(parse(await readFile(join(path, "plugin.yaml"), "utf8")));
-  if (!parsed.ok) {
-    throw new Error(`plugin.yaml: ${parsed.problems.map(({ field, reason }) => `${field} ${reason}`).join("; ")}`);
-  }
-  return { manifest: parsed.manifest, module: new Uint8Array(await readFile(join(path, `${folder}.wasm`))) };
+function isInstalled(installed: Plugin, { manifest, sha256, signature }: PluginFolder): boolean {
+  const isSigned =
+    installed.signature === undefined || signature === undefined
+      ? installed.signature === signature
+      : equals(PluginSignatureSchema, installed.signature, signature);
+  return (
+    isSigned &&
+    installed.sha256 === sha256 &&
+    installed.manifest !== undefined &&
+    equals(PluginManifestSchema, installed.manifest, manifest)
+  );
 }

@@ -8,10 +8,11 @@ import { summary } from "./summary.ts";
 try {
   const { values: config } = loadConfig(standaloneSettings, { env: process.env, argv: process.argv.slice(2) });
   const { logger, file } = await openLog(config);
+  const say = (line: string): void => void process.stdout.write(`${line}\n`);
   await runService(
     async (signal) => {
       try {
-        const system = await startStandalone(config, { logger, logFile: file, signal });
+        const system = await startStandalone(config, { logger, logFile: file, signal, say });
         process.stdout.write(summary(config, system));
         return system;
       } catch (error) {

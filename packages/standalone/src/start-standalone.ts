@@ -13,6 +13,7 @@ import { checkPort } from "./check-port.ts";
 import type { StandaloneConfig } from "./config.ts";
 import { deployPlugins } from "./deploy-plugins.ts";
 import { provideNats } from "./provide-nats.ts";
+import { watchPlugins } from "./watch-plugins.ts";
 import { writeRuntimeFile } from "./runtime-file.ts";
 import { untilReady } from "./until-ready.ts";
 
@@ -38,9 +39,10 @@ export async function startStandalone(
     logger,
     logFile,
     signal = new AbortController().signal,
-  }: { logger: Logger; logFile?: string | undefined; signal?: AbortSignal },
+    say = () => undefined,
+  }: { logger: Logger; logFile?: string | undefined; signal?: AbortSignal; say?: (line: string) => void },
 ): Promise<Standalone> {
-  const { host, httpPort, grpcPort, dataDir, databaseUrl } = config;
+  const { host, httpPort, grpcPort, dataDir, databaseUrl, pluginSignatures, pluginsDir } = config;
   await checkPort(host, httpPort, "MILLRACE_HTTP_PORT", "REST");
   await checkPort(host, grpcPort, "MILLRACE_GRPC_PORT", "gRPC");
   await using starting = new AsyncDisposableStack();
@@ -63,14 +65,21 @@ export async function startStandalone(
   health.check("projector", () => projector.status().reason || undefined);
   const scheduler = starting.use(await startScheduler({}, { bus, store, logger }));
   health.check("scheduler", () => scheduler.status().reason || undefined);
-  const control = starting.use(await startControl({}, { bus, store, logger, metrics, health }));
+  const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health }));
   const pipeline = controlPipeline(control);
   starting.use(serveNats(bus, pipeline));
   const transport = createDirectTransport(pipeline);
-  const plugins = await deployPlugins(config.pluginsDir, { bus, transport, logger });
   const executors = config.executors || Math.max(1, Math.floor(availableParallelism() / 2));
-  const worker = starting.use(await startWorker({ queues: config.queues, executors, bus, logger, metrics }));
+  const { queues, pluginHttpPrivate, secretsFile } = config;
+  const worker = starting.use(
+    await startWorker({ queues, executors, pluginSignatures, pluginHttpPrivate, secretsFile, bus, logger, metrics }),
+  );
   health.check("worker", () => (worker.health().ok ? undefined : worker.status().mode));
+  if (config.watchPlugins && pluginsDir !== "") {
+    starting.use(await watchPlugins(pluginsDir, { bus, transport, logger, say }));
+  }
+  // Behind the worker, which runs their hooks.
+  const plugins = await deployPlugins(pluginsDir, { bus, transport, logger });
   const gateway = starting.use(
     await startGateway({ ...readGatewayConfig(), host, httpPort, grpcPort }, { transport, health, metrics, logger }),
   );
