@@ -84,7 +84,7 @@ export const EMPTY_BLOCK = 0x40;
 export const immediate = {
   none: 0,
   integer: 1,
-  twoIntegers: 2,
+
   memory: 3,
   bytes4: 4,
   bytes8: 5,
