@@ -26,6 +26,13 @@ export const pluginBuilds: readonly PluginBuild[] = [
   assemblyScript("flights", join(pluginsFolder, "flights")),
   assemblyScript("audit", join(pluginsFolder, "audit")),
   assemblyScript("fixtures", join(root, "packages/plugin-host/fixtures")),
+  assemblyScript("asking", join(root, "packages/plugin-host/fixtures/asking")),
+  {
+    name: "asking-c",
+    language: "c",
+    module: join(root, "packages/plugin-host/fixtures/asking/asking-c.wasm"),
+    source: join(root, "packages/plugin-host/fixtures/asking/asking.c"),
+  },
   {
     name: "redact",
     language: "c",

@@ -194,7 +194,8 @@ export class CallState {
   async #suspended(answer: Promise<HostAnswer>): Promise<HostAnswer> {
     const { signal, timeoutMs, turn, callId } = this.call;
     const { promise: over, reject } = Promise.withResolvers<never>();
-    const leftMs = Math.max(0, timeoutMs - this.durationMs);
+    // Timers count whole milliseconds, and must not fire too early.
+    const leftMs = Math.ceil(Math.max(0, timeoutMs - this.durationMs));
     const timer = setTimeout(() => reject(timedOut(this.durationMs, timeoutMs)), leftMs);
     const cancel = () => reject(new CallFailure("CANCELLED", "cancelled while it waited for a host function"));
     if (signal?.aborted) cancel();

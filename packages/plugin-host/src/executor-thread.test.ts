@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import { on, once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,16 +7,21 @@ import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import { createProgress, executorThreadUrl, readProgress } from "./executor-protocol.ts";
 import type { ExecutorCall, ExecutorReply, ExecutorRequest, ExecutorResult } from "./executor-protocol.ts";
+import { bytesOf, everything, readAsking, readFixtures, textOf } from "./testing.ts";
 
-const module = new Uint8Array(await readFile(new URL("../fixtures/fixtures.wasm", import.meta.url)));
-const bytes = (text: string) => new TextEncoder().encode(text);
-const callOf = (callId: number, exportName: string, input = ""): ExecutorCall => ({
+const module = await readFixtures();
+const asking = await readAsking();
+const bytes = bytesOf;
+const callOf = (callId: number, exportName: string, input = "", sha256 = "fixtures"): ExecutorCall => ({
   callId,
-  sha256: "fixtures",
+  sha256,
   exportName,
   input: bytes(input),
-  timeoutMs: 1000,
+  timeoutMs: 10_000,
 });
+const askingCall = (callId: number, exportName: string, input = "") => callOf(callId, exportName, input, "asking");
+
+type Ask = Extract<ExecutorReply, { kind: "ask" }>;
 
 class Thread implements AsyncDisposable {
   readonly progress = createProgress();
@@ -40,6 +44,27 @@ class Thread implements AsyncDisposable {
       if (reply.kind === "done") results.push(...reply.results);
     }
     return results;
+  }
+
+  async asks(count: number): Promise<Ask[]> {
+    const asks: Ask[] = [];
+    while (asks.length < count) {
+      const reply = await this.next();
+      if (reply.kind === "ask") asks.push(reply);
+    }
+    return asks;
+  }
+
+  answer({ callId, ask }: Ask, text: string): void {
+    this.send({ kind: "answer", callId, ask, meta: { found: true }, body: bytes(text) });
+  }
+
+  async load(): Promise<void> {
+    await this.next();
+    this.send({ kind: "load", sha256: "fixtures", module });
+    this.send({ kind: "load", sha256: "asking", module: asking, granted: everything });
+    await this.next();
+    await this.next();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -84,6 +109,74 @@ describe("an executor thread", () => {
     await expect.poll(() => readProgress(thread.progress)).toEqual({ callId: 7, begun: 2 });
   });
 
+  test("takes a module that another has prepared", async () => {
+    await using first = new Thread();
+    await using second = new Thread();
+    await Promise.all([first.next(), second.next()]);
+    first.send({ kind: "load", sha256: "fixtures", module });
+    const loaded = await first.next();
+    const prepared = loaded.kind === "loaded" && loaded.ok ? loaded.prepared : undefined;
+    if (!prepared) throw new Error("the first thread does not hand on what it prepared");
+    second.send({ kind: "load", sha256: "fixtures", module: prepared });
+    expect(await second.next()).toEqual({ kind: "loaded", sha256: "fixtures", ok: true });
+    second.send({ kind: "run", calls: [callOf(1, "noop", "hello")] });
+    expect((await second.results(1)).map(({ result }) => textOf(result))).toEqual(["hello"]);
+  });
+
+  test("runs other calls while some wait, and resumes those in the order of their answers", async () => {
+    await using thread = new Thread();
+    await thread.load();
+    thread.send({ kind: "run", calls: [1, 2, 3].map((callId) => askingCall(callId, "wait", "x")) });
+    const asks = await thread.asks(3);
+    expect(asks.map(({ callId }) => callId)).toEqual([1, 2, 3]);
+    expect(readProgress(thread.progress).callId).toBeUndefined();
+    thread.send({ kind: "run", calls: [callOf(4, "noop", "meanwhile")] });
+    expect(await thread.results(1)).toMatchObject([{ callId: 4, result: { ok: true } }]);
+    for (const ask of asks.toReversed()) thread.answer(ask, "v");
+    expect((await thread.results(3)).map(({ callId }) => callId)).toEqual([3, 2, 1]);
+  });
+
+  test("bounds the calls that wait; the rest begin as those end", async () => {
+    await using thread = new Thread();
+    await thread.load();
+    const calls = Array.from({ length: 300 }, (_, index) => askingCall(index + 1, "wait", "x"));
+    thread.send({ kind: "run", calls });
+    const asks = await thread.asks(256);
+    thread.send({ kind: "run", calls: [callOf(1000, "noop", "not held up")] });
+    expect(await thread.next()).toMatchObject({ kind: "done", results: [{ callId: 1000 }] });
+    for (const ask of asks) thread.answer(ask, "v");
+    for (const ask of await thread.asks(44)) thread.answer(ask, "v");
+    // The first results came between the asks.
+    thread.send({ kind: "run", calls: [callOf(1001, "noop")] });
+    for (let last = 0; last !== 1001;) last = (await thread.results(1)).at(-1)?.callId ?? 0;
+  });
+
+  test("shows its watchdog the call that resumed and never ends, not its neighbours", async () => {
+    await using thread = new Thread();
+    await thread.load();
+    thread.send({
+      kind: "run",
+      calls: [askingCall(1, "wait", "xx"), askingCall(2, "wait_and_spin"), askingCall(3, "wait", "xx")],
+    });
+    for (const ask of await thread.asks(3)) thread.answer(ask, "v");
+    await expect.poll(() => readProgress(thread.progress).callId).toBe(2);
+  });
+
+  test("cancels a call that waits, and one that has not begun", async () => {
+    await using thread = new Thread();
+    await thread.load();
+    const calls = Array.from({ length: 257 }, (_, index) => askingCall(index + 1, "wait", "x"));
+    thread.send({ kind: "run", calls });
+    await thread.asks(256);
+    thread.send({ kind: "cancel", callId: 257 });
+    thread.send({ kind: "cancel", callId: 7 });
+    const results = await thread.results(2);
+    expect(results.map(({ callId, result }) => [callId, !result.ok && result.code])).toEqual([
+      [7, "CANCELLED"],
+      [257, "CANCELLED"],
+    ]);
+  });
+
   test("works under Deno", async () => {
     // The program itself: its wrapper for npm may outlive a killed test.
     const deno = join(dirname(createRequire(import.meta.url).resolve("deno/package.json")), "deno");
@@ -94,6 +187,9 @@ describe("an executor thread", () => {
     let problems = "";
     child.stderr.on("data", (chunk) => (problems += String(chunk)));
     const [code] = (await once(child, "close")) as [number];
-    expect({ code, output }, problems).toEqual({ code: 0, output: "input TRAPPED HOST_DENIED\n" });
+    expect({ code, output }, problems).toEqual({
+      code: 0,
+      output: "input TRAPPED HOST_DENIED xy TIMED_OUT OUT_OF_FUEL\n",
+    });
   });
 });

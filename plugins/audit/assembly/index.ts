@@ -1,6 +1,6 @@
 import { Host } from "@extism/as-pdk";
 import { fail } from "../../lib/assembly/fail";
-import { JsonKind, JsonReader, quote, quoteAll } from "../../lib/assembly/json";
+import { JsonKind, JsonReader, quote, quoteAll } from "../../sdk/assembly/json";
 import { judge } from "./judge";
 import { respond } from "../../lib/assembly/respond";
 

@@ -1,4 +1,4 @@
-import { JsonValue } from "../../lib/assembly/json";
+import { JsonValue } from "../../sdk/assembly/json";
 
 export enum Severity {
   Info,

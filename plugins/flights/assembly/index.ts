@@ -1,6 +1,6 @@
 import { Host } from "@extism/as-pdk";
 import { fail } from "../../lib/assembly/fail";
-import { JsonKind, JsonReader, JsonValue, quote } from "../../lib/assembly/json";
+import { JsonKind, JsonReader, JsonValue, quote } from "../../sdk/assembly/json";
 import { isAirportCode, parseDeparture } from "./fields";
 import { respond } from "../../lib/assembly/respond";
 
