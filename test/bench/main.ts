@@ -5,9 +5,18 @@
 import { parseArgs } from "node:util";
 import { renderRows, type Row } from "./report.ts";
 import { measureDoors } from "./section-doors.ts";
-import { measureBullMq, measureJobs, measureMemory, measurePostgresQueues, type Sizes } from "./section-jobs.ts";
+import {
+  measureBullMq,
+  measureJobs,
+  measureMemory,
+  measurePostgresQueues,
+  type JobCeilings,
+  type Sizes,
+} from "./section-jobs.ts";
+import { measureSandbox } from "./section-sandbox.ts";
 import { measurePlugins, measureProjection } from "./section-services.ts";
 import { measureInternalCalls } from "./section-internal.ts";
+import { measureWasm } from "./section-wasm.ts";
 
 const { values } = parseArgs({
   options: { quick: { type: "boolean" }, json: { type: "boolean" }, only: { type: "string" } },
@@ -17,11 +26,15 @@ const sizes: Sizes = values.quick
   ? { jobs: 20_000, backlog: 20_000, waiting: 100_000, latencies: 100, requests: 10_000 }
   : { jobs: 100_000, backlog: 100_000, waiting: 1_000_000, latencies: 500, requests: 40_000 };
 
-const bull = await measureBullMq(sizes);
+let measured: JobCeilings | undefined;
+/** Once, and only when a section is held against it. */
+const bull = async () => (measured ??= await measureBullMq(sizes));
 const sections: Record<string, () => Promise<Row[]>> = {
-  jobs: () => measureJobs(sizes, bull),
-  projection: () => measureProjection(sizes, bull),
+  jobs: async () => measureJobs(sizes, await bull()),
+  projection: async () => measureProjection(sizes, await bull()),
   plugins: () => measurePlugins(sizes),
+  wasm: () => measureWasm(),
+  sandbox: () => measureSandbox(sizes),
   doors: () => measureDoors(sizes),
   internal: () => measureInternalCalls(sizes),
   neighbours: () => measurePostgresQueues(sizes),

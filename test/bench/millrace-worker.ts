@@ -2,7 +2,15 @@
 import { startWorker } from "@millrace/worker";
 import { latencyFigures, serveBench, sharedNowMs, type Figures } from "./child.ts";
 
-await serveBench<{ port: number; queues: string[]; slots?: number; executors?: number }>(async (input) => {
+interface Input {
+  readonly port: number;
+  readonly queues: string[];
+  readonly slots?: number;
+  readonly executors?: number;
+  readonly pluginHttpPrivate?: string[];
+}
+
+await serveBench<Input>(async (input) => {
   let seen = 0;
   let first = 0;
   let target = Number.POSITIVE_INFINITY;
@@ -17,6 +25,7 @@ await serveBench<{ port: number; queues: string[]; slots?: number; executors?: n
     queues: input.queues,
     natsUrl: `nats://127.0.0.1:${input.port}`,
     executors: input.executors ?? 0,
+    pluginHttpPrivate: input.pluginHttpPrivate ?? [],
     ...(input.slots === undefined ? {} : { slots: input.slots }),
     handlers: {
       noop: async () => {

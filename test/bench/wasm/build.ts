@@ -21,6 +21,8 @@ const c = [
 ];
 await run("clang", [...c, "-o", "c.wasm", "workloads.c"], { cwd: folder });
 
+await run("clang", [...c, "-Wl,--initial-memory=1048576", "-o", "plugin.wasm", "plugin.c"], { cwd: folder });
+
 const target = ["--edition", "2021", "--target", "wasm32-unknown-unknown", "-C", "linker=wasm-ld"];
 const codegen = ["opt-level=3", "panic=abort", "lto", "strip=symbols", "codegen-units=1"].flatMap((flag) => [
   "-C",
