@@ -84,12 +84,11 @@ export const EMPTY_BLOCK = 0x40;
 export const immediate = {
   none: 0,
   integer: 1,
-
-  memory: 3,
-  bytes4: 4,
-  bytes8: 5,
-  special: 6,
-  refused: 7,
+  memory: 2,
+  bytes4: 3,
+  bytes8: 4,
+  special: 5,
+  refused: 6,
 } as const;
 
 export const immediates: Uint8Array = new Uint8Array(256).fill(immediate.refused);
