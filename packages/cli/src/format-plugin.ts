@@ -105,14 +105,26 @@ export const pluginColumns: readonly Column<Plugin>[] = [
   { head: "types", cell: (plugin) => types(plugin.manifest) },
 ];
 
-export const versionColumns: readonly Column<PluginVersion>[] = [
-  { head: "version", cell: (version) => version.manifest?.version ?? "" },
-  { head: "sha256", cell: (version) => version.sha256.slice(0, 12) },
-  { head: "size", cell: (version) => version.sizeBytes, align: "right" },
-  { head: "uploaded", cell: (version) => formatTime(version.uploadedAt) },
-  { head: "signed by", cell: (version) => version.signature?.keyId ?? "" },
-  { head: "granted", cell: (version) => formatCapabilities(version.granted) },
-];
+/** Columns of the versions of a plugin as it stands. */
+export function versionColumns(plugin: Plugin | undefined): readonly Column<PluginVersion>[] {
+  return [
+    { head: "version", cell: (version) => version.manifest?.version ?? "" },
+    { head: "", cell: (version) => roleOf(version, plugin) },
+    { head: "sha256", cell: (version) => version.sha256.slice(0, 12) },
+    { head: "size", cell: (version) => version.sizeBytes, align: "right" },
+    { head: "uploaded", cell: (version) => formatTime(version.uploadedAt) },
+    { head: "signed by", cell: (version) => version.signature?.keyId ?? "" },
+    { head: "granted", cell: (version) => formatCapabilities(version.granted) },
+  ];
+}
+
+function roleOf(version: PluginVersion, plugin: Plugin | undefined): string {
+  const name = versionName(version);
+  if (plugin === undefined) return "";
+  if (name === versionName(plugin.canary?.version)) return `canary, ${plugin.canary?.percent ?? 0} %`;
+  if (plugin.manifest?.version === version.manifest?.version && plugin.sha256 === version.sha256) return "serves";
+  return name === versionName(plugin.previous) ? "previous" : "";
+}
 
 /** One line: which version stands how, and why. */
 export function formatStanding(plugin: Plugin | undefined): string {

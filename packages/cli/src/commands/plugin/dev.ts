@@ -125,7 +125,7 @@ async function showLog(client: Client, output: Output, name: string, signal: Abo
 }
 
 async function showFailures(client: Client, output: Output, name: string, signal: AbortSignal): Promise<void> {
-  for await (const { event } of client.watchAll({ kinds: ["failed", "retried", "dead"] }, { signal, maxRetries })) {
+  for await (const { event } of client.watchAll({ kinds: ["retried", "dead"] }, { signal, maxRetries })) {
     if (event?.plugin.startsWith(`${name}@`) !== true) continue;
     const { jobId, kind, error } = event;
     const words = { code: error?.code ?? "", message: error?.message ?? "" };

@@ -37,9 +37,12 @@ export function showCommands(plugin: Command, context: CliContext): void {
     .argument("<name>")
     .action(async (name: string, _: object, command: Command) => {
       await withSession(context, command, async ({ client, output }) => {
-        const response = await client.plugins.listPluginVersions({ name }, { signal: context.signal });
+        const [response, { plugin: standing }] = await Promise.all([
+          client.plugins.listPluginVersions({ name }, { signal: context.signal }),
+          client.plugins.getPlugin({ name }, { signal: context.signal }),
+        ]);
         output.message(ListPluginVersionsResponseSchema, response, () =>
-          table(response.versions, versionColumns, "no versions"),
+          table(response.versions, versionColumns(standing), "no versions"),
         );
       });
     });

@@ -1,4 +1,5 @@
-import { Host, LogLevel } from "@extism/as-pdk";
+import { Host } from "@extism/as-pdk";
+import { Log } from "../sdk/assembly";
 import { fail, respond } from "./plugin";
 
 /** Counts the words of a text. */
@@ -12,6 +13,6 @@ export function count_words(): i32 {
     inside = !space;
   }
   if (words == 0) return fail("the text is empty");
-  Host.log(LogLevel.Info, words.toString() + " words");
+  Log.info(words.toString() + " words");
   return respond('{"words":' + words.toString() + "}");
 }
