@@ -21,13 +21,17 @@ export interface CanaryWatchOptions {
   onTakenBack(plugin: Plugin): Promise<void>;
 }
 
+/** Workers tell of a plugin's versions one after the other, every 250 ms: only with both figures is there a comparison. */
+const judgeAfterMs = 300;
+
 interface Trial {
   readonly canary: PluginCanary;
   /** Tells one trial from the next. */
   readonly key: string;
   readonly serving: PluginVersion;
   readonly tallies: { canary: Counts; serving: Counts };
-  isTakingBack: boolean;
+  /** Runs, or is being taken back: no other judgement meanwhile. */
+  judging: NodeJS.Timeout | undefined;
 }
 
 interface Counts {
@@ -56,6 +60,7 @@ export class CanaryWatch implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stats[Symbol.dispose]();
+    for (const { judging } of this.#trials.values()) clearTimeout(judging);
     await this.#records[Symbol.asyncDispose]();
     await Promise.allSettled(this.#work);
   }
@@ -63,20 +68,23 @@ export class CanaryWatch implements AsyncDisposable {
   #onRecord(name: string, entry: KvEntry | undefined): void {
     const plugin = readRecord(entry);
     const { canary } = plugin ?? {};
+    const known = this.#trials.get(name);
     if (plugin === undefined || canary === undefined) {
+      clearTimeout(known?.judging);
       this.#trials.delete(name);
       return;
     }
     const serving = servingVersion(plugin);
     const key = `${serving.sha256} ${trialKey(canary)}`;
-    if (this.#trials.get(name)?.key === key) return;
+    if (known?.key === key) return;
+    clearTimeout(known?.judging);
     const none = (): Counts => ({ calls: 0, failures: 0, fuel: 0 });
     this.#trials.set(name, {
       canary,
       key,
       serving,
       tallies: { canary: none(), serving: none() },
-      isTakingBack: false,
+      judging: undefined,
     });
   }
 
@@ -89,10 +97,17 @@ export class CanaryWatch implements AsyncDisposable {
     if (isOf(stats, canary.version)) add(tallies.canary, stats);
     else if (isOf(stats, serving)) add(tallies.serving, stats);
     else return;
+    trial.judging ??= setTimeout(() => this.#judge(stats.name, trial), judgeAfterMs);
+  }
+
+  #judge(name: string, trial: Trial): void {
+    const { canary, tallies } = trial;
     const reason = judgeCanary(tallies.canary, tallies.serving, canary.bounds);
-    if (reason === undefined || trial.isTakingBack) return;
-    trial.isTakingBack = true;
-    const work = this.#takeBack(stats.name, trial, reason);
+    if (reason === undefined) {
+      trial.judging = undefined;
+      return;
+    }
+    const work = this.#takeBack(name, trial, reason);
     this.#work.add(work);
     void work.finally(() => this.#work.delete(work));
   }
@@ -112,7 +127,7 @@ export class CanaryWatch implements AsyncDisposable {
       await onTakenBack(plugin);
     } catch (error) {
       // The next figures try it again.
-      trial.isTakingBack = false;
+      trial.judging = undefined;
       events.lifecycleInterrupted(name, error);
     }
   }

@@ -11,8 +11,12 @@ import {
 
 const magic = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00] as const;
 
-/** A module whose exports answer 0; `mark` makes it another one. */
-export function testModule(exports: readonly string[], mark = ""): Uint8Array<ArrayBuffer> {
+/** A module whose exports answer 0, or trap; `mark` makes it another one. */
+export function testModule(
+  exports: readonly string[],
+  mark = "",
+  traps: readonly string[] = [],
+): Uint8Array<ArrayBuffer> {
   const text = (word: string): number[] => [...leb(word.length), ...new TextEncoder().encode(word)];
   const section = (id: number, content: readonly number[]): number[] => [id, ...leb(content.length), ...content];
   const vector = (items: readonly (readonly number[])[]): number[] => [...leb(items.length), ...items.flat()];
@@ -22,7 +26,10 @@ export function testModule(exports: readonly string[], mark = ""): Uint8Array<Ar
     ...section(1, vector([[0x60, 0x00, 0x01, 0x7f]])),
     ...section(3, vector(exports.map(() => [0x00]))),
     ...section(7, vector(exports.map((name, index) => [...text(name), 0x00, ...leb(index)]))),
-    ...section(10, vector(exports.map(() => [0x04, 0x00, 0x41, 0x00, 0x0b]))),
+    ...section(
+      10,
+      vector(exports.map((name) => [0x04, 0x00, ...(traps.includes(name) ? [0x00, 0x01] : [0x41, 0x00]), 0x0b])),
+    ),
   ]);
 }
 
