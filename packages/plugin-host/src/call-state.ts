@@ -29,6 +29,8 @@ export interface InstanceCall {
 /** Extism keeps the block's index in the upper 16 bits of an address: a further block would alias the first. */
 const MAX_HOST_BLOCKS = 65_000;
 
+/** Reading the clock takes several times what other host functions take. */
+const LEARN_FUEL = 2000;
 const NO_BYTES = new Uint8Array(0);
 
 /** What the host functions of one instance know about its call, and what the call has taken so far. */
@@ -137,6 +139,7 @@ export class CallState {
   /** A value from outside that is at hand. */
   learn(what: "clock" | "random" | "context", make: () => Uint8Array): Uint8Array {
     this.checkDeadline();
+    this.spend(LEARN_FUEL);
     try {
       return this.call.answers.learn(what, make);
     } catch (error) {
@@ -149,9 +152,8 @@ export class CallState {
   charge(bytes: number): void {
     this.checkDeadline();
     const { hostBytes: limit } = this.limits;
-    const figure = this.#hostBytes + bytes;
-    // Written so that NaN and negative sizes fail too.
-    if (!(bytes >= 0 && figure <= limit)) {
+    const figure = Math.min(this.#hostBytes + bytes, Number.MAX_SAFE_INTEGER);
+    if (figure > limit) {
       const message = `host memory: ${this.#hostBytes} + ${bytes} bytes; the limit is ${limit} a call`;
       this.fail("OUT_OF_MEMORY", message, { resource: "host_memory", figure, limit, unit: "bytes" });
     }

@@ -20,7 +20,8 @@ export function extismFunctions(state: CallState, config: ReadonlyMap<string, st
   const log = (level: LogLevel) => (context: CallContext, address: bigint) => memory.log(context, level, address);
   return {
     alloc: (context: CallContext, size: bigint) => {
-      state.charge(Number(size));
+      // As the guest means it: unsigned, so that no size is negative.
+      state.charge(Number(BigInt.asUintN(64, size)));
       return context.alloc(size);
     },
     input_length: () => BigInt(state.call.input.length),

@@ -124,5 +124,10 @@ export function resultReply(
 export function breachMessage(breach: Breach | undefined) {
   if (breach === undefined) return {};
   const { resource, figure, limit, unit } = breach;
-  return { breach: { resource, figure: BigInt(Math.round(figure)), limit: BigInt(Math.round(limit)), unit } };
+  return { breach: { resource, figure: unsigned(figure), limit: unsigned(limit), unit } };
+}
+
+/** Figures come from executors, which run strangers' code: one that the wire cannot carry must not keep a job from ending. */
+function unsigned(figure: number): bigint {
+  return Number.isFinite(figure) ? BigInt(Math.min(Math.max(0, Math.round(figure)), Number.MAX_SAFE_INTEGER)) : 0n;
 }
