@@ -1,41 +1,13 @@
 import { ChargeFlow } from "./charge-flow.ts";
 import { CodeReader } from "./code-reader.ts";
 import { eventKind, MEMORY, UNKNOWN_CALLEE, type CodeEvents } from "./code-events.ts";
+import type { CodeFacts, FunctionPlan } from "./function-plan.ts";
 import { fuelCosts, instructionFuel } from "./fuel-costs.ts";
 import type { StructuralBounds } from "./meter-limits.ts";
 import { ModuleRefused } from "./module-refused.ts";
 import type { Feature, ModuleShape, Span } from "./module-shape.ts";
 import { describeRefused, immediate, immediates, misc, op } from "./opcodes.ts";
 import { readValueType } from "./read-types.ts";
-
-export interface FunctionPlan {
-  readonly body: Span;
-  /** Where the groups of local declarations begin, after their count. */
-  readonly localsAt: number;
-  readonly localGroups: number;
-  /** Parameters and locals: the index of the first local that is added. */
-  readonly locals: number;
-  readonly codeAt: number;
-  /** The first of its events is the charge at its entry. */
-  readonly firstEvent: number;
-  readonly endEvent: number;
-  readonly loops: boolean;
-  readonly calls: boolean;
-  readonly bulk: boolean;
-  readonly catches: boolean;
-  /** Fuel of all its charges. */
-  readonly fuel: number;
-  /** Charges and calls, each counted as often as its loops make likely. */
-  readonly chargeWeight: number;
-  readonly callWeight: number;
-}
-
-/** What the code as a whole does, beside its plans. */
-export interface CodeFacts {
-  writesTables: boolean;
-  dropsSegments: boolean;
-  readonly features: Set<Feature>;
-}
 
 /** The one pass over a function's instructions: finds where fuel is charged, and what else the rewriter must touch. */
 export class FunctionAnalyzer {

@@ -1,5 +1,5 @@
 import { eventKind, UNKNOWN_CALLEE, type CodeEvents } from "./code-events.ts";
-import type { FunctionPlan } from "./analyze-function.ts";
+import type { FunctionPlan } from "./function-plan.ts";
 
 /** A chain of calls that is not counted is at most this long, so that the depth that is counted bounds the stack. */
 const MAX_UNCOUNTED_CHAIN = 16;

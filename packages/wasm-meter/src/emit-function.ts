@@ -1,4 +1,4 @@
-import type { FunctionPlan } from "./analyze-function.ts";
+import type { FunctionPlan } from "./function-plan.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 import { eventKind, UNKNOWN_CALLEE, type CodeEvents } from "./code-events.ts";
 import { EMPTY_BLOCK, op, valueType } from "./opcodes.ts";

@@ -1,4 +1,5 @@
-import { FunctionAnalyzer, type CodeFacts, type FunctionPlan } from "./analyze-function.ts";
+import { FunctionAnalyzer } from "./analyze-function.ts";
+import type { CodeFacts, FunctionPlan } from "./function-plan.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { CodeEvents, eventKind, MEMORY } from "./code-events.ts";
 import { readCallGraph } from "./call-graph.ts";

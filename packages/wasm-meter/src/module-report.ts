@@ -1,4 +1,4 @@
-import type { CodeFacts } from "./analyze-function.ts";
+import type { CodeFacts } from "./function-plan.ts";
 import { kinds, type Feature, type FunctionType, type Limits, type ModuleShape } from "./module-shape.ts";
 import { isNumber, nameOfType } from "./read-types.ts";
 

@@ -1,4 +1,4 @@
-import type { FunctionPlan } from "./analyze-function.ts";
+import type { FunctionPlan } from "./function-plan.ts";
 import type { CallGraph } from "./call-graph.ts";
 import { eventKind, UNKNOWN_CALLEE, type CodeEvents } from "./code-events.ts";
 

@@ -1,0 +1,31 @@
+import type { Feature, Span } from "./module-shape.ts";
+
+/** What the analysis of a function says to the rewriter; its events are in the list of all. */
+export interface FunctionPlan {
+  readonly body: Span;
+  /** Where the groups of local declarations begin, after their count. */
+  readonly localsAt: number;
+  readonly localGroups: number;
+  /** Parameters and locals: the index of the first local that is added. */
+  readonly locals: number;
+  readonly codeAt: number;
+  /** The first of its events is the charge at its entry. */
+  readonly firstEvent: number;
+  readonly endEvent: number;
+  readonly loops: boolean;
+  readonly calls: boolean;
+  readonly bulk: boolean;
+  readonly catches: boolean;
+  /** Fuel of all its charges. */
+  readonly fuel: number;
+  /** Charges and calls, each counted as often as its loops make likely. */
+  readonly chargeWeight: number;
+  readonly callWeight: number;
+}
+
+/** What the code as a whole does, beside its plans. */
+export interface CodeFacts {
+  writesTables: boolean;
+  dropsSegments: boolean;
+  readonly features: Set<Feature>;
+}
