@@ -8,7 +8,7 @@ import {
   PluginRuntimeService,
   WatchExtensionsResponseSchema,
 } from "@millrace/protocol";
-import { bindService, createDirectTransport, createPipeline } from "@millrace/rpc";
+import { bindService, createDirectTransport, createPipeline, type ServiceImpl } from "@millrace/rpc";
 import { createLogger, createMetrics, Health } from "@millrace/service-kit";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { readGatewayConfig } from "./config.ts";
@@ -22,13 +22,15 @@ type Input = Record<string, unknown> & { headers: Record<string, string> };
 const exports: Record<string, (input: Input) => object | string | Promise<object>> = {};
 const asked: [name: string, input: Input][] = [];
 
+const jobs: Partial<ServiceImpl<typeof JobService>> = {
+  submitJob: (_request, call) => ({ id: call.requestHeader.get("traceparent") ?? "none" }),
+};
+
 let current: Extensions = {};
 let changed = Promise.withResolvers<void>();
 const control = createPipeline({
   services: [
-    bindService(JobService, {
-      submitJob: (_request, call) => ({ id: call.requestHeader.get("traceparent") ?? "none" }),
-    }),
+    bindService(JobService, jobs as ServiceImpl<typeof JobService>),
     bindService(PluginRuntimeService, {
       async *watchExtensions() {
         for (;;) {

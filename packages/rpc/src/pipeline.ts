@@ -9,7 +9,7 @@ import { createMessageValidator } from "./validation.ts";
 export type ServiceBinding = readonly [service: DescService, impl: Partial<ServiceImpl<DescService>>];
 
 /** Ties an implementation to its service, with the types checked. */
-export function bindService<S extends DescService>(service: S, impl: Partial<ServiceImpl<S>>): ServiceBinding {
+export function bindService<S extends DescService>(service: S, impl: ServiceImpl<S>): ServiceBinding {
   return [service, impl as unknown as Partial<ServiceImpl<DescService>>];
 }
 
