@@ -99,7 +99,7 @@ export class EventLine implements AsyncDisposable {
       },
       onReset: () => (reset = true),
       onGap: (fromSeq, toSeq) =>
-        logger.error({ plugin: this.#plugin, fromSeq, toSeq }, "events had left the stream before they were delivered"),
+        logger.warn({ plugin: this.#plugin, fromSeq, toSeq }, "messages had left the stream before they were read"),
     });
     const { promise: aborted, resolve } = Promise.withResolvers<void>();
     signal.addEventListener("abort", () => resolve(), { once: true });
@@ -139,7 +139,7 @@ export class EventLine implements AsyncDisposable {
     const { bus, endings, metrics } = this.#deps;
     const { signal } = this.#abort;
     const plugin = this.#plugin;
-    const id = eventJobId(event.id, plugin, exportName);
+    const id = eventJobId(event, plugin, exportName);
     // A publisher chooses the ids of its own events, and may publish one again.
     const maybeDone = this.#resuming || !event.name.startsWith("job.");
     this.#resuming = false;

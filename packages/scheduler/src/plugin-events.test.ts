@@ -10,16 +10,30 @@ import {
   PluginState,
   type PluginManifest,
 } from "@millrace/protocol";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { install, publishBatch, silent, start, startSchedulerFixture, takeJobs } from "./scheduler-fixture.ts";
+import type { Store } from "@millrace/store";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import {
+  install,
+  publishBatch,
+  silent,
+  start,
+  openTestStore,
+  startSchedulerFixture,
+  takeJobs,
+} from "./scheduler-fixture.ts";
 import type { SchedulerFixture } from "./scheduler-fixture.ts";
 
 const encoder = new TextEncoder();
 const setUpMs = 60_000;
 
+let store: Store;
 let fixture: SchedulerFixture;
+beforeAll(async () => {
+  store = await openTestStore();
+}, setUpMs);
+afterAll(() => store[Symbol.asyncDispose](), setUpMs);
 beforeEach(async () => {
-  fixture = await startSchedulerFixture();
+  fixture = await startSchedulerFixture(store);
 }, setUpMs);
 afterEach(() => fixture[Symbol.asyncDispose](), setUpMs);
 
@@ -146,3 +160,17 @@ test(
     last.end();
   },
 );
+
+test("delivery goes on after the broker was away", { timeout: 60_000 }, async () => {
+  const next = await takeJobs(fixture.bus, "plugin-events");
+  await start(fixture);
+  await install(fixture.bus, "steady", { events: hears("user.*") });
+  await listening("steady");
+  await publish("user.login", "a");
+  (await next()).end();
+  await fixture.nats.restart();
+  await publish("user.login", "b");
+  const taken = await next();
+  expect(taken.event.id).toBe("b");
+  taken.end();
+});

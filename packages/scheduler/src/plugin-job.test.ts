@@ -9,16 +9,20 @@ test("a task's job has one id, which no other task has", () => {
 });
 
 test("an event's job has one id for each export, however long the event's own", () => {
-  const long = "e".repeat(64);
+  const event = { id: "e1", name: "user.login", source: "control" };
+  const long = { ...event, id: "e".repeat(64) };
   const ids = [
+    eventJobId(event, "p", "a"),
+    eventJobId(event, "q", "a"),
+    eventJobId(event, "p", "b"),
+    eventJobId({ ...event, source: "plugin:x" }, "p", "a"),
+    eventJobId({ ...event, name: "user.logout" }, "p", "a"),
     eventJobId(long, "p", "a"),
     eventJobId(long, "p", "b"),
-    eventJobId("e1", "p", "a"),
-    eventJobId("e1", "q", "a"),
   ];
   expect(new Set(ids).size).toBe(ids.length);
   expect(ids.every(isJobId)).toBe(true);
-  expect(eventJobId("e1", "p", "a")).toMatch(/^e1-[0-9a-f]{12}$/);
+  expect(ids[0]).toMatch(/^e1-[0-9a-f]{12}$/);
 });
 
 test("an export whose name does not fit in a tag is not submitted", () => {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Bus, PublishAck } from "@millrace/bus";
-import { formatJobOptions, headerNames, jobSubject } from "@millrace/protocol";
+import { formatJobOptions, headerNames, jobSubject, type PlatformEvent } from "@millrace/protocol";
 
 /** The queue of jobs by which plugins hear of events. Workers that run plugins serve it. */
 export const eventQueue = "plugin-events";
@@ -41,13 +41,19 @@ export function isTaggable(exportName: string): boolean {
   return /^[A-Za-z0-9_.:/=-]{1,57}$/.test(exportName);
 }
 
-/** `<event id>-<hash>`, the same for every delivery of one event to one export. */
-export function eventJobId(eventId: string, plugin: string, exportName: string): string {
-  const id = `${eventId}-${shortHash(plugin, exportName)}`;
+/**
+ * `<event id>-<hash>`, the same for every delivery of one event to one export. Plugins choose the ids of their events: with one
+ * of another's they must not keep that from being heard.
+ */
+export function eventJobId(
+  event: Pick<PlatformEvent, "id" | "name" | "source">,
+  plugin: string,
+  exportName: string,
+): string {
+  const id = `${event.id}-${shortHash(plugin, exportName, event.source, event.name)}`;
+  if (id.length <= longestId) return id;
   // An id may have the length of a job's id itself.
-  return id.length <= longestId
-    ? id
-    : `${shortHash(eventId)}${shortHash("", eventId)}-${shortHash(plugin, exportName)}`;
+  return `${sha256(event.id).slice(0, 40)}-${shortHash(plugin, exportName, event.source, event.name)}`;
 }
 
 /** `<plugin>-<task>-<second>`, the same for every scheduler. */
@@ -60,5 +66,9 @@ export function taskJobId(plugin: string, task: string, tickMs: number): string 
 }
 
 function shortHash(...parts: string[]): string {
-  return createHash("sha256").update(parts.join("\0")).digest("hex").slice(0, 12);
+  return sha256(parts.join("\0")).slice(0, 12);
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }

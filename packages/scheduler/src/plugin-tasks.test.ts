@@ -1,14 +1,27 @@
 import { create } from "@bufbuild/protobuf";
 import { PluginSchema, PluginState, type PluginManifest } from "@millrace/protocol";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { install, start, startSchedulerFixture, takeJobs, type SchedulerFixture } from "./scheduler-fixture.ts";
+import type { Store } from "@millrace/store";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import {
+  install,
+  start,
+  openTestStore,
+  startSchedulerFixture,
+  takeJobs,
+  type SchedulerFixture,
+} from "./scheduler-fixture.ts";
 
 const setUpMs = 60_000;
 const minuteMs = 60_000;
 
+let store: Store;
 let fixture: SchedulerFixture;
+beforeAll(async () => {
+  store = await openTestStore();
+}, setUpMs);
+afterAll(() => store[Symbol.asyncDispose](), setUpMs);
 beforeEach(async () => {
-  fixture = await startSchedulerFixture();
+  fixture = await startSchedulerFixture(store);
 }, setUpMs);
 afterEach(() => fixture[Symbol.asyncDispose](), setUpMs);
 

@@ -1,7 +1,7 @@
 // What the tests of plugins' events and tasks stand on: a NATS server, PGlite, and a hand that plays the workers.
 import { create, fromJsonString, toBinary } from "@bufbuild/protobuf";
 import { connectBus, type Bus, type Delivery } from "@millrace/bus";
-import { startTestNats } from "@millrace/bus/testing";
+import { startTestNats, type TestNats } from "@millrace/bus/testing";
 import {
   encodePluginRecord,
   EventBatchSchema,
@@ -23,19 +23,25 @@ export const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 export interface SchedulerFixture extends AsyncDisposable {
   readonly stack: AsyncDisposableStack;
+  readonly nats: TestNats;
   readonly bus: Bus;
   readonly store: Store;
 }
 
-export async function startSchedulerFixture(): Promise<SchedulerFixture> {
+/** A database for all tests of a file: setting one up takes longer than a test. */
+export async function openTestStore(): Promise<Store> {
+  const store = await openStore({ dataDir: "memory://" });
+  await store.migrate();
+  return store;
+}
+
+export async function startSchedulerFixture(store: Store): Promise<SchedulerFixture> {
   await using starting = new AsyncDisposableStack();
   const nats = starting.use(await startTestNats());
   const bus = starting.use(await connectBus({ servers: nats.url, name: "test" }));
   await bus.ensureTopology();
-  const store = starting.use(await openStore({ dataDir: "memory://" }));
-  await store.migrate();
   const stack = starting.move();
-  return { stack, bus, store, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  return { stack, nats, bus, store, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
 /** One job of a plugin, as a worker gets it. */
@@ -82,7 +88,7 @@ export async function takeJobs(bus: Bus, queue: "plugin-events" | "plugin-tasks"
       { batch: 100, expiresMs: 10_000 },
       {
         onMessage,
-        onEnd: ({ reason }) => void (reason !== "disconnected" && reason !== "gone" && pull()),
+        onEnd: () => void bus.whenConnected().then(pull, () => undefined),
       },
     );
   pull();
