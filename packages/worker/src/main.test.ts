@@ -1,18 +1,16 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { create } from "@bufbuild/protobuf";
-import { encodePluginRecord, EventKind, headerNames, PluginSchema, PluginState } from "@millrace/protocol";
+import { EventKind, headerNames } from "@millrace/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { fixturesModule, hostCallsModule, PluginFixture } from "./plugin-fixture.ts";
 import { WorkerFixture } from "./testing.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const main = fileURLToPath(new URL("main.ts", import.meta.url));
 const handlers = fileURLToPath(new URL("../fixtures/handlers.ts", import.meta.url));
-const module = new URL("../../plugin-host/fixtures/fixtures.wasm", import.meta.url);
 // The binary itself: the package's script would stand between it and our signals.
 const deno = join(dirname(createRequire(import.meta.url).resolve("deno/package.json")), "deno");
 
@@ -24,7 +22,7 @@ const runtimes = {
 let world: WorkerFixture;
 beforeAll(async () => {
   world = await WorkerFixture.start();
-  const sha256 = await world.bus.modules.put(new Uint8Array(await readFile(module)));
+  const plugins = new PluginFixture(world);
   const manifest = {
     name: "fixtures",
     version: "1.0.0",
@@ -36,8 +34,13 @@ beforeAll(async () => {
       { type: "spin", export: "spin" },
     ],
   };
-  const plugin = create(PluginSchema, { manifest, sha256, state: PluginState.ACTIVE });
-  await world.bus.kv("plugins").put("fixtures", encodePluginRecord(plugin));
+  await plugins.install(await fixturesModule(), { manifest });
+  const kept = ["remember", "recall"].map((name) => ({ type: name, export: name }));
+  const granted = { kvBytes: 1000n };
+  await plugins.install(await hostCallsModule(), {
+    manifest: { name: "asks", version: "1.0.0", handlers: kept, capabilities: granted },
+    granted,
+  });
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
@@ -66,6 +69,10 @@ test.each(Object.keys(runtimes) as (keyof typeof runtimes)[])(
       const plugin = await world.end(`${runtime}-2`);
       expect(new TextDecoder().decode(plugin.result)).toBe("through");
       expect(await world.end(`${runtime}-3`)).toMatchObject({ kind: EventKind.DEAD, errorCode: "TRAPPED" });
+      await world.submit("normal", `${runtime}-queue`, "remember", `${runtime}-6`, runtime);
+      expect(await world.end(`${runtime}-6`)).toMatchObject({ kind: EventKind.SUCCEEDED });
+      await world.submit("normal", `${runtime}-queue`, "recall", `${runtime}-7`, runtime);
+      expect(new TextDecoder().decode((await world.end(`${runtime}-7`)).result)).toBe(runtime);
       await world.submit("normal", `${runtime}-queue`, "spin", `${runtime}-4`, "", [[headerNames.maxAttempts, "1"]]);
       await world.submit("normal", `${runtime}-queue`, "noop", `${runtime}-5`, "after");
       const hung = await world.end(`${runtime}-4`);

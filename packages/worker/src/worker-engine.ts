@@ -1,6 +1,6 @@
 import type { Bus, Delivery } from "@millrace/bus";
 import { deriveJobId, isJobId, isJobType } from "@millrace/protocol";
-import { CrashCounts } from "./crash-counts.ts";
+import { CrashWatch } from "./crash-watch.ts";
 import type { SecretVault } from "./host-services/secret-vault.ts";
 import { Intake, type Lane } from "./intake.ts";
 import { JobEndings } from "./job-endings.ts";
@@ -24,8 +24,6 @@ const mostParked = 1000;
 const parkedBaseMs = 1000;
 const mostParkedMs = 20_000;
 const parkedOverflowMs = 30_000;
-/** From this delivery on, a job is under suspicion of crashing its workers. */
-const probationDelivery = 3;
 /** A run-at this near is not worth a wait. */
 const runAtSlackMs = 5;
 
@@ -49,11 +47,10 @@ export class WorkerEngine {
   /** Jobs settled since the start. */
   settled = 0;
   readonly telemetry: WorkerTelemetry;
-  readonly #crashes: CrashCounts;
+  readonly #crashes: CrashWatch;
   readonly #streamCreatedMs: ReadonlyMap<string, number>;
   readonly #nativeHeap: JobHeap<Job>;
   readonly #pluginHeap: JobHeap<Job>;
-  readonly #probed = new Set<Job>();
   #pumping = false;
   #idleWaiters: (() => void)[] = [];
 
@@ -68,7 +65,11 @@ export class WorkerEngine {
     this.bus = bus;
     this.telemetry = telemetry;
     this.#streamCreatedMs = streamCreatedMs;
-    this.#crashes = new CrashCounts(bus);
+    this.#crashes = new CrashWatch({
+      bus,
+      crashLimit: settings.crashLimit,
+      onTrouble: (error) => telemetry.trouble("a crash count cannot be kept", error),
+    });
     this.#nativeHeap = new JobHeap<Job>(settings.floors);
     this.#pluginHeap = new JobHeap<Job>(settings.floors);
     const admit = (job: Job): boolean => this.#admit(job);
@@ -269,7 +270,7 @@ export class WorkerEngine {
         return false;
       }
     }
-    if (job.delivery.delivered >= probationDelivery && !this.#probed.has(job)) {
+    if (this.#crashes.isSuspect(job)) {
       void this.#probe(job);
       return false;
     }
@@ -278,46 +279,29 @@ export class WorkerEngine {
 
   async #probe(job: Job): Promise<void> {
     job.phase = "held";
-    this.#probed.add(job);
     try {
-      const crashes = await this.#crashes.begin(job.id);
+      const outcome = await this.#crashes.probe(job);
       if (job.phase !== "held") return;
-      if (crashes <= this.settings.crashLimit) return this.#route(job);
-      const message = `the job was begun ${crashes - 1} times and nobody came back to tell how it ended`;
-      this.endings.conclude(job, Outcome.failed(message, { code: "CRASHED", retryable: false }), 0);
+      if (outcome === undefined) this.#route(job);
+      else this.endings.conclude(job, outcome, 0);
     } catch (error) {
       this.telemetry.trouble("a crash count cannot be kept", error);
-      this.#probed.delete(job);
       this.#return(job, parkedOverflowMs);
     }
   }
 
   #conclude(job: Job, outcome: Outcome, runUs: number): void {
-    if (outcome.code === "CRASHED" && outcome.retryable) return void this.#countCrash(job, outcome, runUs);
-    this.endings.conclude(job, job.cancelRequested && outcome.kind === "failed" ? Outcome.cancelled() : outcome, runUs);
-  }
-
-  /** A job that took down its executor so often is not tried again, whatever its attempts. */
-  async #countCrash(job: Job, outcome: Outcome, runUs: number): Promise<void> {
-    let crashes = 0;
-    try {
-      crashes = await this.#crashes.begin(job.id);
-      if (crashes >= this.settings.crashLimit) await this.#crashes.end(job.id);
-    } catch (error) {
-      this.telemetry.trouble("a crash count cannot be kept", error);
-    }
-    const isLast = crashes >= this.settings.crashLimit;
-    const message = isLast ? `${outcome.message}; it has done so ${crashes} times` : outcome.message;
-    const counted = Outcome.failed(message, { code: "CRASHED", retryable: !isLast });
-    this.endings.conclude(job, job.cancelRequested ? Outcome.cancelled() : counted, runUs);
+    const end = (how: Outcome): void =>
+      this.endings.conclude(job, job.cancelRequested && how.kind === "failed" ? Outcome.cancelled() : how, runUs);
+    if (outcome.code === "CRASHED") void this.#crashes.died(job, outcome).then(end);
+    else end(outcome);
   }
 
   #settled(job: Job): void {
     job.phase = "settled";
     this.settled++;
     this.leases.remove(job);
-    if (this.#probed.delete(job))
-      void this.#crashes.end(job.id).catch((error: unknown) => this.telemetry.trouble("crash count", error));
+    this.#crashes.settled(job);
     if (this.marks.size > 0 && this.marks.has(job.id)) {
       this.marks.delete(job.id);
       void this.bus
@@ -333,7 +317,7 @@ export class WorkerEngine {
     // An outcome that is on its way into the stream stays true, and so does its ack.
     if (job.phase === "settling") return;
     job.phase = "lost";
-    this.#probed.delete(job);
+    this.#crashes.forget(job);
     this.parked.leave(job);
     this.endings.held.leave(job);
     this.native.forget(job);
@@ -386,7 +370,7 @@ export class WorkerEngine {
   #return(job: Job, delayMs = 0): void {
     job.phase = "lost";
     this.leases.remove(job);
-    this.#probed.delete(job);
+    this.#crashes.forget(job);
     this.bus.nak(job.delivery.reply, delayMs);
     this.#pump();
   }

@@ -173,13 +173,11 @@ export class ExecutorHandle {
     const call = this.open.get(callId);
     if (call === undefined) return;
     if (question.function === "progress") return void (await this.#events.onAsk(call, question));
-    const beganMs = performance.now();
-    call.askedMs = Math.min(call.askedMs, beganMs);
+    call.askedMs = Math.min(call.askedMs, performance.now());
     if (call.asks++ === 0) this.waiting++;
     const answer = await this.#events.onAsk(call, question);
     if (this.#gone || this.open.get(callId) !== call) return;
     if (--call.asks === 0) this.waiting--;
-    call.waitedMs += performance.now() - beganMs;
     // An ArrayBuffer of its own goes over without a copy.
     const { body } = "meta" in answer ? answer : {};
     const whole =

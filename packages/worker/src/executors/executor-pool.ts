@@ -15,7 +15,7 @@ import { RunAverage } from "../run-average.ts";
 import type { ExecutorKind } from "./executor-channel.ts";
 import { ExecutorHandle } from "./executor-handle.ts";
 import { ModulePreparer } from "./module-preparer.ts";
-import { findOverdue } from "./overdue-calls.ts";
+import { startWatchdog } from "./executor-watchdog.ts";
 import type { PluginCall } from "./plugin-call.ts";
 
 /** An executor holds about this much work, so that an urgent job never waits for long behind what was sent already. */
@@ -26,7 +26,6 @@ const mostAtOnceBytes = 4 << 20;
 const mostWaiting = 256;
 /** Invocations from outside of any queue, in all executors. */
 const mostInvocations = 512;
-const watchMs = 25;
 
 export interface ExecutorPoolOptions {
   readonly executors: number;
@@ -194,14 +193,18 @@ export class ExecutorPool {
           this.#preparer.attach(executor, context.fail);
         } else this.#executors.add(executor);
         this.#fail.set(executor, context.fail);
-        const timer = setInterval(() => this.#watch(executor), watchMs);
+        const watchdog = startWatchdog(executor, {
+          onBegun: this.#options.onBegun,
+          onOverdue: this.#options.onResult,
+          onHang: (message) => this.#kill(executor, message),
+        });
         for (const call of this.#invocations.splice(0)) this.#place(call);
         this.#options.onRoom();
         return {
           receive: () => undefined,
           health: () => ({ ok: true, detail: `${executor.name}, ${executor.open.size} open calls` }),
           stop: async (reason) => {
-            clearInterval(timer);
+            watchdog[Symbol.dispose]();
             this.#executors.delete(executor);
             this.#fail.delete(executor);
             if (isFront) {
@@ -221,8 +224,7 @@ export class ExecutorPool {
     for (const { callId, result } of results) {
       const call = executor.take(callId);
       if (call === undefined) continue;
-      // Waiting is no work: other calls ran meanwhile.
-      if (call.job !== undefined) this.average.record(Math.max(0, result.durationUs / 1000 - call.waitedMs));
+      if (call.job !== undefined) this.average.record(result.executedUs / 1000);
       this.#options.onResult(call, result);
     }
     this.dispatch();
@@ -255,30 +257,12 @@ export class ExecutorPool {
     }
   }
 
-  #watch(executor: ExecutorHandle): void {
-    const nowMs = performance.now();
-    const running = executor.running(nowMs);
-    if (running !== undefined) this.#seen(running.call, running.forMs);
-    for (const { callId, call, result, isExecuting } of findOverdue(executor, running, nowMs)) {
-      executor.take(callId);
-      this.#options.onResult(call, result);
-      if (isExecuting) {
-        this.kills++;
-        executor.killed = true;
-        this.#options.onKill();
-        // It cannot be interrupted: it goes, and what waits in it begins again elsewhere.
-        this.#fail.get(executor)?.(new Error(result.ok ? "" : result.message));
-      } else executor.drop(callId);
-    }
-  }
-
-  /** A job that is found running is worth a `started` event. */
-  #seen(call: PluginCall, forMs: number): void {
-    if (call.seen) return;
-    call.seen = true;
-    if (call.job === undefined) return;
-    call.job.startedAtMs = Date.now() - forMs;
-    this.#options.onBegun(call.job);
+  /** It cannot be interrupted: it goes, and what waits in it begins again elsewhere. */
+  #kill(executor: ExecutorHandle, reason: string): void {
+    this.kills++;
+    executor.killed = true;
+    this.#options.onKill();
+    this.#fail.get(executor)?.(new Error(reason));
   }
 
   /** What an executor leaves behind: the call that ran has crashed with it, the others begin again elsewhere. */

@@ -27,8 +27,6 @@ export class PluginCall {
   cancelledMs = Infinity;
   /** Questions that are not answered yet. */
   asks = 0;
-  /** What it has spent waiting for answers. */
-  waitedMs = 0;
   /** Found running by the watchdog. */
   seen = false;
   readonly #source: Job | Invocation;

@@ -23,7 +23,10 @@ export function pluginActors(engine: WorkerEngine): ChildSpec[] {
       };
       // Keys first: a plugin is not to be refused for a key that is only on its way.
       const trusted = keys.watch(
-        () => tell("verify"),
+        () => {
+          catalog.distrust().catch(context.fail);
+          tell("verify");
+        },
         (keyId, error) => trouble(`key ${keyId} cannot be read`)(error),
       );
       await trusted.ready;

@@ -87,7 +87,7 @@ export class PluginCatalog {
   }
 
   get plugins(): readonly string[] {
-    return [...this.#inUse].map(({ label }) => label);
+    return [...this.#inUse].filter((version) => !this.#broken.has(version)).map(({ label }) => label);
   }
 
   /** Whether executors should keep this version. */
@@ -95,7 +95,7 @@ export class PluginCatalog {
     return this.#inUse.has(version);
   }
 
-  /** An executor could not load it: its types wait, and say why. */
+  /** It cannot run, or may not: its types wait, and say why. */
   refuse(version: RunnableVersion, reason: string): void {
     this.#broken.set(version, reason);
     this.#rebuild();
@@ -117,6 +117,14 @@ export class PluginCatalog {
     if (plugin === undefined) this.#entries.delete(name);
     else this.#entries.set(name, await this.#makeReady(plugin));
     this.#rebuild();
+  }
+
+  /** Takes out of service what is not trusted any more; at once, whatever is being made ready meanwhile. */
+  async distrust(): Promise<void> {
+    for (const version of this.#inUse) {
+      const refused = await this.#options.keys.refuse(version.version);
+      if (refused !== undefined) this.refuse(version, refused);
+    }
   }
 
   /** Looks at every signature again: the keys have changed, or time has passed. */
@@ -147,7 +155,11 @@ export class PluginCatalog {
 
   async #admit(version: PluginVersion): Promise<ShelvedVersion> {
     const refused = await this.#options.keys.refuse(version);
-    return refused === undefined ? this.#shelf.take(version, (other) => this.#inUse.has(other)) : { refused };
+    if (refused !== undefined) return { refused };
+    const taken = await this.#shelf.take(version, (other) => this.#inUse.has(other));
+    // What an executor or a key had against it may be over.
+    if (!("refused" in taken)) this.#broken.delete(taken);
+    return taken;
   }
 
   #rebuild(): void {

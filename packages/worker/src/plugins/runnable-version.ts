@@ -26,7 +26,7 @@ export class RunnableVersion {
   /** As it was uploaded, until an executor has prepared it for all. */
   module: Uint8Array | PreparedModule;
 
-  constructor(key: string, version: PluginVersion, manifest: PluginManifest, module: Uint8Array) {
+  constructor(key: string, version: PluginVersion, manifest: PluginManifest, module: Uint8Array | PreparedModule) {
     this.key = key;
     this.version = version;
     this.manifest = manifest;

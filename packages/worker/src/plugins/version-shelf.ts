@@ -1,4 +1,5 @@
 import type { Bus } from "@millrace/bus";
+import { manifestLimits } from "@millrace/plugin-host";
 import type { PluginVersion } from "@millrace/protocol";
 import { RunnableVersion, versionFingerprint } from "./runnable-version.ts";
 
@@ -34,14 +35,24 @@ export class VersionShelf {
     const fingerprint = versionFingerprint(version);
     const found = this.#versions.get(fingerprint);
     if (found !== undefined) return found;
-    const module = await this.#fetch(manifest.name, version.sha256);
+    const like = this.#findLike(version);
+    const module = like?.module ?? (await this.#fetch(manifest.name, version.sha256));
     if (module === undefined) return { refused: "its module cannot be fetched" };
     const made = new RunnableVersion(`v${this.#nextKey++}`, version, manifest, module);
-    const refused = await this.#options.prepare(made);
+    const refused = like === undefined ? await this.#options.prepare(made) : undefined;
     if (refused !== undefined) return { refused: `it does not load: ${refused}` };
     this.#versions.set(fingerprint, made);
     this.#sweep(isInUse, made);
     return made;
+  }
+
+  /** The same module under the same limits, of which only the grants or words are others: it is prepared already. */
+  #findLike({ sha256, manifest }: PluginVersion): RunnableVersion | undefined {
+    const limits = JSON.stringify(manifestLimits(manifest?.limits));
+    for (const other of this.#versions.values()) {
+      if (other.version.sha256 === sha256 && JSON.stringify(other.options.limits) === limits) return other;
+    }
+    return undefined;
   }
 
   async #fetch(name: string, sha256: string): Promise<Uint8Array | undefined> {

@@ -1,4 +1,5 @@
 import { refusedCall, type CallResult } from "@millrace/plugin-host";
+import type { Job } from "../job.ts";
 import type { ExecutorHandle } from "./executor-handle.ts";
 import type { PluginCall } from "./plugin-call.ts";
 
@@ -6,6 +7,41 @@ import type { PluginCall } from "./plugin-call.ts";
 const graceMs = 250;
 /** What a cancelled call may take. */
 const cancelGraceMs = 100;
+const watchMs = 25;
+
+export interface WatchdogEvents {
+  /** A job was found running. */
+  onBegun(job: Job): void;
+  /** A call has been ended here. */
+  onOverdue(call: PluginCall, result: CallResult): void;
+  /** The call that was ended still executes. */
+  onHang(message: string): void;
+}
+
+/** Watches one executor from outside: calls end when their time is over, even when it is deaf. */
+export function startWatchdog(executor: ExecutorHandle, events: WatchdogEvents): Disposable {
+  const timer = setInterval(() => watch(executor, events), watchMs);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+function watch(executor: ExecutorHandle, events: WatchdogEvents): void {
+  const nowMs = performance.now();
+  const running = executor.running(nowMs);
+  if (running !== undefined && !running.call.seen) {
+    const { job } = running.call;
+    running.call.seen = true;
+    if (job !== undefined) {
+      job.startedAtMs = Date.now() - running.forMs;
+      events.onBegun(job);
+    }
+  }
+  for (const { callId, call, result, isExecuting } of findOverdue(executor, running, nowMs)) {
+    executor.take(callId);
+    events.onOverdue(call, result);
+    if (isExecuting) events.onHang(`a call of ${call.version.label} held its executor`);
+    else executor.drop(callId);
+  }
+}
 
 interface OverdueCall {
   readonly callId: number;
@@ -17,7 +53,7 @@ interface OverdueCall {
 }
 
 /** The calls of an executor that have outlasted their time, or their cancellation, and that it has not ended by itself. */
-export function findOverdue(
+function findOverdue(
   executor: ExecutorHandle,
   running: { readonly call: PluginCall; readonly forMs: number } | undefined,
   nowMs: number,
