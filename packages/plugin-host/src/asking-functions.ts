@@ -1,7 +1,7 @@
 import type { CallContext, ExtismPluginOptions } from "@extism/extism";
 import type { CallState } from "./call-state.ts";
 import type { Capabilities, HostCalls } from "./host-calls.ts";
-import { HostMemory, viewOf } from "./host-memory.ts";
+import { HostMemory } from "./host-memory.ts";
 import { capabilityOf, hasCapability, type Capability } from "./known-imports.ts";
 import { parseHttpRequest, parseJobRequest } from "./parse-request.ts";
 import { reservedNames } from "./reserved-names.ts";
@@ -21,13 +21,10 @@ function askingFunctions(state: CallState): Record<string, HostFunctions> {
   const memory = new HostMemory(state);
   const name = (context: CallContext, address: bigint) => memory.readText(context, address, MAX_NAME_BYTES);
   const text = (value: string) => encoder.encode(value);
-  const bodyOf = (context: CallContext, address: bigint) =>
-    address === 0n ? {} : { body: viewOf(context, address).slice() };
-
   const request = async (context: CallContext, request: bigint, body: bigint) => {
     const meta = parseHttpRequest(memory.readText(context, request, MAX_REQUEST_BYTES));
     if (typeof meta === "string") return state.fail("HANDLER_FAILED", `http.request: ${meta}`);
-    const answer = await state.ask({ function: "http.request", meta, ...bodyOf(context, body) });
+    const answer = await state.ask({ function: "http.request", meta, ...memory.takeBody(context, body, "http") });
     state.http = answer && { ...answer.meta, body: answer.body };
     return answer;
   };
@@ -55,7 +52,7 @@ function askingFunctions(state: CallState): Record<string, HostFunctions> {
       set: async (context: CallContext, key: bigint, value: bigint, ttl: bigint) => {
         const ttlMs = Number(ttl);
         const meta: HostCalls["kv.set"]["ask"] = { key: name(context, key), ...(ttlMs > 0 ? { ttlMs } : {}) };
-        return (await state.ask({ function: "kv.set", meta, ...bodyOf(context, value) })) ? 0 : FAILED;
+        return (await state.ask({ function: "kv.set", meta, ...memory.takeBody(context, value, "kv") })) ? 0 : FAILED;
       },
       delete: async (context: CallContext, key: bigint) =>
         (await state.ask({ function: "kv.delete", meta: { key: name(context, key) } })) ? 0 : FAILED,
@@ -74,7 +71,11 @@ function askingFunctions(state: CallState): Record<string, HostFunctions> {
     "millrace:host/events": {
       publish: async (context: CallContext, address: bigint, json: bigint) => {
         const meta = { name: name(context, address) };
-        const answer = await state.ask({ function: "events.publish", meta, ...bodyOf(context, json) });
+        const answer = await state.ask({
+          function: "events.publish",
+          meta,
+          ...memory.takeBody(context, json, "events"),
+        });
         return answer ? memory.store(context, text(answer.meta.id)) : 0n;
       },
     },
@@ -82,7 +83,7 @@ function askingFunctions(state: CallState): Record<string, HostFunctions> {
       submit: async (context: CallContext, request: bigint, payload: bigint) => {
         const meta = parseJobRequest(memory.readText(context, request, MAX_REQUEST_BYTES));
         if (typeof meta === "string") return state.fail("HANDLER_FAILED", `jobs.submit: ${meta}`);
-        const answer = await state.ask({ function: "jobs.submit", meta, ...bodyOf(context, payload) });
+        const answer = await state.ask({ function: "jobs.submit", meta, ...memory.takeBody(context, payload, "jobs") });
         return answer ? memory.store(context, text(answer.meta.id)) : 0n;
       },
     },

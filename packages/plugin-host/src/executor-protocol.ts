@@ -43,6 +43,8 @@ export type ExecutorReply =
       readonly kind: "loaded";
       readonly sha256: string;
       readonly ok: true;
+      /** Whether its calls may wait for answers, so that many of them can be open at once. */
+      readonly waits: boolean;
       /** When this thread has prepared the module: for the other threads. */
       readonly prepared?: PreparedModule;
     }

@@ -118,7 +118,7 @@ describe("an executor thread", () => {
     const prepared = loaded.kind === "loaded" && loaded.ok ? loaded.prepared : undefined;
     if (!prepared) throw new Error("the first thread does not hand on what it prepared");
     second.send({ kind: "load", sha256: "fixtures", module: prepared });
-    expect(await second.next()).toEqual({ kind: "loaded", sha256: "fixtures", ok: true });
+    expect(await second.next()).toEqual({ kind: "loaded", sha256: "fixtures", ok: true, waits: false });
     second.send({ kind: "run", calls: [callOf(1, "noop", "hello")] });
     expect((await second.results(1)).map(({ result }) => textOf(result))).toEqual(["hello"]);
   });

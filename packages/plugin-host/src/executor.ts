@@ -46,7 +46,7 @@ export class Executor {
   constructor(port: ExecutorPort, progress: SharedArrayBuffer = createProgress()) {
     this.#port = port;
     this.#turn = new SingleTurn((callId) => writeProgress(progress, callId));
-    this.#open = new OpenCalls((message) => port.reply(message, []));
+    this.#open = new OpenCalls((message, transfer) => port.reply(message, transfer));
   }
 
   take(request: ExecutorRequest): void {
@@ -152,7 +152,7 @@ export class Executor {
       const plugin = await loadPlugin(module, options);
       this.#plugins.set(sha256, plugin);
       const prepared = module instanceof Uint8Array ? { prepared: plugin.prepared } : {};
-      this.#port.reply({ kind: "loaded", sha256, ok: true, ...prepared }, []);
+      this.#port.reply({ kind: "loaded", sha256, ok: true, waits: plugin.waits, ...prepared }, []);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       const problems = error instanceof PluginRefused ? error.problems : [{ field: "module", reason }];

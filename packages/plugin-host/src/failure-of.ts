@@ -33,12 +33,16 @@ function breached(breach: MeterBreach, words: string): CallFailure {
       return new CallFailure("OUT_OF_MEMORY", message, { resource: breach.what, figure: breach.wanted, limit, unit });
     }
     case "CALL_DEPTH":
-      return new CallFailure("TRAPPED", `calls nested too deep; the limit is ${limit} (${words})`, {
-        resource: "call_depth",
-        figure: limit + 1,
-        limit,
-        unit: "calls",
-      });
+      return new CallFailure(
+        "TRAPPED",
+        `calls nested too deep; the limit is ${limit}, or less with large frames (${words})`,
+        {
+          resource: "call_depth",
+          figure: limit + 1,
+          limit,
+          unit: "calls",
+        },
+      );
   }
 }
 

@@ -1,9 +1,14 @@
 import type { CallContext } from "@extism/extism";
 import type { CallState, HostRegion } from "./call-state.ts";
 import type { LogLevel } from "./call-result.ts";
+import type { Capability } from "./known-imports.ts";
 
 /** Extism's address: the block's index in the upper 16 bits, an offset in it in the lower 48. */
 const OFFSET_MASK = (1n << 48n) - 1n;
+/** What decoding a text costs beside its bytes. */
+const DECODE_FUEL = 1000;
+/** Of what is handed to the worker with one ask: a message to the broker must hold it, and 256 calls may ask at once. */
+const MAX_BODY_BYTES = 1024 * 1024;
 const decoder = new TextDecoder();
 
 /** Reads and writes blocks of Extism's host memory for a call, and accounts for them. */
@@ -27,8 +32,20 @@ export class HostMemory {
     if (bytes.length > maxBytes) {
       this.#state.fail("HOST_DENIED", `a text of ${bytes.length} bytes for a host function; the limit is ${maxBytes}`);
     }
-    this.#state.spend(bytes.length);
+    this.#state.spend(DECODE_FUEL + bytes.length);
     return decoder.decode(bytes);
+  }
+
+  /** Copies a block for the worker; nothing for address 0. */
+  takeBody(context: CallContext, address: bigint, capability: Capability): { body?: Uint8Array } {
+    if (address === 0n) return {};
+    const bytes = viewOf(context, address);
+    if (bytes.length > MAX_BODY_BYTES) {
+      const breach = { resource: capability, figure: bytes.length, limit: MAX_BODY_BYTES, unit: "bytes" } as const;
+      const message = `${capability}: a body of ${bytes.length} bytes; the limit is ${MAX_BODY_BYTES}`;
+      this.#state.fail("HOST_DENIED", message, breach);
+    }
+    return { body: bytes.slice() };
   }
 
   log(context: CallContext, level: LogLevel, address: bigint): void {

@@ -11,10 +11,10 @@ interface OpenCall {
 
 /** Calls of a thread that may wait: takes their asks to the worker, and answers and cancels to them. */
 export class OpenCalls {
-  readonly #send: (message: ExecutorReply) => void;
+  readonly #send: (message: ExecutorReply, transfer: ArrayBuffer[]) => void;
   readonly #calls = new Map<number, OpenCall>();
 
-  constructor(send: (message: ExecutorReply) => void) {
+  constructor(send: (message: ExecutorReply, transfer: ArrayBuffer[]) => void) {
     this.#send = send;
   }
 
@@ -36,7 +36,7 @@ export class OpenCalls {
   hostOf(callId: number): HostPort {
     return {
       ask: (ask) => this.#ask(callId, ask),
-      tell: (ask) => this.#send({ kind: "ask", callId, ask: 0, ...ask }),
+      tell: (ask) => this.#send({ kind: "ask", callId, ask: 0, ...ask }, []),
     };
   }
 
@@ -62,7 +62,8 @@ export class OpenCalls {
     const ask = ++call.asks;
     return new Promise((resolve) => {
       call.asked = { ask, resolve };
-      this.#send({ kind: "ask", callId, ask, ...message });
+      const transfer = message.body?.buffer instanceof ArrayBuffer ? [message.body.buffer] : [];
+      this.#send({ kind: "ask", callId, ask, ...message }, transfer);
     });
   }
 }

@@ -31,8 +31,8 @@ export interface PluginLimits {
 
 /** What stands where a manifest says nothing. */
 export const defaultLimits: PluginLimits = {
-  // 5 to 22 s of a core: 1e9 took 50 to 220 ms.
-  fuel: 100_000_000_000,
+  // 3 to 20 s of a core: 1e9 takes 50 to 400 ms, the most in loops that do nothing.
+  fuel: 50_000_000_000,
   memoryPages: 256,
   tableEntries: 65_536,
   callDepth: 5000,
