@@ -20,6 +20,11 @@ export interface Session {
   readonly context: CliContext;
 }
 
+/** Says what takes a while, to people only. */
+export function sayBusy({ stderr }: CliContext, what: string): void {
+  if (stderr.isTTY === true) stderr.write(`${what} …\n`);
+}
+
 export const defaultServer = "http://127.0.0.1:8080";
 
 /** What one run of a command without a server works with. */

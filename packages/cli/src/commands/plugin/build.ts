@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { withOutput, type CliContext } from "../../cli-context.ts";
+import { sayBusy, withOutput, type CliContext } from "../../cli-context.ts";
 
 export function buildCommand(plugin: Command, context: CliContext): void {
   plugin
@@ -18,6 +18,7 @@ Example:
     .action(async (folder: string, _: object, command: Command) => {
       await withOutput(context, command, async ({ output }) => {
         const { buildProject } = await import("../../project/build-project.ts");
+        sayBusy(context, "compiling");
         const build = await buildProject(folder, { env: context.env, signal: context.signal });
         output.document({ ...build }, () => `${build.path}: ${build.bytes} bytes, ${build.elapsedMs} ms`);
       });

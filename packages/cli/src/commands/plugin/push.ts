@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Command } from "commander";
 import { MillraceError, UploadPluginResponseSchema, type CanaryBoundsSchema } from "@millrace/protocol";
-import { withSession, type CliContext } from "../../cli-context.ts";
+import { sayBusy, withSession, type CliContext } from "../../cli-context.ts";
 import { formatPlugin } from "../../format-plugin.ts";
 import { grantNames, percent, positive, wholeNumber } from "../../parse-options.ts";
 import { readPluginPackage } from "../../read-plugin-package.ts";
@@ -50,6 +50,7 @@ Example:
       const { manifest, module, folder } = await readPluginPackage(path, manifestPath);
       const signature = await readSignature(folder);
       await withSession(context, command, async ({ client, output }) => {
+        sayBusy(context, `uploading ${manifest.name} ${manifest.version}, ${module.length} bytes`);
         const response = await client.plugins.uploadPlugin(
           {
             manifest,
