@@ -108,6 +108,9 @@ export class FunctionAnalyzer {
 
   #readCode(): void {
     const reader = this.#reader;
+    // A run of ordinary instructions is paid for at once: there are many.
+    let fuel = 0;
+    let runAt = 0;
     for (;;) {
       const at = reader.at;
       const opcode = reader.byte();
@@ -127,13 +130,18 @@ export class FunctionAnalyzer {
           reader.skip(8);
           break;
         case immediate.special:
+          if (fuel > 0) this.#flow.pay(fuel, runAt);
+          fuel = 0;
           if (this.#special(opcode, at)) return;
           continue;
         default:
           throw reader.unsupported(at, describeRefused(opcode));
       }
       if (opcode >= 0xc0) this.#facts.features.add("sign-extension");
-      this.#flow.pay(instructionFuel[opcode] ?? 1, at);
+      const cost = instructionFuel[opcode] ?? 1;
+      if (cost === 0) continue;
+      if (fuel === 0) runAt = at;
+      fuel += cost;
     }
   }
 
