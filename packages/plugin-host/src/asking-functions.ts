@@ -8,6 +8,11 @@ import { reservedNames } from "./reserved-names.ts";
 
 type HostFunctions = NonNullable<ExtismPluginOptions["functions"]>[string];
 
+export interface PluginName {
+  readonly name: string;
+  readonly version: string;
+}
+
 const encoder = new TextEncoder();
 const MAX_NAME_BYTES = 1024;
 const MAX_REQUEST_BYTES = 64 * 1024;
@@ -94,7 +99,7 @@ function askingFunctions(state: CallState): Record<string, HostFunctions> {
 export function grantedFunctions(
   state: CallState,
   granted: Capabilities,
-  plugin: string,
+  plugin: PluginName,
 ): Record<string, HostFunctions> {
   const functions = askingFunctions(state);
   for (const [module, members] of Object.entries(functions)) {
@@ -107,8 +112,9 @@ export function grantedFunctions(
   return functions;
 }
 
-function denial(capability: Capability, plugin: string): string {
+function denial(capability: Capability, plugin: PluginName): string {
   const key = capability === "kv" ? "kvBytes" : capability;
-  const how = `declare capabilities.${key} in plugin.yaml, then: millrace plugin enable ${plugin} --grant ${capability}`;
-  return `${capability}: not granted to plugin "${plugin}" (${how})`;
+  const { name, version } = plugin;
+  const how = `declare capabilities.${key} in plugin.yaml, then: millrace plugin enable ${name} --grant ${capability}`;
+  return `${capability}: not granted to plugin "${name}" ${version}`.trimEnd() + ` (${how})`;
 }

@@ -18,5 +18,7 @@ const executor = new Executor(
   },
   data.progress,
 );
+// Here, and not at the first call: loading takes longer than short timeouts allow.
+await import("@extism/extism");
 port.on("message", (request: ExecutorRequest) => executor.take(request));
 port.postMessage({ kind: "ready" } satisfies ExecutorReply);

@@ -1,5 +1,5 @@
 import type { ExtismPluginOptions } from "@extism/extism";
-import { grantedFunctions } from "./asking-functions.ts";
+import { grantedFunctions, type PluginName } from "./asking-functions.ts";
 import type { CallState } from "./call-state.ts";
 import { extismFunctions } from "./extism-functions.ts";
 import type { Capabilities } from "./host-calls.ts";
@@ -26,7 +26,7 @@ export function linkFunctions(
   options: {
     readonly config: ReadonlyMap<string, string>;
     readonly granted: Capabilities;
-    readonly plugin: string;
+    readonly plugin: PluginName;
     readonly memoryOf: () => WebAssembly.Memory | undefined;
   },
 ): Functions {

@@ -18,7 +18,7 @@ export interface LoadOptions {
   readonly stateful?: boolean;
   /** Nothing when left out. */
   readonly granted?: Capabilities;
-  /** Of the plugin, for messages. */
+  /** For messages. */
   readonly name?: string;
   readonly version?: string;
 }
@@ -60,7 +60,7 @@ export async function loadPlugin(
     limits: resolveLimits(options.limits),
     config: new Map(Object.entries(options.config ?? {})),
     granted: options.granted ?? noCapabilities,
-    plugin: options.name ?? "unnamed",
+    plugin: { name: options.name ?? "unnamed", version: options.version ?? "" },
     stateful: options.stateful ?? false,
   });
 }

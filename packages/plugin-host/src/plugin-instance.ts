@@ -9,6 +9,7 @@ import { errorText, failureOf } from "./failure-of.ts";
 import type { Capabilities } from "./host-calls.ts";
 import { copyRegion } from "./host-memory.ts";
 import { promising } from "./jspi.ts";
+import type { PluginName } from "./asking-functions.ts";
 import { linkFunctions } from "./link-functions.ts";
 import type { PluginLimits } from "./plugin-limits.ts";
 import { reservedNames } from "./reserved-names.ts";
@@ -19,8 +20,8 @@ export interface InstanceOptions {
   readonly limits: PluginLimits;
   readonly config: ReadonlyMap<string, string>;
   readonly granted: Capabilities;
-  /** The plugin's name, for messages. */
-  readonly plugin: string;
+  /** For messages. */
+  readonly plugin: PluginName;
   readonly stateful: boolean;
 }
 

@@ -9,7 +9,12 @@ const tools = await wabt();
 
 /** A module from its text form. */
 export function wat(text: string): Uint8Array<ArrayBuffer> {
-  const parsed = tools.parseWat("test.wat", text, { bulk_memory: true, reference_types: true, sign_extension: true });
+  const parsed = tools.parseWat("test.wat", text, {
+    bulk_memory: true,
+    reference_types: true,
+    sign_extension: true,
+    exceptions: true,
+  });
   try {
     return new Uint8Array(parsed.toBinary({}).buffer);
   } finally {
