@@ -2,12 +2,14 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { MillraceError, type ErrorDetail, type PluginManifest } from "@millrace/protocol";
 import {
+  capabilitiesOf,
   executorThreadUrl,
   manifestLimits,
   refusedCall,
   type CallResult,
   type ExecutorReply,
   type ExecutorRequest,
+  type HostFailure,
 } from "@millrace/plugin-host";
 
 export interface DryRun {
@@ -27,7 +29,13 @@ const graceMs = 250;
 const loadTimeoutMs = 15_000;
 const mostWaiting = 32;
 
-/** Runs plugins outside any queue, each in a new thread that is killed afterwards. Nothing is granted: they reach nothing outside. */
+const failure: HostFailure = {
+  code: "HOST_DENIED",
+  message: "a dry run reaches nothing outside of the sandbox",
+  fatal: true,
+};
+
+/** Runs plugins outside any queue, each in a new thread that is killed afterwards. They reach nothing outside of it. */
 export class DryRunner implements AsyncDisposable {
   readonly #most: number;
   readonly #threads = new Set<Worker>();
@@ -58,7 +66,15 @@ export class DryRunner implements AsyncDisposable {
         calls: [{ callId: 1, sha256: "dry-run", exportName, input, timeoutMs }],
       };
       thread.postMessage(asked);
-      const reply = await nextReply(thread, timeoutMs + graceMs);
+      const untilMs = startedAt + timeoutMs + graceMs;
+      let reply = await nextReply(thread, timeoutMs + graceMs);
+      while (reply?.kind === "ask") {
+        const { callId, ask } = reply;
+        const denied: ExecutorRequest = { kind: "answer", callId, ask, failure };
+        // Nobody waits for the answer to a progress.
+        if (reply.function !== "progress") thread.postMessage(denied);
+        reply = await nextReply(thread, Math.max(0, untilMs - performance.now()));
+      }
       const result = reply?.kind === "done" ? reply.results[0]?.result : undefined;
       if (result !== undefined) return result;
       const durationUs = Math.round((performance.now() - startedAt) * 1000);
@@ -104,7 +120,7 @@ async function load(
   module: Uint8Array,
   manifest: PluginManifest,
 ): Promise<readonly ErrorDetail[] | undefined> {
-  const { name, version, limits, stateful, config } = manifest;
+  const { name, version, limits, stateful, config, capabilities } = manifest;
   const ready = await nextReply(thread, loadTimeoutMs);
   if (ready?.kind !== "ready") throw new MillraceError("unavailable", "the thread for dry runs does not start");
   const asked: ExecutorRequest = {
@@ -116,6 +132,8 @@ async function load(
     stateful,
     config,
     limits: manifestLimits(limits),
+    // Whatever is declared: so that a plugin hears why it is denied.
+    granted: capabilitiesOf(capabilities),
   };
   thread.postMessage(asked);
   const reply = await nextReply(thread, loadTimeoutMs);

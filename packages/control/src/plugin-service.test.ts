@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { PluginState } from "@millrace/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -83,4 +84,22 @@ test("a dry run answers, also when the plugin never does", async () => {
   expect(spinning.error?.code).toBe("TIMED_OUT");
   expect(performance.now() - startedAt).toBeLessThan(5000);
   expect((await fixture.plugins.callPlugin({ name: "p5", export: "absent" })).error?.code).toBe("HANDLER_GONE");
+});
+
+test("a dry run reports its progress to nobody, and reaches nothing outside", { timeout: 30_000 }, async () => {
+  const asking = await readFile(new URL("../../plugin-host/fixtures/asking/asking.wasm", import.meta.url));
+  await fixture.plugins.uploadPlugin({
+    manifest: {
+      name: "asking",
+      version: "1.0.0",
+      handlers: [{ type: "keep", export: "keep" }],
+      capabilities: { http: ["a.example"], kvBytes: 1000n, secrets: ["s"], events: ["user.*"], jobs: ["*"] },
+    },
+    module: new Uint8Array(asking),
+    grants: ["all"],
+  });
+  expect((await fixture.plugins.callPlugin({ name: "asking", export: "tell" })).error).toBeUndefined();
+  const { error } = await fixture.plugins.callPlugin({ name: "asking", export: "keep" });
+  expect(error).toMatchObject({ code: "HOST_DENIED" });
+  expect(error?.message).toContain("a dry run reaches nothing outside");
 });

@@ -1,7 +1,7 @@
-import { PluginState, type Plugin } from "@millrace/protocol";
 import { createClient } from "@connectrpc/connect";
-import { PluginService } from "@millrace/protocol";
+import { PluginService, PluginState, type Plugin } from "@millrace/protocol";
 import { createDirectTransport, createPipeline } from "@millrace/rpc";
+import { openStore } from "@millrace/store";
 import { createLogger, createMetrics, Health } from "@millrace/service-kit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startControlFixture, type ControlFixture } from "./control-fixture.ts";
@@ -139,6 +139,20 @@ test("a type is free again when its plugin is deleted, or does not serve it any 
   await upload("second", "1.0.0", { type: "moving" });
   await fixture.plugins.deletePlugin({ name: "second" });
   await upload("third", "1.0.0", { type: "moving" });
+});
+
+test("without the database nothing is uploaded, and what is installed can be steered", async () => {
+  for (const version of ["1.0.0", "2.0.0"]) await upload("steered", version);
+  const { bus } = fixture;
+  const logger = createLogger({ name: "lone-control", level: "silent" });
+  await using store = await openStore({ databaseUrl: "postgres://nobody@127.0.0.1:1/none" });
+  await using lone = await startControl({}, { bus, store, logger, metrics: createMetrics(), health: new Health() });
+  const plugins = createClient(PluginService, createDirectTransport(createPipeline({ services: lone.services })));
+  const manifest = { name: "steered", version: "3.0.0", handlers: [{ type: "steered_job", export: "run" }] };
+  const error = await refusalOfCall(plugins.uploadPlugin({ manifest, module: testModule(["run"], "3") }));
+  expect(error).toMatchObject({ code: "Unavailable" });
+  expect((await plugins.rollbackPlugin({ name: "steered" })).plugin?.manifest?.version).toBe("1.0.0");
+  expect((await plugins.disablePlugin({ name: "steered" })).plugin?.state).toBe(PluginState.RESOLVED);
 });
 
 test("a platform that is too old is named", async () => {
