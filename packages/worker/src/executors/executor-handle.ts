@@ -74,10 +74,12 @@ export class ExecutorHandle {
     // One buffer for all inputs, handed over: cloning views of the receive buffer would copy all of it for each.
     const packed = new Uint8Array(bytes);
     let at = 0;
+    const nowMs = performance.now();
     const requests = calls.map((call) => {
       const callId = this.#nextCall;
       this.#nextCall = callId === mostCallId ? 1 : callId + 1;
       this.open.set(callId, call);
+      call.sentMs = nowMs;
       const data = call.input;
       packed.set(data, at);
       return call.request(callId, packed.subarray(at, (at += data.length)));

@@ -21,6 +21,8 @@ export class PluginCall {
   /** Exactly one of the two is there. */
   readonly job: Job | undefined;
   readonly invocation: Invocation | undefined;
+  /** Monotonic ms of when it was given to its executor. */
+  sentMs = 0;
   /** Monotonic ms of its first question: from here on it may wait, unseen by the progress cell. */
   askedMs = Infinity;
   /** Monotonic ms of when it was to be broken off. */

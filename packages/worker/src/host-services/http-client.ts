@@ -21,6 +21,8 @@ export const httpLimits = {
   leastBytesPerSecond: 64,
   rateGraceMs: 5_000,
   urlChars: 8192,
+  /** Of all answers that are being received for all plugins. */
+  bufferedBytes: 256 << 20,
 } as const;
 
 const methods: ReadonlySet<string> = new Set("GET HEAD POST PUT PATCH DELETE OPTIONS".split(" "));
@@ -53,6 +55,10 @@ export interface HttpBounds {
   readonly signal: AbortSignal;
 }
 
+interface Buffered {
+  bytes: number;
+}
+
 /** One step towards an answer: where to, and what is sent there. */
 interface Hop {
   readonly url: URL;
@@ -64,6 +70,7 @@ interface Hop {
 /** Makes requests for plugins: only to what they were granted, never to addresses that are not public, and bounded. */
 export class HttpClient {
   readonly #allowedPrivate: ReadonlySet<string>;
+  readonly #buffered: Buffered = { bytes: 0 };
 
   /** @param allowedPrivate `host:port` that may resolve to private addresses */
   constructor(allowedPrivate: readonly string[]) {
@@ -90,7 +97,7 @@ export class HttpClient {
       const isPrivateAllowed = this.#allowedPrivate.has(place);
       admitUrl(hop.url, granted, isPrivateAllowed);
       const address = await resolve(hop.url, isPrivateAllowed, signal);
-      const response = await send(hop, address, signal);
+      const response = await send(hop, address, signal, this.#buffered);
       const next = nextHop(hop, response);
       if (next === undefined) return response;
       if (redirects === httpLimits.redirects) {
@@ -150,7 +157,7 @@ function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 /**
  * Connects to the address that was checked, under the name that was asked for: a second look-up could be answered otherwise.
  */
-function send(hop: Hop, address: string, signal: AbortSignal): Promise<HttpResponse> {
+function send(hop: Hop, address: string, signal: AbortSignal, buffered: Buffered): Promise<HttpResponse> {
   const { url, method, body } = hop;
   const isSecure = url.protocol === "https:";
   const host = hostOf(url);
@@ -184,18 +191,25 @@ function send(hop: Hop, address: string, signal: AbortSignal): Promise<HttpRespo
     const limit = httpLimits.responseHeaderBytes;
     reject(exceeded({ resource: "http", figure: limit + 1, limit, unit: "bytes" }, { fatal: true }));
   });
-  request.on("response", (response) => collect(response, fail).then(resolve, fail));
+  request.on("response", (response) => collect(response, buffered, fail).then(resolve, fail));
   request.end(body.length > 0 ? body : undefined);
   return promise;
 }
 
-function collect(response: http.IncomingMessage, fail: (error: unknown) => void): Promise<HttpResponse> {
+function collect(
+  response: http.IncomingMessage,
+  buffered: Buffered,
+  fail: (error: unknown) => void,
+): Promise<HttpResponse> {
   const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>();
   const chunks: Uint8Array[] = [];
   const startMs = performance.now();
   let bytes = 0;
   response.on("data", (chunk: Uint8Array) => {
     bytes += chunk.length;
+    buffered.bytes += chunk.length;
+    if (buffered.bytes > httpLimits.bufferedBytes)
+      fail(unavailable("http: this worker receives too much at this moment"));
     const limit = httpLimits.responseBytes;
     if (bytes > limit) fail(exceeded({ resource: "http", figure: bytes, limit, unit: "bytes" }, { fatal: true }));
     const tookMs = performance.now() - startMs;
@@ -210,6 +224,9 @@ function collect(response: http.IncomingMessage, fail: (error: unknown) => void)
       fail(new HostFailure("TIMED_OUT", message, { breach, fatal: true }));
     }
     chunks.push(chunk);
+  });
+  response.on("close", () => {
+    buffered.bytes -= bytes;
   });
   response.on("error", reject);
   response.on("end", () => {
