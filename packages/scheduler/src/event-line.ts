@@ -143,8 +143,11 @@ export class EventLine implements AsyncDisposable {
     // A publisher chooses the ids of its own events, and may publish one again.
     const maybeDone = this.#resuming || !event.name.startsWith("job.");
     this.#resuming = false;
-    if (maybeDone && (await endings.hasEnded(id)) === true) return;
+    const known = maybeDone ? await endings.look(id) : undefined;
+    if (known === "ended") return;
     using ending = endings.expect(id);
+    // Somebody who is gone has submitted it, and got the worker's word.
+    if (known === "alive") return ending.ended(signal, { lookAtOnce: true });
     const payload = toJsonString(PlatformEventSchema, event);
     const { duplicate } = await submitPluginJob(bus, {
       id,

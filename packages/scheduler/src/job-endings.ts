@@ -43,7 +43,7 @@ export class JobEndings implements Disposable {
         const over = AbortSignal.any([signal, told.signal]);
         let pauseMs = lookAtOnce ? 50 : firstLookMs;
         for (await wait(pauseMs, over); !over.aborted; await wait(pauseMs, over)) {
-          if ((await this.hasEnded(id)) === true) return;
+          if ((await this.look(id)) === "ended") return;
           pauseMs = Math.min(pauseMs * 2, longestPauseMs);
         }
       },
@@ -51,15 +51,16 @@ export class JobEndings implements Disposable {
     };
   }
 
-  /** By its row. @returns undefined when that cannot be known now */
-  async hasEnded(id: string): Promise<boolean | undefined> {
+  /** By its row. @returns undefined when there is none, or that cannot be known now */
+  async look(id: string): Promise<"ended" | "alive" | undefined> {
     const late = new AbortController();
     try {
       const found = await Promise.race([
         this.#store.getJob(id),
         wait(lookTimeoutMs, late.signal).then(() => Promise.reject(new Error("the database does not answer"))),
       ]);
-      return found !== undefined && isTerminal(found.job.state);
+      if (found === undefined) return undefined;
+      return isTerminal(found.job.state) ? "ended" : "alive";
     } catch (error) {
       this.#logger.debug({ id, err: error }, "cannot see whether a job has ended");
       return undefined;

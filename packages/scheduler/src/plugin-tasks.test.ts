@@ -66,6 +66,7 @@ test("the latest tick that was missed is made up for once, when it is young enou
     schedules: tasks(
       { name: "old", cron: `${old.getUTCMinutes()} ${old.getUTCHours()} * * *` },
       { name: "broken", cron: "every day at noon" },
+      { name: "never", cron: "0 0 31 2 *" },
       { name: "nowhere", cron: "* * * * *", timeZone: "Mars/Olympus" },
       { name: "young", cron: "*/5 * * * *" },
     ),

@@ -1,7 +1,7 @@
-import { toJsonString } from "@bufbuild/protobuf";
+import { equals, toJsonString } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { Bus, KvBucket } from "@millrace/bus";
-import type { PluginSchedule } from "@millrace/protocol";
+import { PluginScheduleSchema, type PluginSchedule } from "@millrace/protocol";
 import { Cron } from "croner";
 import { isTaggable, submitPluginJob, taskJobId, taskQueue } from "./plugin-job.ts";
 import type { SchedulerLogger, SchedulerMetrics } from "./scheduler-signals.ts";
@@ -19,6 +19,8 @@ interface Task {
   readonly cron: Cron;
   /** The last tick that was run or skipped, Unix ms; undefined until it was read. */
   lastMs: number | undefined;
+  /** Nothing is due before, Unix ms. Finding the ticks of a rare pattern takes tens of milliseconds. */
+  nextMs: number;
 }
 
 export interface TaskClockDeps {
@@ -53,9 +55,10 @@ export class TaskClock implements AsyncDisposable {
     for (const schedule of schedules) {
       const key = taskKey(plugin, schedule.name);
       const before = this.#tasks.get(key);
+      if (before !== undefined && equals(PluginScheduleSchema, before.schedule, schedule)) continue;
       const cron = this.#cronOf(plugin, schedule);
       if (cron === undefined) this.#tasks.delete(key);
-      else this.#tasks.set(key, { plugin, schedule, cron, lastMs: before?.lastMs });
+      else this.#tasks.set(key, { plugin, schedule, cron, lastMs: before?.lastMs, nextMs: 0 });
     }
     this.#changed.abort();
   }
@@ -98,6 +101,7 @@ export class TaskClock implements AsyncDisposable {
     const { bus, metrics } = this.#deps;
     const { plugin, schedule, cron } = task;
     const nowMs = Date.now();
+    if (nowMs < task.nextMs) return task.nextMs - nowMs;
     task.lastMs ??= await this.#firstSeen(key, nowMs);
     const dueMs = latestTick(cron, nowMs);
     if (dueMs !== undefined && dueMs > task.lastMs && dueMs > nowMs - lateMs) {
@@ -115,8 +119,8 @@ export class TaskClock implements AsyncDisposable {
       task.lastMs = dueMs;
       metrics.ticked(Math.max(0, Date.now() - dueMs) / 1000);
     }
-    const nextMs = cron.nextRun(new Date(nowMs))?.getTime() ?? Infinity;
-    return Math.max(0, nextMs - Date.now());
+    task.nextMs = cron.nextRun(new Date(nowMs))?.getTime() ?? Infinity;
+    return Math.max(0, task.nextMs - Date.now());
   }
 
   async #firstSeen(key: string, nowMs: number): Promise<number> {
@@ -132,7 +136,7 @@ export class TaskClock implements AsyncDisposable {
       if (!isTaggable(exportName)) throw new TypeError(`an export ${exportName} cannot be a task`);
       const parsed = new Cron(cron, { mode: "5-or-6-parts", timezone: timeZone === "" ? "UTC" : timeZone });
       // A time zone that there is not is found out at its first use.
-      parsed.nextRun();
+      if (parsed.nextRun() === null) throw new TypeError(`${cron} never comes`);
       return parsed;
     } catch (error) {
       this.#deps.logger.warn({ plugin, task: name, err: error }, "a task that cannot be scheduled");
