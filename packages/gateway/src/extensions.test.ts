@@ -236,3 +236,40 @@ test("PluginRuntimeService is behind no door", async () => {
   expect(spec).not.toContain("PluginRuntimeService");
   expect(JSON.parse(spec).paths["/api/v1/events"].post.operationId).toBe("EventService.PublishEvent");
 });
+
+test("nobody passes until it is known what stands before requests, and then the last word stands", async () => {
+  let away = true;
+  const end = Promise.withResolvers<void>();
+  const late = createPipeline({
+    services: [
+      bindService(PluginRuntimeService, {
+        async *watchExtensions() {
+          if (away) throw new ConnectError("not there", Code.Unavailable);
+          yield create(WatchExtensionsResponseSchema, { plugins: [{ name: "p", interceptors: [before("deny")] }] });
+          await end.promise;
+          throw new ConnectError("gone", Code.Unavailable);
+        },
+        invokePlugin: () => ({ output: Buffer.from('{"deny":{}}') }),
+      }),
+    ],
+  });
+  await using own = await startGateway(
+    { ...readGatewayConfig(), httpPort: 0, grpcPort: 0 },
+    {
+      transport: createDirectTransport(late),
+      metrics: createMetrics(),
+      health: new Health(),
+      logger: createLogger({ name: "gateway", level: "silent" }),
+    },
+  );
+  const submit = () => fetch(`${own.httpUrl}/api/v1/jobs`, { method: "POST", body: '{"type":"t"}' });
+  expect((await submit()).status).toBe(503);
+  expect((await fetch(`${own.httpUrl}/health/live`)).status).toBe(200);
+  expect(await (await fetch(`${own.httpUrl}/health/ready`)).text()).toContain("not known yet");
+  away = false;
+  // Held until the table is there.
+  expect((await submit()).status).toBe(403);
+  away = true;
+  end.resolve();
+  expect((await submit()).status).toBe(403);
+});
