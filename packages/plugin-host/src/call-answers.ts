@@ -88,8 +88,9 @@ export class ReplayedAnswers implements CallAnswers {
 
   learn(what: string): Uint8Array {
     const recorded = this.#answers[this.#next];
-    if (recorded?.function !== what) {
-      const had = recorded === undefined ? "nothing more" : recorded.function;
+    if (!recorded) throw new CallFailure("HOST_DENIED", `the recording ends here: nothing had answered ${what}`);
+    if (recorded.function !== what) {
+      const had = recorded.function;
       throw new CallFailure("HOST_DENIED", `not the call that was recorded: it asks for ${what}, which had ${had}`);
     }
     this.#next++;

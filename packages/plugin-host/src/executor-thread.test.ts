@@ -129,7 +129,7 @@ describe("an executor thread", () => {
     thread.send({ kind: "run", calls: [1, 2, 3].map((callId) => askingCall(callId, "wait", "x")) });
     const asks = await thread.asks(3);
     expect(asks.map(({ callId }) => callId)).toEqual([1, 2, 3]);
-    expect(readProgress(thread.progress).callId).toBeUndefined();
+    await expect.poll(() => readProgress(thread.progress).callId).toBeUndefined();
     thread.send({ kind: "run", calls: [callOf(4, "noop", "meanwhile")] });
     expect(await thread.results(1)).toMatchObject([{ callId: 4, result: { ok: true } }]);
     for (const ask of asks.toReversed()) thread.answer(ask, "v");
@@ -149,6 +149,19 @@ describe("an executor thread", () => {
     // The first results came between the asks.
     thread.send({ kind: "run", calls: [callOf(1001, "noop")] });
     for (let last = 0; last !== 1001;) last = (await thread.results(1)).at(-1)?.callId ?? 0;
+  });
+
+  test("begins one call at a time of a stateful plugin, and others beside it", async () => {
+    await using thread = new Thread();
+    await thread.load();
+    thread.send({ kind: "load", sha256: "keeps", module: asking, granted: everything, stateful: true });
+    await thread.next();
+    const kept = Array.from({ length: 300 }, (_, index) => callOf(index + 1, "wait", "x", "keeps"));
+    thread.send({ kind: "run", calls: [...kept, askingCall(1000, "wait", "x")] });
+    const [first, other] = await thread.asks(2);
+    expect([first?.callId, other?.callId]).toEqual([1, 1000]);
+    if (first) thread.answer(first, "v");
+    expect((await thread.asks(1))[0]?.callId).toBe(2);
   });
 
   test("shows its watchdog the call that resumed and never ends, not its neighbours", async () => {

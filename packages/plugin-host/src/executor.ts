@@ -3,6 +3,7 @@ import { createProgress, writeProgress } from "./executor-protocol.ts";
 import type { ExecutorCall, ExecutorReply, ExecutorRequest, ExecutorResult } from "./executor-protocol.ts";
 import { loadPlugin, type CallOptions, type LoadedPlugin } from "./load-plugin.ts";
 import { OpenCalls } from "./open-calls.ts";
+import { ParkedCalls } from "./parked-calls.ts";
 import { PluginRefused } from "./plugin-refused.ts";
 import { SingleTurn } from "./thread-turn.ts";
 
@@ -35,7 +36,7 @@ export class Executor {
   readonly #plugins = new Map<string, LoadedPlugin>();
   readonly #queue: (ManageRequest | ExecutorCall)[] = [];
   /** Calls that would wait, while too many do: others go past them. */
-  readonly #parked: { readonly call: ExecutorCall; readonly plugin: LoadedPlugin }[] = [];
+  readonly #parked = new ParkedCalls();
   /** Calls of the queue or the parked that were cancelled. */
   readonly #cancelled = new Set<number>();
   #results: ExecutorResult[] = [];
@@ -65,7 +66,7 @@ export class Executor {
   }
 
   #enqueue(call: ExecutorCall): void {
-    if (this.#queue.length + this.#parked.length < MAX_QUEUED_CALLS) this.#queue.push(call);
+    if (this.#queue.length + this.#parked.size < MAX_QUEUED_CALLS) this.#queue.push(call);
     else this.#done(call.callId, refusedCall("HOST_DENIED", `the executor's queue of ${MAX_QUEUED_CALLS} is full`));
   }
 
@@ -92,13 +93,13 @@ export class Executor {
 
   async #run(call: ExecutorCall): Promise<void> {
     const { callId, sha256, exportName, input } = call;
+    if (this.#cancelled.delete(callId)) return this.#done(callId, cancelled());
     const plugin = this.#plugins.get(sha256);
     if (!plugin) return this.#done(callId, refusedCall("HANDLER_GONE", `module ${sha256} is not loaded`));
     if (plugin.waits) {
-      this.#parked.push({ call, plugin });
+      this.#parked.add(plugin, call);
       return this.#beginParked();
     }
-    if (this.#cancelled.delete(callId)) return this.#done(callId, cancelled());
     // From here, not from its end: a call that takes long goes out before the next begins.
     if (this.#results.length === 0) this.#batchStartedAt = performance.now();
     const options = { ...this.#optionsOf(call), host: this.#open.hostOf(callId) };
@@ -106,9 +107,10 @@ export class Executor {
   }
 
   #beginParked(): void {
-    while (this.#parked.length > 0 && this.#isRoom()) {
-      const next = this.#parked.shift();
-      if (next) void this.#runWaiting(next.call, next.plugin);
+    while (this.#parked.size > 0 && this.#isRoom()) {
+      const next = this.#parked.take();
+      if (!next) return;
+      void this.#runWaiting(next.call, next.plugin);
     }
   }
 
@@ -139,7 +141,7 @@ export class Executor {
   #cancel(callId: number): void {
     if (this.#open.cancel(callId)) return;
     const isQueued = this.#queue.some((request) => "callId" in request && request.callId === callId);
-    if (isQueued || this.#parked.some(({ call }) => call.callId === callId)) this.#cancelled.add(callId);
+    if (isQueued || this.#parked.has(callId)) this.#cancelled.add(callId);
   }
 
   async #manage(request: ManageRequest): Promise<void> {

@@ -42,8 +42,8 @@ export interface CallOptions {
 const REPLAY_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** Instances that wait for a call, of a plugin whose calls wait: as many as it has had open at once, up to these bounds. */
-const MAX_IDLE_INSTANCES = 64;
-const MAX_IDLE_BYTES = 64 * 1024 * 1024;
+const MAX_IDLE_INSTANCES = 256;
+const MAX_IDLE_BYTES = 32 * 1024 * 1024;
 
 /**
  * Compiles a module, once for all calls, and prepares it first where that was not done.
@@ -77,6 +77,8 @@ export class LoadedPlugin {
   readonly #busy = new Set<PluginInstance>();
   /** Tail of the calls of a stateful plugin: they share one instance. */
   #tail: Promise<unknown> = Promise.resolve();
+  /** Calls of a stateful plugin that have not ended. */
+  #open = 0;
 
   constructor(prepared: PreparedModule, options: InstanceOptions) {
     this.prepared = prepared;
@@ -86,6 +88,11 @@ export class LoadedPlugin {
 
   get limits(): PluginLimits {
     return this.#options.limits;
+  }
+
+  /** Whether a call would begin at once, and not behind another of a stateful plugin. */
+  get isFree(): boolean {
+    return !this.#options.stateful || this.#open === 0;
   }
 
   /** Of the linear memories of the calls that are open. */
@@ -117,7 +124,8 @@ export class LoadedPlugin {
 
   #inOrder(run: () => Promise<CallResult>): Promise<CallResult> {
     if (!this.#options.stateful) return run();
-    const result = this.#tail.then(run);
+    this.#open++;
+    const result = this.#tail.then(run).finally(() => this.#open--);
     this.#tail = result;
     return result;
   }
