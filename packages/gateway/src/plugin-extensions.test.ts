@@ -4,7 +4,7 @@ import { startTestNats } from "@millrace/bus/testing";
 import { controlPipeline, startControl } from "@millrace/control";
 import { startProjector } from "@millrace/projector";
 import { EventService, InterceptorFailure, InterceptorPhase, JobService, PluginService } from "@millrace/protocol";
-import { createDirectTransport } from "@millrace/rpc";
+import { openNatsTransport, serveNats, type RpcTransport } from "@millrace/rpc";
 import { startScheduler } from "@millrace/scheduler";
 import { createLogger, createMetrics, Health } from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
@@ -16,7 +16,7 @@ import { startGateway, type Gateway } from "./start-gateway.ts";
 
 const stack = new AsyncDisposableStack();
 let gateway: Gateway;
-let transport: ReturnType<typeof createDirectTransport>;
+let transport: RpcTransport;
 beforeAll(async () => {
   const logger = createLogger({ name: "test", level: "silent" });
   const nats = stack.use(await startTestNats());
@@ -27,7 +27,10 @@ beforeAll(async () => {
   stack.use(await startProjector({}, { bus, store, logger }));
   stack.use(await startScheduler({}, { bus, store, logger }));
   const deps = { logger, metrics: createMetrics(), health: new Health() };
-  transport = createDirectTransport(controlPipeline(stack.use(await startControl({}, { bus, store, ...deps }))));
+  const control = stack.use(await startControl({}, { bus, store, ...deps }));
+  stack.use(serveNats(bus, controlPipeline(control)));
+  // As between processes.
+  transport = stack.use(await openNatsTransport({ servers: nats.url, name: "gateway" }));
   stack.use(await startWorker({ queues: ["default"], executors: 1, bus, logger }));
   gateway = stack.use(await startGateway({ ...readGatewayConfig(), httpPort: 0, grpcPort: 0 }, { transport, ...deps }));
   await createClient(PluginService, transport).uploadPlugin({
