@@ -2,7 +2,17 @@
 export type Bytes = readonly number[];
 
 /** Sections by their id. */
-export const section = { type: 1, import: 2, function: 3, memory: 5, global: 6, export: 7, element: 9, code: 10, data: 11 };
+export const section = {
+  type: 1,
+  import: 2,
+  function: 3,
+  memory: 5,
+  global: 6,
+  export: 7,
+  element: 9,
+  code: 10,
+  data: 11,
+};
 
 export function leb(value: number): number[] {
   const bytes: number[] = [];
@@ -32,7 +42,9 @@ export function repeated(count: number, item: Bytes): Uint8Array {
 export function moduleOf(...sections: readonly (readonly [id: number, content: Bytes | Uint8Array])[]): Uint8Array {
   const parts = sections.map(([id, content]) => ({ head: [id, ...leb(content.length)], content }));
   const magic = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-  const bytes = new Uint8Array(magic.length + parts.reduce((sum, { head, content }) => sum + head.length + content.length, 0));
+  const bytes = new Uint8Array(
+    magic.length + parts.reduce((sum, { head, content }) => sum + head.length + content.length, 0),
+  );
   bytes.set(magic);
   let at = magic.length;
   for (const { head, content } of parts) {
@@ -64,7 +76,10 @@ export function body(locals: readonly Bytes[], instructions: Bytes | Uint8Array)
 }
 
 /** A module with one function `run` of type () -> (), and whatever comes between. */
-export function oneFunction(code: Uint8Array, ...others: readonly (readonly [number, Bytes | Uint8Array])[]): Uint8Array {
+export function oneFunction(
+  code: Uint8Array,
+  ...others: readonly (readonly [number, Bytes | Uint8Array])[]
+): Uint8Array {
   const before = others.filter(([id]) => id < section.export && id !== section.type);
   const after = others.filter(([id]) => id > section.export);
   const types = others.find(([id]) => id === section.type) ?? ([section.type, vector([noParameters])] as const);

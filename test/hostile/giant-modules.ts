@@ -35,18 +35,16 @@ export const giantModules: Readonly<Record<string, () => Uint8Array>> = {
     oneFunction(empty, [section.memory, [1, 0, 1]], [section.data, repeated(60_000, [0, 0x41, 0, end, 0])]),
   "giant-body": () => oneFunction(body([], pad(200_000, [nop]))),
   "giant-locals": () => oneFunction(body([[...leb(50_000), i32]], [])),
-  "giant-nesting": () => oneFunction(body([], [...pad(2000, block), ...pad(2000, [end])])),
+  "giant-nesting": () => oneFunction(body([], [...pad(10_000, block), ...pad(10_000, [end])])),
   "giant-branch-table": () => {
     const targets = pad(20_000, [0]);
     return oneFunction(body([], [0x41, 0, 0x0e, ...leb(targets.length), ...targets, 0]));
   },
   "giant-functions": () =>
-    moduleOf(
-      [section.type, vector([noParameters])],
-      [section.function, repeated(60_000, [0])],
-      exportRun(),
-      [section.code, repeated(60_000, [...empty])],
-    ),
+    moduleOf([section.type, vector([noParameters])], [section.function, repeated(60_000, [0])], exportRun(), [
+      section.code,
+      repeated(60_000, [...empty]),
+    ]),
   "giant-types": () => oneFunction(empty, [section.type, repeated(20_000, noParameters)]),
   "giant-globals": () => oneFunction(empty, [section.global, repeated(20_000, [i32, 1, 0x41, 0, end])]),
   "giant-parameters": () =>
@@ -64,14 +62,15 @@ export const giantModules: Readonly<Record<string, () => Uint8Array>> = {
 
 /** Just below the bounds, and of the sort that optimising compilers are slowest at: it has to run, without holding others up. */
 export function slowToCompile(): Uint8Array {
-  const locals = 1000;
+  const locals = 200;
   const step = (index: number): Bytes => {
     const local = leb(index % locals);
+    const get: Bytes = [0x20, ...local];
+    const set: Bytes = [0x21, ...local];
     // loop { if (l & 1) l += 3 else l *= 5; br_if 0 (l == 77) }
-    return [
-      ...[0x03, 0x40, 0x20, ...local, 0x41, 1, 0x71, 0x04, 0x40, 0x20, ...local, 0x41, 3, 0x6a, 0x21, ...local, 0x05],
-      ...[0x20, ...local, 0x41, 5, 0x6c, 0x21, ...local, end, 0x20, ...local, 0x41, 0xcd, 0, 0x46, 0x0d, 0, end],
-    ];
+    const odd: Bytes = [...get, 0x41, 1, 0x71, 0x04, 0x40, ...get, 0x41, 3, 0x6a, ...set];
+    const even: Bytes = [0x05, ...get, 0x41, 5, 0x6c, ...set, end];
+    return [0x03, 0x40, ...odd, ...even, ...get, 0x41, 0xcd, 0, 0x46, 0x0d, 0, end];
   };
   const steps = Array.from({ length: 3300 }, (_, index) => step(index)).flat();
   return oneFunction(body([[...leb(locals), i32]], steps));

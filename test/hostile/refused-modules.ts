@@ -41,7 +41,10 @@ export const refusedModules: Readonly<Record<string, { readonly bytes: () => Uin
     bytes: text(`(import "millrace:host/kv" "get" (func (param i32) (result i32))) ${run}`),
     why: /the function is \(i64\) -> \(i64\)/,
   },
-  "import-memory": { bytes: text(`(import "env" "memory" (memory 1)) ${run}`), why: /only functions can be imported|memor/ },
+  "import-memory": {
+    bytes: text(`(import "env" "memory" (memory 1)) ${run}`),
+    why: /only functions can be imported|memor/,
+  },
   "import-table": { bytes: text(`(import "env" "table" (table 1 funcref)) ${run}`), why: /only functions|table/ },
   "import-global": {
     bytes: text(`(import "extism:host/env" "alloc" (global (mut i64))) ${run}`),
@@ -52,8 +55,14 @@ export const refusedModules: Readonly<Record<string, { readonly bytes: () => Uin
     why: /imports may come from|string/,
   },
   // What the host itself renames imports to.
-  "import-hosts-own": { bytes: text(`(import "millrace:extism" "alloc" (func (param i64))) ${run}`), why: /import|reserved/ },
-  "import-fuel": { bytes: text(`(import "millrace.meter:fuel" "x" (global (mut i64))) ${run}`), why: /reserved|import/ },
+  "import-hosts-own": {
+    bytes: text(`(import "millrace:extism" "alloc" (func (param i64))) ${run}`),
+    why: /import|reserved/,
+  },
+  "import-fuel": {
+    bytes: text(`(import "millrace.meter:fuel" "x" (global (mut i64))) ${run}`),
+    why: /reserved|import/,
+  },
   "export-fuel": {
     bytes: text(`(global (export "millrace.meter:fuel") (mut i64) (i64.const 9223372036854775807)) ${run}`),
     why: /reserved/,
@@ -82,9 +91,7 @@ export const refusedModules: Readonly<Record<string, { readonly bytes: () => Uin
   memory64: { bytes: text(`(memory i64 1) ${run}`), why: /memory section at byte \d+/ },
   "multi-memory": { bytes: text(`(memory 1) (memory 1) ${run}`), why: /memory section at byte \d+/ },
   "relaxed-simd": {
-    bytes: text(
-      `(func (export "run") (drop (i8x16.relaxed_swizzle (v128.const i64x2 0 0) (v128.const i64x2 0 0))))`,
-    ),
+    bytes: text(`(func (export "run") (drop (i8x16.relaxed_swizzle (v128.const i64x2 0 0) (v128.const i64x2 0 0))))`),
     why: /code section at byte \d+/,
   },
   // (type (array (mut i64))): an array of two gigabytes is one instruction.
@@ -115,7 +122,13 @@ export const refusedModules: Readonly<Record<string, { readonly bytes: () => Uin
     why: /not valid/,
   },
   "type-confusion": {
-    bytes: () => moduleOf([section.type, vector([[0x60, 0, 0]])], [section.function, vector([[0]])], [section.export, vector([[...ascii("run"), 0, 0]])], [section.code, [1, 5, 0, 0x42, 0, 0x6a, end]]),
+    bytes: () =>
+      moduleOf(
+        [section.type, vector([[0x60, 0, 0]])],
+        [section.function, vector([[0]])],
+        [section.export, vector([[...ascii("run"), 0, 0]])],
+        [section.code, [1, 5, 0, 0x42, 0, 0x6a, end]],
+      ),
     why: /not valid/,
   },
 };
