@@ -45,6 +45,14 @@ describe("no state stays", () => {
     expect(await codes(module)).toEqual(thrice);
   });
 
+  test("of a call that trapped half way", async () => {
+    // Traps with "left" in memory and a global, unless something was there before.
+    const module = wat(`(module (memory 1) (global $g (mut i32) (i32.const 0)) (func (export "run") (result i32)
+      (if (i32.or (global.get $g) (i32.load (i32.const 4))) (then (return (i32.const 9))))
+      (global.set $g (i32.const 1)) (i32.store (i32.const 4) (i32.const 1)) unreachable))`);
+    expect(await codes(module)).toEqual(["unreachable", "unreachable", "unreachable"]);
+  });
+
   test("in the size of a table", async () => {
     const module = wat(`(module (table 1 funcref) (func (export "run") (result i32)
       (i32.sub (table.size 0) (i32.const 1)) (drop (table.grow 0 (ref.null func) (i32.const 1)))))`);

@@ -88,7 +88,7 @@ export class PluginInstance {
     return new PluginInstance(exports, state, link.context, () => plugin.reset(), snapshot, answers.recording);
   }
 
-  /** Whether another call may use this instance: false after a trap, and when it cannot be put back as it was. */
+  /** Whether another call may use this instance: false when it cannot be put back as it was, or trapped with its state. */
   get usable(): boolean {
     return this.#usable;
   }
@@ -158,9 +158,12 @@ export class PluginInstance {
     return output ? copyRegion(this.#context, output, limits.outputBytes) : new Uint8Array(0);
   }
 
-  /** Whatever was interrupted may be half done. */
+  /**
+   * What was interrupted may be half done. That is for good where state is to stay; a snapshot puts back all the state there is,
+   * and spares a plugin that fails at each call a new instance each time, with its garbage.
+   */
   #broken(error: unknown): CallFailure {
-    this.#usable = false;
+    this.#usable = this.#snapshot !== undefined;
     return failureOf(error, this.#state, this.#context);
   }
 
