@@ -57,7 +57,7 @@ beforeAll(async () => {
     events: ["order.*"],
     jobs: ["context"],
   };
-  const limits = { timeoutMs: 2000, fuel: 1_000_000_000_000_000n };
+  const limits = { timeoutMs: 30_000, fuel: 1_000_000_000_000_000n };
   const manifest = { name: "asks", version: "1.0.0", handlers, limits, capabilities: granted };
   const module = await hostCallsModule();
   await plugins.install(module, { manifest, granted });
@@ -111,7 +111,8 @@ test("what it asks for is done by the worker", async () => {
 
 test("progress is told while the job runs", async () => {
   await run("progress", "progress-1", "nearly");
-  expect((await world.event("progress-1", EventKind.STARTED)).reason).toBe("42 % nearly");
+  const started = world.events.filter(({ jobId, kind }) => jobId === "progress-1" && kind === EventKind.STARTED);
+  expect(started.map(({ reason }) => reason)).toContain("42 % nearly");
 });
 
 test("what was not granted fails the job, and says how to grant it", async () => {
@@ -134,7 +135,7 @@ test("calls that wait do not hold their executor", async () => {
   const request = JSON.stringify({ method: "GET", url: `http://localhost:${port}/hold` });
   const ids = Array.from({ length: 200 }, (_, i) => `hold-${i}`);
   await Promise.all(ids.map((id) => world.submit("normal", "default", "fetch", id, request, oneAttempt)));
-  await expect.poll(() => held.length, { timeout: 5000 }).toBe(200);
+  await expect.poll(() => held.length, { timeout: 20_000 }).toBe(200);
   expect(worker.status().suspended).toBe(200);
   expect(await run("remember", "beside-1", "b")).toBe("");
   for (const answer of held.splice(0)) answer();
@@ -145,7 +146,7 @@ test("calls that wait do not hold their executor", async () => {
 test("a call that waits is cancelled, and its time runs", async () => {
   const request = JSON.stringify({ method: "GET", url: `http://localhost:${port}/hold` });
   await world.submit("normal", "default", "fetch", "wait-1", request, oneAttempt);
-  await expect.poll(() => held.length, { timeout: 5000 }).toBe(1);
+  await expect.poll(() => held.length, { timeout: 20_000 }).toBe(1);
   world.bus.publish("cmd.cancel", new TextEncoder().encode("wait-1"));
   expect(await world.end("wait-1")).toMatchObject({ kind: EventKind.CANCELLED });
   await world.submit("normal", "default", "fetch", "wait-2", request, [...oneAttempt, [headerNames.timeoutMs, "100"]]);
@@ -156,7 +157,7 @@ test("a call that waits is cancelled, and its time runs", async () => {
 test("an executor that hangs is replaced, and those that waited in it begin again", async () => {
   const request = (path: string) => JSON.stringify({ method: "GET", url: `http://localhost:${port}${path}` });
   await world.submit("normal", "default", "fetch", "waits-1", request("/hold"));
-  await expect.poll(() => held.length, { timeout: 5000 }).toBe(1);
+  await expect.poll(() => held.length, { timeout: 20_000 }).toBe(1);
   const kills = worker.status().executorKills;
   await world.submit("normal", "default", "fetch_and_spin", "hangs-1", request("/now"), [
     ...oneAttempt,
@@ -166,7 +167,7 @@ test("an executor that hangs is replaced, and those that waited in it begin agai
   expect(event).toMatchObject({ kind: EventKind.DEAD, errorCode: "TIMED_OUT", breachResource: "time" });
   expect(event.breachFigure).toBeLessThan(300 + 500);
   expect(worker.status().executorKills).toBe(kills + 1);
-  await expect.poll(() => held.length, { timeout: 5000 }).toBe(2);
+  await expect.poll(() => held.length, { timeout: 20_000 }).toBe(2);
   for (const answer of held.splice(0)) answer();
   expect(await world.end("waits-1")).toMatchObject({ kind: EventKind.SUCCEEDED, attempt: 1 });
 });

@@ -57,8 +57,10 @@ export class PluginCall {
   /** As an executor gets it. */
   request(callId: number, input: Uint8Array): ExecutorCall {
     const { version, exportName, timeoutMs, job } = this;
-    const call = { callId, sha256: version.key, exportName, input, timeoutMs, record: true };
-    return job !== undefined && version.usesContext ? { ...call, context: contextOf(job) } : call;
+    const call = { callId, sha256: version.key, exportName, input, timeoutMs };
+    // Every word is copied into the executor, at tens of thousands of calls a second.
+    if (job === undefined || !version.learns) return call;
+    return version.usesContext ? { ...call, record: true, context: contextOf(job) } : { ...call, record: true };
   }
 
   /** For host functions; made when one is called. */

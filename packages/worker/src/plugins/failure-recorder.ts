@@ -37,7 +37,7 @@ export class FailureRecorder {
     };
     const answers = [...(recording?.answers ?? [])];
     // What was killed could not say what it had learned.
-    let bytes = this.#encode({ ...fields, answers, truncated: recording?.truncated ?? true });
+    let bytes = this.#encode({ ...fields, answers, truncated: recording?.truncated ?? version.learns });
     if (bytes.length > mostBytes) bytes = this.#encode({ ...fields, answers: [], truncated: true });
     if (bytes.length > mostBytes) return;
     this.#bus.kv("recordings").put(job.id, bytes).catch(this.#onTrouble);

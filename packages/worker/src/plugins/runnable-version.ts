@@ -23,13 +23,17 @@ export class RunnableVersion {
   readonly options: LoadOptions;
   readonly timeoutMs: number;
   readonly exports: ReadonlySet<string>;
-  /** As it was uploaded, until an executor has prepared it for all. */
-  module: Uint8Array | PreparedModule;
+  /** Whether its calls want to know of their job: it costs each of them a few words. */
+  usesContext = true;
+  /** Whether its calls learn anything that is not in their input: only then there is something to record. */
+  learns = true;
+  #module: Uint8Array | PreparedModule;
 
   constructor(key: string, version: PluginVersion, manifest: PluginManifest, module: Uint8Array | PreparedModule) {
     this.key = key;
     this.version = version;
     this.manifest = manifest;
+    this.#module = module;
     this.module = module;
     this.name = manifest.name;
     this.label = `${manifest.name}@${manifest.version}`;
@@ -47,15 +51,26 @@ export class RunnableVersion {
     };
   }
 
-  /** Whether its calls want to know of their job: it costs each of them a few words. */
-  get usesContext(): boolean {
-    return (
-      !(this.module instanceof Uint8Array) && this.module.report.imports.some(({ module }) => module === contextModule)
-    );
+  get module(): Uint8Array | PreparedModule {
+    return this.#module;
+  }
+
+  /** As it was uploaded, until an executor has prepared it for all. */
+  set module(module: Uint8Array | PreparedModule) {
+    this.#module = module;
+    if (module instanceof Uint8Array) return;
+    const { imports } = module.report;
+    this.usesContext = imports.some((item) => item.module === contextModule);
+    this.learns = imports.some((item) => item.module.startsWith(hostModules) || learning.has(item.name));
   }
 }
 
-const contextModule = "millrace:host/job";
+const hostModules = "millrace:host/";
+const contextModule = `${hostModules}job`;
+/** Functions of Extism and WASI whose answers differ from call to call. */
+const learning: ReadonlySet<string> = new Set(
+  "http_request clock_time_get clock_res_get random_get poll_oneoff".split(" "),
+);
 
 /** What makes two loads of a module the same. */
 export function versionFingerprint({ manifest, sha256, granted }: PluginVersion): string {
