@@ -37,6 +37,12 @@ function leb(value: number): number[] {
   return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...leb(value >> 7)];
 }
 
+/** An ed25519 key, with its raw public half. */
+export async function makeKeyPair(): Promise<{ pair: CryptoKeyPair; publicKey: Uint8Array<ArrayBuffer> }> {
+  const pair = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"])) as CryptoKeyPair;
+  return { pair, publicKey: new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)) };
+}
+
 export interface HookWorker extends Disposable {
   /** `<version>.<export>`, in the order of the calls. */
   readonly calls: string[];

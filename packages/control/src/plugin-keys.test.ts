@@ -4,18 +4,13 @@ import { createHash } from "node:crypto";
 import { PluginManifestSchema, PluginState, signPlugin } from "@millrace/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startControlFixture, type ControlFixture } from "./control-fixture.ts";
-import { refusalOfCall, testModule } from "./plugin-fixture.ts";
+import { makeKeyPair, refusalOfCall, testModule } from "./plugin-fixture.ts";
 
 let fixture: ControlFixture;
 beforeAll(async () => {
   fixture = await startControlFixture({ pluginSignatures: "required" });
 }, 60_000);
 afterAll(() => fixture[Symbol.asyncDispose]());
-
-async function makeKey(): Promise<{ pair: CryptoKeyPair; publicKey: Uint8Array<ArrayBuffer> }> {
-  const pair = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"])) as CryptoKeyPair;
-  return { pair, publicKey: new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)) };
-}
 
 async function upload(name: string, version: string, pair: CryptoKeyPair | undefined, canaryPercent = 0) {
   const handlers = [{ type: `${name}_job`, export: "run" }];
@@ -28,7 +23,7 @@ async function upload(name: string, version: string, pair: CryptoKeyPair | undef
 
 test("only what a trusted key signed is installed, and keys are rotated", async () => {
   expect(await refusalOfCall(upload("signed", "1.0.0", undefined))).toMatchObject({ code: "PermissionDenied" });
-  const [first, second] = [await makeKey(), await makeKey()];
+  const [first, second] = [await makeKeyPair(), await makeKeyPair()];
   const stranger = await refusalOfCall(upload("signed", "1.0.0", first.pair));
   expect(stranger.message).toContain("is not trusted");
   const { key } = await fixture.plugins.trustPluginKey({ publicKey: first.publicKey, owner: "Ada" });
@@ -46,7 +41,7 @@ test("only what a trusted key signed is installed, and keys are rotated", async 
 });
 
 test("a key that has run out, or is none, is refused", async () => {
-  const { pair, publicKey } = await makeKey();
+  const { pair, publicKey } = await makeKeyPair();
   await fixture.plugins.trustPluginKey({ publicKey, owner: "Ada", notAfter: timestampFromMs(Date.now() - 1000) });
   expect((await refusalOfCall(upload("late", "1.0.0", pair))).message).toContain("has expired");
   const short = fixture.plugins.trustPluginKey({ publicKey: publicKey.subarray(1), owner: "Ada" });
@@ -54,7 +49,7 @@ test("a key that has run out, or is none, is refused", async () => {
 });
 
 test("a revoked key takes its plugins out of service for good", async () => {
-  const [leaked, safe] = [await makeKey(), await makeKey()];
+  const [leaked, safe] = [await makeKeyPair(), await makeKeyPair()];
   const { key } = await fixture.plugins.trustPluginKey({ publicKey: leaked.publicKey, owner: "Eve" });
   await fixture.plugins.trustPluginKey({ publicKey: safe.publicKey, owner: "Bob" });
   await upload("leak", "1.0.0", safe.pair);

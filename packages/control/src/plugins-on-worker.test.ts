@@ -1,8 +1,10 @@
-import { JobState, PluginState } from "@millrace/protocol";
+import { createHash } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import { JobState, PluginManifestSchema, PluginState, signPlugin } from "@millrace/protocol";
 import { startWorker, type Worker } from "@millrace/worker";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startControlFixture, type ControlFixture } from "./control-fixture.ts";
-import { testModule, untilRecord } from "./plugin-fixture.ts";
+import { makeKeyPair, testModule, untilRecord } from "./plugin-fixture.ts";
 
 let fixture: ControlFixture;
 let worker: Worker;
@@ -48,4 +50,27 @@ test("a canary that fails on the workers is taken back, and jobs go on", { timeo
   );
   const { result } = await fixture.jobs.submitJob({ type: "trial_job", waitMs: 10_000 });
   expect(result?.state).toBe(JobState.SUCCEEDED);
+});
+
+test("jobs of a plugin whose key was revoked wait, and say why", { timeout: 60_000 }, async () => {
+  const { pair, publicKey } = await makeKeyPair();
+  const { key } = await fixture.plugins.trustPluginKey({ publicKey, owner: "Eve" });
+  const manifest = create(PluginManifestSchema, {
+    name: "leaked",
+    version: "1.0.0",
+    handlers: [{ type: "leaked_job", export: "run" }],
+  });
+  const module = testModule(["run"], "leaked");
+  const signature = await signPlugin({ manifest, sha256: createHash("sha256").update(module).digest("hex") }, pair);
+  await fixture.plugins.uploadPlugin({ manifest, module, signature });
+  const { result } = await fixture.jobs.submitJob({ type: "leaked_job", waitMs: 10_000 });
+  expect(result?.state).toBe(JobState.SUCCEEDED);
+  await fixture.plugins.revokePluginKey({ keyId: key?.keyId ?? "", reason: "stolen" });
+  const { id } = await fixture.jobs.submitJob({ type: "leaked_job" });
+  for await (const { update } of fixture.jobs.watchJob({ id })) {
+    if (update.case !== "event") continue;
+    expect(update.value.kind).toBe("parked");
+    expect(update.value.reason).toMatch(/leaked.*was revoked: stolen/);
+    break;
+  }
 });
