@@ -7,7 +7,7 @@ import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import { createProgress, executorThreadUrl, readProgress } from "./executor-protocol.ts";
 import type { ExecutorCall, ExecutorReply, ExecutorRequest, ExecutorResult } from "./executor-protocol.ts";
-import { bytesOf, everything, readAsking, readFixtures, textOf } from "./testing.ts";
+import { bytesOf, everything, readAsking, readFixtures, textOf, wat } from "./testing.ts";
 
 const module = await readFixtures();
 const asking = await readAsking();
@@ -149,6 +149,25 @@ describe("an executor thread", () => {
     // The first results came between the asks.
     thread.send({ kind: "run", calls: [callOf(1001, "noop")] });
     for (let last = 0; last !== 1001;) last = (await thread.results(1)).at(-1)?.callId ?? 0;
+  });
+
+  test("bounds the memory of calls that wait, as it has become by then", async () => {
+    await using thread = new Thread();
+    await thread.load();
+    const large = wat(`(module (import "millrace:host/kv" "get" (func $get (param i64) (result i64))) (memory 1)
+      (func (export "run") (drop (memory.grow (i32.const 255))) (drop (call $get (i64.const 0)))))`);
+    thread.send({ kind: "load", sha256: "large", module: large, granted: everything });
+    await thread.next();
+    thread.send({
+      kind: "run",
+      calls: Array.from({ length: 40 }, (_, index) => callOf(index + 1, "run", "", "large")),
+    });
+    // 512 MiB by 16 MiB each.
+    const asks = await thread.asks(32);
+    thread.send({ kind: "run", calls: [callOf(1000, "noop")] });
+    expect(await thread.next()).toMatchObject({ kind: "done", results: [{ callId: 1000 }] });
+    for (const ask of asks) thread.answer(ask, "v");
+    await thread.asks(8);
   });
 
   test("begins one call at a time of a stateful plugin, and others beside it", async () => {

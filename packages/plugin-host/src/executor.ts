@@ -17,7 +17,7 @@ const MAX_RESULTS_PER_MESSAGE = 64;
 const MAX_QUEUED_CALLS = 16_384;
 /** Calls that may wait for host functions at once; 60,000 killed Deno. */
 const MAX_OPEN_CALLS = 256;
-/** Of linear memory that those calls hold, when another begins. */
+/** Of linear memory that calls hold while they wait, when another begins. */
 const MAX_OPEN_BYTES = 512 * 1024 * 1024;
 
 export interface ExecutorPort {
@@ -43,6 +43,7 @@ export class Executor {
   #batchStartedAt = 0;
   #running = false;
   #flushing = false;
+  #beginning = false;
 
   constructor(port: ExecutorPort, progress: SharedArrayBuffer = createProgress()) {
     this.#port = port;
@@ -98,7 +99,8 @@ export class Executor {
     if (!plugin) return this.#done(callId, refusedCall("HANDLER_GONE", `module ${sha256} is not loaded`));
     if (plugin.waits) {
       this.#parked.add(plugin, call);
-      return this.#beginParked();
+      void this.#beginParked();
+      return;
     }
     // From here, not from its end: a call that takes long goes out before the next begins.
     if (this.#results.length === 0) this.#batchStartedAt = performance.now();
@@ -106,12 +108,19 @@ export class Executor {
     this.#done(callId, await plugin.call(exportName, input, options));
   }
 
-  #beginParked(): void {
+  /** One after the other: what the former takes, when it waits or has ended, decides whether the next may begin. */
+  async #beginParked(): Promise<void> {
+    if (this.#beginning) return;
+    this.#beginning = true;
     while (this.#parked.size > 0 && this.#isRoom()) {
       const next = this.#parked.take();
-      if (!next) return;
+      if (!next) break;
       void this.#runWaiting(next.call, next.plugin);
+      const turn = this.#turn.take(0);
+      if (turn) await turn;
+      this.#turn.leave();
     }
+    this.#beginning = false;
   }
 
   async #runWaiting(call: ExecutorCall, plugin: LoadedPlugin): Promise<void> {
@@ -122,15 +131,14 @@ export class Executor {
       const result = await plugin.call(exportName, input, { ...this.#optionsOf(call), host, signal });
       this.#open.remove(callId);
       this.#done(callId, result);
-      this.#beginParked();
+      void this.#beginParked();
     }
     this.#flushSoon();
   }
 
   #isRoom(): boolean {
-    if (this.#open.size === 0) return true;
     let bytes = 0;
-    for (const plugin of this.#plugins.values()) bytes += plugin.openBytes;
+    for (const plugin of this.#plugins.values()) bytes += plugin.waitingBytes;
     return this.#open.size < MAX_OPEN_CALLS && bytes < MAX_OPEN_BYTES;
   }
 

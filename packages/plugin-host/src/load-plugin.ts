@@ -74,7 +74,7 @@ export class LoadedPlugin {
   /** Instances that wait for the next call, as good as new (or with its state, when stateful). */
   readonly #idle: PluginInstance[] = [];
   #idleBytes = 0;
-  readonly #busy = new Set<PluginInstance>();
+  #waitingBytes = 0;
   /** Tail of the calls of a stateful plugin: they share one instance. */
   #tail: Promise<unknown> = Promise.resolve();
   /** Calls of a stateful plugin that have not ended. */
@@ -95,11 +95,9 @@ export class LoadedPlugin {
     return !this.#options.stateful || this.#open === 0;
   }
 
-  /** Of the linear memories of the calls that are open. */
-  get openBytes(): number {
-    let bytes = 0;
-    for (const instance of this.#busy) bytes += instance.memoryBytes;
-    return bytes;
+  /** Of the linear memories of the calls that wait, as they were when the calls began to. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
   }
 
   /**
@@ -119,7 +117,8 @@ export class LoadedPlugin {
     const answers = new ReplayedAnswers(recording);
     const call = callOf(input, REPLAY_TIMEOUT_MS, answers, {});
     const instance = await this.#createInstance(answers);
-    return instance instanceof PluginInstance ? this.#enter(instance, exportName, call) : instance;
+    if (!(instance instanceof PluginInstance)) return instance;
+    return this.waits ? instance.runWaiting(exportName, call) : instance.run(exportName, call);
   }
 
   #inOrder(run: () => Promise<CallResult>): Promise<CallResult> {
@@ -143,10 +142,7 @@ export class LoadedPlugin {
       if (call.signal?.aborted) return refusedCall("CANCELLED", "cancelled before it began");
       const instance = this.#takeIdle() ?? (await this.#createInstance(new LiveAnswers(undefined, true)));
       if (!(instance instanceof PluginInstance)) return instance;
-      this.#busy.add(instance);
-      const entered = this.#enter(instance, exportName, call);
-      const result = entered instanceof Promise ? await entered : entered;
-      this.#busy.delete(instance);
+      const result = this.waits ? await this.#runWaiting(instance, exportName, call) : instance.run(exportName, call);
       if (stateful) instance.freeHostMemory();
       else instance.restore();
       this.#putIdle(instance);
@@ -156,8 +152,23 @@ export class LoadedPlugin {
     }
   }
 
-  #enter(instance: PluginInstance, exportName: string, call: InstanceCall): Promise<CallResult> | CallResult {
-    return this.waits ? instance.runWaiting(exportName, call) : instance.run(exportName, call);
+  async #runWaiting(instance: PluginInstance, exportName: string, call: InstanceCall): Promise<CallResult> {
+    let held = 0;
+    const hold = (bytes: number) => {
+      this.#waitingBytes += bytes - held;
+      held = bytes;
+    };
+    const { turn } = call;
+    const measuring: ThreadTurn | undefined = turn && {
+      take: (callId) => turn.take(callId),
+      leave: () => {
+        hold(instance.memoryBytes);
+        turn.leave();
+      },
+    };
+    const result = await instance.runWaiting(exportName, { ...call, turn: measuring });
+    hold(0);
+    return result;
   }
 
   #takeIdle(): PluginInstance | undefined {
