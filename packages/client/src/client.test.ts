@@ -9,6 +9,7 @@ import {
   JobSchema,
   JobService,
   JobState,
+  PluginService,
   stateName,
   WatchJobResponseSchema,
   WatchJobsResponseSchema,
@@ -21,9 +22,14 @@ import { createClient } from "./client.ts";
 let running: Server | undefined;
 
 /** A server with these methods; the others answer `unimplemented`. */
-async function serve(jobs: Partial<ServiceImpl<typeof JobService>>): Promise<{ baseUrl: string; cut: () => void }> {
+async function serve(
+  jobs: Partial<ServiceImpl<typeof JobService>>,
+  plugins: Partial<ServiceImpl<typeof PluginService>> = {},
+): Promise<{ baseUrl: string; cut: () => void }> {
   const open = new Set<ServerResponse>();
-  const handle = connectNodeAdapter({ routes: (router) => void router.service(JobService, jobs) });
+  const handle = connectNodeAdapter({
+    routes: (router) => void router.service(JobService, jobs).service(PluginService, plugins),
+  });
   running = createServer((request, response) => {
     open.add(response);
     response.on("close", () => open.delete(response));
@@ -211,5 +217,30 @@ describe("submitAndWait", () => {
     await expect(client.submitAndWait({ type: "t", id: "j" }, { timeoutMs: 100 })).rejects.toMatchObject({
       code: "deadline_exceeded",
     });
+  });
+});
+
+describe("watchPluginLogs", () => {
+  it("goes on when the connection breaks, and not when there is no such plugin", async () => {
+    let calls = 0;
+    const { baseUrl } = await serve(
+      {},
+      {
+        watchPluginLogs: async function* ({ name }) {
+          if (name !== "audit") throw new ConnectError(`no plugin ${name}`, Code.NotFound);
+          yield { text: `line ${++calls}` };
+          throw new ConnectError("a restart", Code.Unavailable);
+        },
+      },
+    );
+    await using client = createClient({ baseUrl });
+    const texts: string[] = [];
+    for await (const { text } of client.watchPluginLogs("audit", { retryDelayMs: 1 })) {
+      texts.push(text);
+      if (texts.length === 2) break;
+    }
+    expect(texts).toEqual(["line 1", "line 2"]);
+    const none = client.watchPluginLogs("none")[Symbol.asyncIterator]().next();
+    await expect(none).rejects.toMatchObject({ code: "not_found" });
   });
 });

@@ -1,5 +1,5 @@
 import type { Capabilities, CallResult, LoadedPlugin } from "@millrace/plugin-host";
-import { formatBreach } from "../format-job.ts";
+import { formatCallError } from "./format-call-error.ts";
 import { LocalHost } from "./local-host.ts";
 import { readable, sameValue } from "./local-world.ts";
 import type { Expectation, TestFile } from "./test-file.ts";
@@ -47,15 +47,9 @@ function actualOf(result: CallResult, host: LocalHost): Expectation {
     ...(host.events.length === 0 ? {} : { events: host.events }),
     ...(host.jobs.length === 0 ? {} : { jobs: host.jobs }),
   };
-  if (!result.ok) return { error: { code: result.code, message: errorText(result) }, ...sent };
+  if (!result.ok) return { error: { code: result.code, message: formatCallError(result) }, ...sent };
   if (!isText(result.output)) return { outputBase64: Buffer.from(result.output).toString("base64"), ...sent };
   return { output: readable(result.output), ...sent };
-}
-
-function errorText({ message, breach }: Extract<CallResult, { ok: false }>): string {
-  if (breach === undefined) return message;
-  const { resource, unit, figure, limit } = breach;
-  return `${message} (${formatBreach({ resource, unit, figure: BigInt(figure), limit: BigInt(limit) })})`;
 }
 
 function isText(bytes: Uint8Array): boolean {

@@ -43,7 +43,7 @@ export async function createProject({ name, language, folder }: NewProject): Pro
   const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
   for (const path of paths) {
     const text = await readFile(path, "utf8");
-    const filled = text.replaceAll("{{name}}", name).replaceAll("{{entry}}", entryFiles[language]);
+    const filled = text.replaceAll("PLUGIN_NAME", name).replaceAll("ENTRY_FILE", entryFiles[language]);
     if (filled !== text) await writeFile(path, filled);
   }
   return paths.map((path) => relative(folder, path)).toSorted();

@@ -1,7 +1,6 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { join } from "node:path";
+import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
+import { runCli } from "../run-cli.ts";
 
 export interface Finished {
   readonly code: number | null;
@@ -14,18 +13,26 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs the command as a process of its own, to its end. */
+/** Runs a command line to its end, inside this process. */
 export async function runMillrace(
   args: readonly string[],
   { input = "", env = {} }: RunOptions = {},
 ): Promise<Finished> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "../main.ts"), ...args], {
-    env: { PATH: process.env["PATH"], HOME: process.env["HOME"], ...env },
-    stdio: ["pipe", "pipe", "pipe"],
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const said = Promise.all([text(stdout), text(stderr)]);
+  let code = 0;
+  await runCli(args, {
+    env,
+    stdin: Readable.from([typeof input === "string" ? Buffer.from(input) : input]),
+    stdout,
+    stderr,
+    signal: new AbortController().signal,
+    setExitCode: (value) => {
+      code = value;
+    },
   });
-  // A command that does not read its input may be gone before all is written.
-  child.stdin.on("error", () => undefined);
-  child.stdin.end(input);
-  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
-  return { code: child.exitCode, stdout, stderr };
+  stdout.end();
+  stderr.end();
+  const [out, err] = await said;
+  return { code, stdout: out, stderr: err };
 }

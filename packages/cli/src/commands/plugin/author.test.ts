@@ -22,7 +22,7 @@ describe("new", () => {
     const target = join(root, "made");
     const made = await run("new", "word-count", "--language", "rust", "--folder", target);
     expect(made).toMatchObject({ code: 0, stdout: expect.stringContaining("millrace plugin build") });
-    expect(await readFile(join(target, "plugin.yaml"), "utf8")).toContain("name: word-count");
+    expect(await readFile(join(target, "plugin.yaml"), "utf8")).toContain('name: "word-count"');
     expect(await readFile(join(target, "README.md"), "utf8")).toContain("src/lib.rs → word-count.wasm");
     expect(await run("new", "word-count", "--folder", target)).toMatchObject({
       code: 4,

@@ -5,6 +5,7 @@ import { withSession, type CliContext } from "../../cli-context.ts";
 import { exitCodes } from "../../exit-codes.ts";
 import { formatError } from "../../format-job.ts";
 import { formatFields } from "../../format-table.ts";
+import { formatCallError } from "../../local/format-call-error.ts";
 import { readPluginPackage } from "../../read-plugin-package.ts";
 
 /** Ends that come from outside of the module: a replay has no clock and no neighbours. */
@@ -83,5 +84,5 @@ function ended({ error }: Recording): string {
 }
 
 function shown(result: CallResult): string {
-  return result.ok ? `succeeded, ${result.output.length} bytes` : `${result.code}: ${result.message}`;
+  return result.ok ? `succeeded, ${result.output.length} bytes` : `${result.code}: ${formatCallError(result)}`;
 }
