@@ -4,7 +4,7 @@
  */
 import { argv, exit, stdin, stdout } from "node:process";
 import type { ExecutorProgress, ExecutorReply, ExecutorRequest } from "@millrace/plugin-host";
-import { encodeFrame, FrameReader } from "./frames.ts";
+import { FrameReader, writeFrame } from "./frames.ts";
 import { ThreadChannel } from "./thread-channel.ts";
 
 /** How late the parent hears that a call executes. */
@@ -12,7 +12,7 @@ const progressMs = 10;
 
 export type ProcessMessage = ExecutorReply | ({ readonly kind: "progress" } & ExecutorProgress);
 
-const say = (message: ProcessMessage): void => void stdout.write(encodeFrame(message));
+const say = (message: ProcessMessage): void => writeFrame(stdout, message);
 
 const channel = new ThreadChannel({
   onReply: say,
@@ -21,7 +21,7 @@ const channel = new ThreadChannel({
     exit(1);
   },
 });
-const reader = new FrameReader((message) => channel.post(message as ExecutorRequest, []));
+const reader = new FrameReader((message, buffer) => channel.post(message as ExecutorRequest, [buffer]));
 stdin.on("data", (piece: Uint8Array) => reader.push(piece));
 stdin.on("end", () => exit(0));
 

@@ -1,6 +1,7 @@
+import { PassThrough } from "node:stream";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { encodeFrame, FrameReader } from "./frames.ts";
+import { FrameReader, writeFrame } from "./frames.ts";
 
 const message = fc.record({
   kind: fc.string(),
@@ -15,7 +16,10 @@ test("messages arrive whole and in order, however the pipe cuts them", () => {
       fc.array(message, { maxLength: 6 }),
       fc.infiniteStream(fc.integer({ min: 1, max: 200 })),
       (sent, cuts) => {
-        const bytes = Buffer.concat(sent.map(encodeFrame));
+        const pieces: Uint8Array[] = [];
+        const pipe = new PassThrough().on("data", (piece: Uint8Array) => pieces.push(piece));
+        for (const one of sent) writeFrame(pipe, one);
+        const bytes = Buffer.concat(pieces);
         const received: unknown[] = [];
         const reader = new FrameReader((one) => received.push(one));
         for (let at = 0; at < bytes.length;) {

@@ -1,59 +1,66 @@
+import type { Writable } from "node:stream";
 import { deserialize, serialize } from "node:v8";
 
 /** A longer one is no message of ours: nothing that an executor says comes near. */
 const mostFrameBytes = 256 << 20;
 const headBytes = 4;
 
-/** A message for a pipe: its length as a little-endian u32, then its structured clone. */
-export function encodeFrame(message: unknown): Uint8Array {
+/** Writes a message to a pipe: its length as a little-endian u32, then its structured clone. */
+export function writeFrame(pipe: Pick<Writable, "write" | "cork" | "uncork">, message: unknown): void {
   const body = serialize(message);
-  const frame = new Uint8Array(headBytes + body.length);
-  new DataView(frame.buffer).setUint32(0, body.length, true);
-  frame.set(body, headBytes);
-  return frame;
+  const head = new Uint8Array(headBytes);
+  new DataView(head.buffer).setUint32(0, body.length, true);
+  // They leave together, and a module of megabytes is not copied for it.
+  pipe.cork();
+  pipe.write(head);
+  pipe.write(body);
+  pipe.uncork();
 }
 
-/** Puts messages together again from the pieces in which a pipe delivers them. */
+/**
+ * Puts messages together again from the pieces in which a pipe delivers them. Pieces are copied at once: each may hold on to a
+ * buffer many times its length.
+ */
 export class FrameReader {
-  readonly #onMessage: (message: unknown) => void;
-  #pieces: Uint8Array[] = [];
-  #bytes = 0;
+  readonly #onMessage: (message: unknown, buffer: ArrayBuffer) => void;
+  readonly #head = new Uint8Array(headBytes);
+  #headFilled = 0;
+  /** Of the message that is arriving, once its length is known. */
+  #body: Uint8Array<ArrayBuffer> | undefined;
+  #bodyFilled = 0;
 
-  constructor(onMessage: (message: unknown) => void) {
+  /** @param onMessage gets the buffer too that the message's bytes are views of, to be passed on without a copy */
+  constructor(onMessage: (message: unknown, buffer: ArrayBuffer) => void) {
     this.#onMessage = onMessage;
   }
 
   /** @throws RangeError on what is no frame */
   push(piece: Uint8Array): void {
-    this.#pieces.push(piece);
-    this.#bytes += piece.length;
-    for (;;) {
-      if (this.#bytes < headBytes) return;
-      const head = this.#join(headBytes);
-      const length = new DataView(head.buffer, head.byteOffset).getUint32(0, true);
-      if (length > mostFrameBytes) throw new RangeError(`a frame of ${length} bytes`);
-      if (this.#bytes < headBytes + length) return;
-      const first = this.#join(headBytes + length);
-      // Copied: what is taken from it outlives the pipe's buffer.
-      const body = first.slice(headBytes, headBytes + length);
-      if (first.length === headBytes + length) this.#pieces.shift();
-      else this.#pieces[0] = first.subarray(headBytes + length);
-      this.#bytes -= headBytes + length;
-      this.#onMessage(deserialize(body));
+    for (let rest = piece; rest.length > 0;) {
+      if (this.#body === undefined) {
+        const part = rest.subarray(0, headBytes - this.#headFilled);
+        this.#head.set(part, this.#headFilled);
+        this.#headFilled += part.length;
+        rest = rest.subarray(part.length);
+        if (this.#headFilled < headBytes) return;
+        this.#begin(new DataView(this.#head.buffer).getUint32(0, true));
+      } else {
+        const body = this.#body;
+        const part = rest.subarray(0, body.length - this.#bodyFilled);
+        body.set(part, this.#bodyFilled);
+        this.#bodyFilled += part.length;
+        rest = rest.subarray(part.length);
+        if (this.#bodyFilled < body.length) return;
+        this.#body = undefined;
+        this.#onMessage(deserialize(body), body.buffer);
+      }
     }
   }
 
-  /** The first piece, made to hold at least so many bytes. */
-  #join(least: number): Uint8Array {
-    const [first] = this.#pieces;
-    if (first !== undefined && first.length >= least) return first;
-    const whole = new Uint8Array(this.#bytes);
-    let at = 0;
-    for (const piece of this.#pieces) {
-      whole.set(piece, at);
-      at += piece.length;
-    }
-    this.#pieces = [whole];
-    return whole;
+  #begin(length: number): void {
+    if (length === 0 || length > mostFrameBytes) throw new RangeError(`a frame of ${length} bytes`);
+    this.#headFilled = 0;
+    this.#body = new Uint8Array(length);
+    this.#bodyFilled = 0;
   }
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { ExecutorProgress, ExecutorRequest } from "@millrace/plugin-host";
 import type { ChannelEvents, ExecutorChannel } from "./executor-channel.ts";
 import type { ProcessMessage } from "./executor-process.ts";
-import { encodeFrame, FrameReader } from "./frames.ts";
+import { FrameReader, writeFrame } from "./frames.ts";
 
 const entry = fileURLToPath(new URL("executor-process.ts", import.meta.url));
 /** Deno's process reads modules and starts threads; it has no network, no files to write, no programs to run. */
@@ -49,7 +49,7 @@ export class ProcessChannel implements ExecutorChannel {
   }
 
   post(request: ExecutorRequest): void {
-    this.#child.stdin.write(encodeFrame(request));
+    writeFrame(this.#child.stdin, request);
   }
 
   progress(): ExecutorProgress {
