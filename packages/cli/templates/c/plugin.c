@@ -1,5 +1,6 @@
 /* Counts the words of a text. Freestanding: no libc, no WASI. */
 #include "extism.h"
+#include "sdk/c/millrace.h"
 
 #define MOST_TEXT_BYTES (1024 * 1024)
 
@@ -31,6 +32,7 @@ EXTISM_EXPORT("count_words") int count_words(void) {
   u32 end = 9;
   end += digits(output + end, words);
   output[end++] = '}';
+  millrace_log_write(MILLRACE_INFO, extism_store(output, end));
   extism_output(output, end);
   return 0;
 }
