@@ -1,12 +1,14 @@
-import type { Logger } from "@millrace/service-kit";
+import type { Logger, Metrics } from "@millrace/service-kit";
 import { PluginStateSchema, type Plugin } from "@millrace/protocol";
 
 /** What happens in control: one method for each event. */
 export class ControlEvents {
   readonly #logger: Logger;
+  readonly #metrics: Metrics;
 
-  constructor(logger: Logger) {
+  constructor(logger: Logger, metrics: Metrics) {
     this.#logger = logger;
+    this.#metrics = metrics;
   }
 
   /** @param ended it waited and is cancelled with this; otherwise a worker was asked to abort it */
@@ -35,6 +37,7 @@ export class ControlEvents {
   }
 
   canaryTakenBack(plugin: Plugin, reason: string): void {
+    this.#metrics.pluginCanariesTakenBack.inc({ plugin: plugin.manifest?.name ?? "" });
     this.#logger.warn({ ...fields(plugin), reason }, "plugin canary taken back");
   }
 

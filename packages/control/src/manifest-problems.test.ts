@@ -34,6 +34,8 @@ describe("manifestProblems", () => {
 
   it.each([
     ["extends nothing", { handlers: [] }],
+    ["events[0].export", { events: [{ pattern: "user.*", export: "two words" }] }],
+    ["schedules[0].export", { schedules: [{ ...every, export: "x".repeat(58) }] }],
     ["manifest.version", { version: "01.0.0" }],
     ["minimum_platform", { minimumPlatform: "soon" }],
     ["handlers[1].type: t has a handler already", { handlers: [{ type: "t" }, { type: "t" }] }],

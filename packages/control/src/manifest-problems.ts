@@ -1,6 +1,7 @@
 import {
   InterceptorFailure,
   InterceptorPhase,
+  isTaggableExport,
   type ErrorDetail,
   type PluginCapabilities,
   type PluginManifest,
@@ -49,6 +50,8 @@ function extensionProblems(manifest: PluginManifest): ErrorDetail[] {
     return [{ field: "manifest", reason }];
   }
   return [
+    ...untaggable("events", events),
+    ...untaggable("schedules", schedules),
     ...twice(
       handlers.map(({ type }) => type),
       (index, type) => ({ field: `manifest.handlers[${index}].type`, reason: `${type} has a handler already` }),
@@ -64,6 +67,15 @@ function extensionProblems(manifest: PluginManifest): ErrorDetail[] {
       (_, route) => ({ field: "manifest.endpoints", reason: `${route} has an endpoint already` }),
     ),
   ];
+}
+
+/** What hears of events or runs by time is called by a job, which names it in a tag. */
+function untaggable(list: string, items: readonly { readonly export: string }[]): ErrorDetail[] {
+  return items.flatMap((item, index) =>
+    isTaggableExport(item.export)
+      ? []
+      : [{ field: `manifest.${list}[${index}].export`, reason: "must be 1 to 57 of A-Z, a-z, 0-9 and _.:/=-" }],
+  );
 }
 
 function twice(names: readonly string[], problem: (index: number, name: string) => ErrorDetail): ErrorDetail[] {

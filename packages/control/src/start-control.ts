@@ -53,7 +53,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
   await using starting = new AsyncDisposableStack();
   const decoder = new EventDecoder(bus);
   const tail = new EventTail(bus, decoder, all.tailMessages);
-  const events = new ControlEvents(logger);
+  const events = new ControlEvents(logger, metrics);
   const plugins = new PluginRegistry(bus);
   const keys = new PluginKeys(bus, all.pluginSignatures);
   const hooks = new HookRunner(bus, all.hookTimeoutMs);

@@ -32,7 +32,7 @@ export {
   type ParsedJobOptions,
 } from "./headers.ts";
 export { deriveJobId, newJobId } from "./job-id.ts";
-export { isJobId, isJobType, isQueueName } from "./names.ts";
+export { isJobId, isJobType, isQueueName, isTaggableExport } from "./names.ts";
 export { fromWirePayload, toWirePayload, type WirePayload } from "./payload.ts";
 export { matchesEvent } from "./event-pattern.ts";
 export { decodePluginRecord, encodePluginRecord } from "./plugin-record.ts";

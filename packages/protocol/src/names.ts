@@ -6,6 +6,8 @@
 const QUEUE = /^[a-z0-9_-]{1,64}$/;
 const TYPE = /^[A-Za-z0-9_-]{1,64}$/;
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
+// A tag of a job has 64 characters, of which "export:" takes seven.
+const TAGGED_EXPORT = /^[A-Za-z0-9_.:/=-]{1,57}$/;
 
 export function isQueueName(text: string): boolean {
   return QUEUE.test(text);
@@ -17,4 +19,9 @@ export function isJobType(text: string): boolean {
 
 export function isJobId(text: string): boolean {
   return ID.test(text);
+}
+
+/** Whether an export's name can stand in the tag that tells a job of an event or a schedule what to run. */
+export function isTaggableExport(name: string): boolean {
+  return TAGGED_EXPORT.test(name);
 }

@@ -1,6 +1,7 @@
 import { toJsonString } from "@bufbuild/protobuf";
 import { BusError, type Bus, type Delivery } from "@millrace/bus";
 import {
+  isTaggableExport,
   backoffDelayMs,
   eventsStream,
   matchesEvent,
@@ -13,7 +14,7 @@ import {
 import { EventCursor } from "./event-cursor.ts";
 import type { JobEndings } from "./job-endings.ts";
 import { jobEventNames, platformEvents, type EventOffer } from "./platform-events.ts";
-import { eventJobId, eventQueue, isTaggable, submitPluginJob } from "./plugin-job.ts";
+import { eventJobId, eventQueue, submitPluginJob } from "./plugin-job.ts";
 import type { SchedulerLogger, SchedulerMetrics } from "./scheduler-signals.ts";
 import { wait } from "./wait.ts";
 
@@ -48,7 +49,7 @@ export class EventLine implements AsyncDisposable {
     this.#plugin = plugin;
     this.#deps = deps;
     this.#handlers = handlers.filter((handler) => {
-      const fine = isTaggable(handler.export);
+      const fine = isTaggableExport(handler.export);
       if (!fine) deps.logger.warn({ plugin, export: handler.export }, "an export of this name cannot hear of events");
       return fine;
     });

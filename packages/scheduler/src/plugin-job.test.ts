@@ -1,6 +1,6 @@
 import { isJobId } from "@millrace/protocol";
 import { expect, test } from "vitest";
-import { eventJobId, isTaggable, taskJobId } from "./plugin-job.ts";
+import { eventJobId, taskJobId } from "./plugin-job.ts";
 
 test("a task's job has one id, which no other task has", () => {
   expect(taskJobId("a", "b", 5000)).toBe("a-b-5");
@@ -23,8 +23,4 @@ test("an event's job has one id for each export, however long the event's own", 
   expect(new Set(ids).size).toBe(ids.length);
   expect(ids.every(isJobId)).toBe(true);
   expect(ids[0]).toMatch(/^e1-[0-9a-f]{12}$/);
-});
-
-test("an export whose name does not fit in a tag is not submitted", () => {
-  expect([isTaggable("on_event"), isTaggable("a,b"), isTaggable("x".repeat(58))]).toEqual([true, false, false]);
 });

@@ -36,11 +36,6 @@ export function submitPluginJob(bus: Bus, job: PluginJob): Promise<PublishAck> {
   return bus.publishDurable(jobSubject("normal", queue, plugin, id), new TextEncoder().encode(payload), headers);
 }
 
-/** Whether an export's name can stand in a tag: a job with another one would be refused. */
-export function isTaggable(exportName: string): boolean {
-  return /^[A-Za-z0-9_.:/=-]{1,57}$/.test(exportName);
-}
-
 /**
  * `<event id>-<hash>`, the same for every delivery of one event to one export. Plugins choose the ids of their events: with one
  * of another's they must not keep that from being heard.

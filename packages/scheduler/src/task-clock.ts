@@ -1,9 +1,9 @@
 import { equals, toJsonString } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { Bus, KvBucket } from "@millrace/bus";
-import { PluginScheduleSchema, type PluginSchedule } from "@millrace/protocol";
+import { isTaggableExport, PluginScheduleSchema, type PluginSchedule } from "@millrace/protocol";
 import { Cron } from "croner";
-import { isTaggable, submitPluginJob, taskJobId, taskQueue } from "./plugin-job.ts";
+import { submitPluginJob, taskJobId, taskQueue } from "./plugin-job.ts";
 import type { SchedulerLogger, SchedulerMetrics } from "./scheduler-signals.ts";
 import { wait } from "./wait.ts";
 
@@ -133,7 +133,7 @@ export class TaskClock implements AsyncDisposable {
 
   #cronOf(plugin: string, { name, cron, timeZone, export: exportName }: PluginSchedule): Cron | undefined {
     try {
-      if (!isTaggable(exportName)) throw new TypeError(`an export ${exportName} cannot be a task`);
+      if (!isTaggableExport(exportName)) throw new TypeError(`an export ${exportName} cannot be a task`);
       const parsed = new Cron(cron, { mode: "5-or-6-parts", timezone: timeZone === "" ? "UTC" : timeZone });
       // A time zone that there is not is found out at its first use.
       if (parsed.nextRun() === null) throw new TypeError(`${cron} never comes`);

@@ -40,6 +40,8 @@ export interface Metrics {
   readonly projectionLag: Gauge;
   /** Rows that the projection wrote. */
   readonly projectionRows: Counter;
+  /** New versions that were taken back by themselves. */
+  readonly pluginCanariesTakenBack: Counter<"plugin">;
   /** RPC calls by method, door (`rest`, `connect`, `grpc`, …) and code (`ok`, `not_found`, …). */
   readonly rpcCalls: Counter<"method" | "door" | "code">;
   readonly rpcSeconds: Histogram<"method" | "door">;
@@ -85,6 +87,7 @@ export function createMetrics(): Metrics {
     leasesLost: counter("worker_leases_lost_total", "Leases that ran out while the job was held"),
     projectionLag: gauge("projection_lag_messages", "Stream messages that the projection is behind"),
     projectionRows: counter("projection_rows_total", "Rows written by the projection"),
+    pluginCanariesTakenBack: counter("plugin_canaries_taken_back_total", "Canaries that were taken back", ["plugin"]),
     rpcCalls: counter("rpc_calls_total", "RPC calls", ["method", "door", "code"]),
     rpcSeconds: histogram("rpc_seconds", "Duration of RPC calls", runBuckets, ["method", "door"]),
     beforeScrape(collect) {

@@ -33,7 +33,7 @@ export type PublishEventRequest = Message<"millrace.events.v1.PublishEventReques
   data?: Value | undefined;
 
   /**
-   * The same id again, within minutes, is not stored again; made when empty.
+   * The same id again, soon after, is not stored again; made when empty.
    *
    * @generated from field: string id = 3;
    */
