@@ -38,7 +38,7 @@ export function extismFunctions(state: CallState, config: ReadonlyMap<string, st
       }
     },
     error_set: (context: CallContext, address: bigint) => {
-      state.error = address === 0n ? undefined : regionOf(context, address, viewOf(context, address).length);
+      state.error = address === 0n ? undefined : regionOf(context, address, Number(context.length(address)));
     },
     error_get: () => state.error?.address ?? 0n,
     config_get: (context: CallContext, address: bigint) => {

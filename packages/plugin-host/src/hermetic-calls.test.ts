@@ -53,6 +53,20 @@ describe("no state stays", () => {
     expect(await codes(module)).toEqual(["unreachable", "unreachable", "unreachable"]);
   });
 
+  test("in the null page of host memory, written or freed", async () => {
+    const module = wat(`(module
+      (import "extism:host/env" "load_u8" (func $load (param i64) (result i32)))
+      (import "extism:host/env" "store_u8" (func $store (param i64 i32)))
+      (import "extism:host/env" "free" (func $free (param i64)))
+      (func (export "run") (result i32)
+        (call $load (i64.const 0)) (call $store (i64.const 0) (i32.const 7)))
+      (func (export "free") (result i32)
+        (call $load (i64.const 0)) (call $free (i64.const 0))))`);
+    expect(await codes(module)).toEqual(thrice);
+    const plugin = await loadPlugin(module);
+    for (const name of ["free", "run", "free"]) expect(await plugin.call(name, nothing)).toMatchObject({ ok: true });
+  });
+
   test("in the size of a table", async () => {
     const module = wat(`(module (table 1 funcref) (func (export "run") (result i32)
       (i32.sub (table.size 0) (i32.const 1)) (drop (table.grow 0 (ref.null func) (i32.const 1)))))`);

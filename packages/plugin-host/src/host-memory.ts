@@ -67,13 +67,15 @@ export function copyRegion(
   { address, length }: HostRegion,
   limit: number,
 ): Uint8Array<ArrayBuffer> {
+  if (length === 0) return new Uint8Array(0);
   const offset = Number(address & OFFSET_MASK);
   return Uint8Array.from(viewOf(context, address).subarray(offset, offset + Math.min(length, limit)));
 }
 
 export function regionOf(context: CallContext, address: bigint, length: number): HostRegion {
   const offset = Number(address & OFFSET_MASK);
-  const size = viewOf(context, address).length;
+  // Not by its bytes: Extism makes an object of its own to show them, at some cost. A block that is not there has no length.
+  const size = Number(context.length(address));
   if (!(length >= 0 && offset + length <= size)) {
     throw new RangeError(`${length} bytes at offset ${offset} of a block of ${size} bytes of host memory`);
   }

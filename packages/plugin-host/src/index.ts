@@ -14,7 +14,6 @@ export {
   executorThreadUrl,
   readProgress,
   type ExecutorCall,
-  type ExecutorData,
   type ExecutorProgress,
   type ExecutorReply,
   type ExecutorRequest,
@@ -29,10 +28,10 @@ export type {
   HostFailure,
   HostFunction,
 } from "./host-calls.ts";
-export { inspectModule, maxModuleBytes, type ModuleFacts, type ModuleInspection } from "./inspect-module.ts";
+export { inspectModule, type ModuleFacts, type ModuleInspection } from "./inspect-module.ts";
 export { loadPlugin, type CallOptions, type LoadedPlugin, type LoadOptions } from "./load-plugin.ts";
 export { hookExports, manifestExports } from "./manifest-exports.ts";
 export { parseManifest, type ParsedManifest } from "./parse-manifest.ts";
-export { defaultLimits, manifestLimits, resolveLimits, type PluginLimits } from "./plugin-limits.ts";
+export { defaultLimits, manifestLimits, type PluginLimits } from "./plugin-limits.ts";
 export { PluginRefused } from "./plugin-refused.ts";
-export { prepareModule, type PreparedModule } from "./prepare-module.ts";
+export type { PreparedModule } from "./prepare-module.ts";

@@ -7,7 +7,7 @@ import { CallState, type InstanceCall } from "./call-state.ts";
 import { ContextProbe } from "./context-probe.ts";
 import { errorText, failureOf } from "./failure-of.ts";
 import type { Capabilities } from "./host-calls.ts";
-import { copyRegion } from "./host-memory.ts";
+import { copyRegion, viewOf } from "./host-memory.ts";
 import { promising } from "./jspi.ts";
 import type { PluginName } from "./asking-functions.ts";
 import { linkFunctions } from "./link-functions.ts";
@@ -36,6 +36,8 @@ export class PluginInstance {
   readonly #exports: WebAssembly.Exports;
   readonly #state: CallState;
   readonly #context: CallContext;
+  /** Extism's block 0: one byte that a module can write to and that a reset leaves alone. */
+  readonly #nullPage: Uint8Array;
   readonly #resetBlocks: () => Promise<boolean>;
   readonly #snapshot: InstanceSnapshot | undefined;
   /** What start-up learned belongs to the recording of each call. */
@@ -54,6 +56,7 @@ export class PluginInstance {
     this.#exports = exports;
     this.#state = state;
     this.#context = context;
+    this.#nullPage = viewOf(context, 0n);
     this.#resetBlocks = resetBlocks;
     this.#snapshot = snapshot;
     this.#startUp = startUp;
@@ -123,12 +126,12 @@ export class PluginInstance {
 
   /** Puts the instance back as it was before its first call, or marks it as used up. */
   restore(): void {
-    const scratch = this.#context.read(0n);
-    this.#usable &&= scratch !== null && (this.#snapshot?.restore() ?? false);
+    // A module may free the null page, too.
+    const isWhole = this.#context.length(0n) === BigInt(this.#nullPage.length);
+    this.#usable &&= isWhole && (this.#snapshot?.restore() ?? false);
     this.#state.clearVariables();
     this.freeHostMemory();
-    // Block 0 is Extism's null page: one byte that a module can write to and that a reset leaves alone.
-    if (scratch) scratch.bytes().fill(0);
+    this.#nullPage.fill(0);
   }
 
   /** Readies a stateful instance for its next call: memory and variables stay. */
@@ -152,7 +155,7 @@ export class PluginInstance {
     if (error || (typeof code === "number" && code !== 0)) {
       return new CallFailure(
         "HANDLER_FAILED",
-        errorText(this.#state, this.#context) ?? `the handler returned ${String(code)}`,
+        errorText(this.#state, this.#context) || `the handler returned ${String(code)}`,
       );
     }
     return output ? copyRegion(this.#context, output, limits.outputBytes) : new Uint8Array(0);
