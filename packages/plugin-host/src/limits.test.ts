@@ -146,6 +146,13 @@ describe("a call that takes too much", () => {
     expect((performance.now() - startedAt) / 20).toBeLessThan(20);
   });
 
+  test("at start-up is told as such, with what it took", async () => {
+    const module = running("", "(func $start (loop $l (br $l))) (start $start)");
+    const result = await (await loadPlugin(module, { limits: { fuel: 1000 } })).call("run", bytesOf(""));
+    expect(result).toMatchObject({ fuel: 1001, message: "at start-up: used up its 1000 units of fuel" });
+    expect(result.executedUs).toBeGreaterThan(0);
+  });
+
   test("takes the same fuel each time, on a fresh instance and on one that was put back", async () => {
     const plugin = await loadPlugin(fixtures);
     const fuels = new Set<number>();

@@ -1,6 +1,6 @@
 import { LiveAnswers, ReplayedAnswers, type CallAnswers, type HostPort } from "./call-answers.ts";
 import { CallFailure } from "./call-failure.ts";
-import { refusedCall, type CallRecording, type CallResult } from "./call-result.ts";
+import { failedCall, refusedCall, type CallRecording, type CallResult } from "./call-result.ts";
 import type { InstanceCall } from "./call-state.ts";
 import { noCapabilities, type CallContext, type Capabilities } from "./host-calls.ts";
 import { mayWait } from "./link-functions.ts";
@@ -186,14 +186,26 @@ export class LoadedPlugin {
   }
 
   async #createInstance(answers: CallAnswers): Promise<PluginInstance | CallResult> {
+    const startedAt = performance.now();
     try {
       return await PluginInstance.create(this.#options, answers);
     } catch (error) {
-      if (error instanceof CallFailure) return refusedCall(error.code, `at start-up: ${error.message}`, error.breach);
-      // Out of address space, say: either way the call did not happen.
-      return refusedCall("TRAPPED", `at start-up: ${error instanceof Error ? error.message : String(error)}`);
+      const durationUs = Math.round((performance.now() - startedAt) * 1000);
+      return failedCall(startUpFailure(error), { durationUs, executedUs: durationUs, logs: [], fuel: fuelOf(error) });
     }
   }
+}
+
+function startUpFailure(error: unknown): CallFailure {
+  const message = `at start-up: ${error instanceof Error ? error.message : String(error)}`;
+  // What is no failure of the module's is of the engine's: out of address space, say.
+  return error instanceof CallFailure
+    ? new CallFailure(error.code, message, error.breach)
+    : new CallFailure("TRAPPED", message);
+}
+
+function fuelOf(error: unknown): number {
+  return error instanceof CallFailure && error.breach?.resource === "fuel" ? error.breach.figure : 0;
 }
 
 function callOf(input: Uint8Array, timeoutMs: number, answers: CallAnswers, options: CallOptions): InstanceCall {
