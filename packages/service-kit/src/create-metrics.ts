@@ -40,6 +40,16 @@ export interface Metrics {
   readonly projectionLag: Gauge;
   /** Rows that the projection wrote. */
   readonly projectionRows: Counter;
+  /** Calls of plugins by how they ended: `ok`, or the code of a JobError. */
+  readonly pluginCalls: Counter<"plugin" | "code">;
+  readonly pluginFuel: Counter<"plugin">;
+  readonly pluginRunSeconds: Histogram<"plugin">;
+  /** What plugins asked of the host, and whether they got it. */
+  readonly pluginHostCalls: Counter<"function" | "outcome">;
+  /** Calls of this process that wait for the host. */
+  readonly pluginCallsWaiting: Gauge;
+  /** Executors that did not come back and were killed. */
+  readonly executorKills: Counter;
   /** New versions that were taken back by themselves. */
   readonly pluginCanariesTakenBack: Counter<"plugin">;
   /** RPC calls by method, door (`rest`, `connect`, `grpc`, …) and code (`ok`, `not_found`, …). */
@@ -87,6 +97,12 @@ export function createMetrics(): Metrics {
     leasesLost: counter("worker_leases_lost_total", "Leases that ran out while the job was held"),
     projectionLag: gauge("projection_lag_messages", "Stream messages that the projection is behind"),
     projectionRows: counter("projection_rows_total", "Rows written by the projection"),
+    pluginCalls: counter("plugin_calls_total", "Calls of plugins", ["plugin", "code"]),
+    pluginFuel: counter("plugin_fuel_total", "Fuel that plugins used", ["plugin"]),
+    pluginRunSeconds: histogram("plugin_run_seconds", "Duration of a plugin's call", runBuckets, ["plugin"]),
+    pluginHostCalls: counter("plugin_host_calls_total", "Calls of host functions", ["function", "outcome"]),
+    pluginCallsWaiting: gauge("plugin_calls_waiting", "Calls of plugins that wait for the host"),
+    executorKills: counter("executor_kills_total", "Executors that had to be killed"),
     pluginCanariesTakenBack: counter("plugin_canaries_taken_back_total", "Canaries that were taken back", ["plugin"]),
     rpcCalls: counter("rpc_calls_total", "RPC calls", ["method", "door", "code"]),
     rpcSeconds: histogram("rpc_seconds", "Duration of RPC calls", runBuckets, ["method", "door"]),

@@ -6,7 +6,7 @@ import { parseManifest } from "@millrace/plugin-host";
 import { PluginSignatureSchema, type PluginManifest, type PluginSignature } from "@millrace/protocol";
 import { parse } from "yaml";
 
-/** A plugin as it lies in a folder: `plugin.yaml`, `<folder>.wasm`, and `plugin.sig` where it is signed. */
+/** A plugin as it lies in a folder: `plugin.yaml`, its module, and `plugin.sig` where it is signed. */
 export interface PluginFolder {
   readonly manifest: PluginManifest;
   readonly module: Uint8Array<ArrayBuffer>;
@@ -42,7 +42,8 @@ export async function readPluginFolder(dir: string, folder: string): Promise<Plu
   if (!parsed.ok) {
     throw new Error(`${manifestFile}: ${parsed.problems.map(({ field, reason }) => `${field} ${reason}`).join("; ")}`);
   }
-  const module = new Uint8Array(await readFile(join(path, `${folder}.wasm`)));
+  // As the command line builds it.
+  const module = new Uint8Array(await readFile(join(path, `${parsed.manifest.name}.wasm`)));
   const sha256 = createHash("sha256").update(module).digest("hex");
   return { manifest: parsed.manifest, module, sha256, signature: await readSignature(join(path, signatureFile)) };
 }
