@@ -115,6 +115,6 @@ export function grantedFunctions(
 function denial(capability: Capability, plugin: PluginName): string {
   const key = capability === "kv" ? "kvBytes" : capability;
   const { name, version } = plugin;
-  const how = `declare capabilities.${key} in plugin.yaml, then: millrace plugin enable ${name} --grant ${capability}`;
+  const how = `declare capabilities.${key} in plugin.yaml, then: millrace plugin grant ${name} ${capability}`;
   return `${capability}: not granted to plugin "${name}" ${version}`.trimEnd() + ` (${how})`;
 }

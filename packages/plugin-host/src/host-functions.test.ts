@@ -135,7 +135,7 @@ describe("a capability that is not granted", () => {
     expect(await call(name, "{}", {}, plugin)).toMatchObject({
       code: "HOST_DENIED",
       retryable: false,
-      message: expect.stringContaining(`millrace plugin enable asking --grant ${capability}`),
+      message: expect.stringContaining(`millrace plugin grant asking ${capability}`),
     });
   });
 });

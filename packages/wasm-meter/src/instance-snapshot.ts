@@ -7,12 +7,16 @@ import { reservedNames } from "./reserved-names.ts";
  */
 export class InstanceSnapshot {
   readonly #memory: WebAssembly.Memory | undefined;
+  readonly #memoryBytes: number;
+  /** Up to the last word that is not 0: fresh memory is mostly that, and filling is faster than copying. */
   readonly #bytes: Uint8Array;
   readonly #globals: readonly { readonly global: WebAssembly.Global; readonly value: unknown }[];
 
   private constructor(memory: WebAssembly.Memory | undefined, globals: readonly WebAssembly.Global[]) {
     this.#memory = memory;
-    this.#bytes = memory ? new Uint8Array(memory.buffer).slice() : new Uint8Array(0);
+    const buffer = memory?.buffer ?? new ArrayBuffer(0);
+    this.#memoryBytes = buffer.byteLength;
+    this.#bytes = new Uint8Array(buffer).slice(0, usedBytes(buffer));
     this.#globals = globals.map((global) => ({ global, value: global.value as unknown }));
   }
 
@@ -34,12 +38,22 @@ export class InstanceSnapshot {
   /** Returns false when the instance cannot go back: its memory has grown, and never shrinks. */
   restore(): boolean {
     if (this.#memory) {
-      if (this.#memory.buffer.byteLength !== this.#bytes.length) return false;
-      new Uint8Array(this.#memory.buffer).set(this.#bytes);
+      if (this.#memory.buffer.byteLength !== this.#memoryBytes) return false;
+      const bytes = new Uint8Array(this.#memory.buffer);
+      bytes.set(this.#bytes);
+      bytes.fill(0, this.#bytes.length);
     }
     for (const { global, value } of this.#globals) global.value = value;
     return true;
   }
+}
+
+/** A memory's size is a multiple of 64 KiB, so it is whole words. */
+function usedBytes(buffer: ArrayBufferLike): number {
+  const words = new Int32Array(buffer);
+  let used = words.length;
+  while (used > 0 && words[used - 1] === 0) used--;
+  return used * words.BYTES_PER_ELEMENT;
 }
 
 function memoryExport(exports: WebAssembly.Exports): WebAssembly.Memory {
