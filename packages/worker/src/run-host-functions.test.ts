@@ -10,11 +10,13 @@ import {
   type PluginLogBatch,
   type PluginStats,
 } from "@millrace/protocol";
+import { createMetrics } from "@millrace/service-kit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { hostCallsModule, PluginFixture } from "./plugin-fixture.ts";
 import { startWorker, type Worker } from "./start-worker.ts";
 import { WorkerFixture } from "./testing.ts";
 
+const metrics = createMetrics();
 const decoder = new TextDecoder();
 const exports = ["context", "fetch", "remember", "recall", "secret", "publish", "submit", "progress", "fetch_and_spin"];
 
@@ -46,6 +48,7 @@ beforeAll(async () => {
     queues: ["default"],
     natsUrl: world.nats.url,
     executors: 1,
+    metrics,
     drainTimeoutMs: 2000,
     pluginHttpPrivate: [`localhost:${port}`],
   });
@@ -185,4 +188,14 @@ test("a failed call is recorded with what it learned, and counted", async () => 
   const denied = () => stats.reduce((sum, { failuresByCode }) => sum + Number(failuresByCode["HOST_DENIED"] ?? 0n), 0);
   await expect.poll(denied).toBeGreaterThan(0);
   expect(stats[0]).toMatchObject({ name: "asks", version: "1.0.0" });
+});
+
+test("calls are counted", async () => {
+  const { text } = await metrics.expose();
+  expect(text).toContain('millrace_plugin_calls_total{plugin="asks",code="ok"}');
+  expect(text).toContain('millrace_plugin_host_calls_total{function="kv.get",outcome="ok"}');
+  expect(text).toContain('millrace_plugin_host_calls_total{function="http.request",outcome="denied"}');
+  expect(text).toMatch(/millrace_plugin_fuel_total\{plugin="asks"\} [1-9]/);
+  expect(text).toContain("millrace_plugin_calls_waiting 0");
+  expect(text).toContain("millrace_executor_kills_total 1");
 });

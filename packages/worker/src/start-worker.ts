@@ -2,7 +2,6 @@ import { ActorSystem, type Health } from "@millrace/actor";
 import { connectBus, type Bus, type BusLogger } from "@millrace/bus";
 import { jobStream, priorityNames } from "@millrace/protocol";
 import { SecretVault } from "./host-services/secret-vault.ts";
-import type { PluginMetrics } from "./plugins/plugin-metrics.ts";
 import type { WorkerCommand } from "./worker-command.ts";
 import { WorkerEngine } from "./worker-engine.ts";
 import { resolveWorkerOptions, type WorkerOptions } from "./worker-options.ts";
@@ -129,7 +128,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 }
 
 function gauges(
-  metrics: NonNullable<WorkerOptions["metrics"]> & Partial<PluginMetrics>,
+  metrics: NonNullable<WorkerOptions["metrics"]>,
   queues: readonly string[],
   status: () => WorkerStatus,
 ): () => void {
@@ -140,7 +139,7 @@ function gauges(
     metrics.workers.set(1);
     metrics.executors.set({ state: "idle" }, Math.max(0, executors - running));
     metrics.executors.set({ state: "busy" }, Math.min(executors, running));
-    metrics.pluginCallsWaiting?.set(suspended);
+    metrics.pluginCallsWaiting.set(suspended);
   };
 }
 

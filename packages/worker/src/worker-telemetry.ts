@@ -4,15 +4,14 @@ import { EventKind, eventName, priorityName } from "@millrace/protocol";
 import { SpanStatusCode, startSpan, tracingEnabled, type Metrics } from "@millrace/service-kit";
 import type { EventFields } from "./event-encoder.ts";
 import type { Job } from "./job.ts";
-import type { PluginMetrics } from "./plugins/plugin-metrics.ts";
 import type { RunnableVersion } from "./plugins/runnable-version.ts";
 
 /** Each thing that happens in a worker, told once: its counters, its span and its log line together. */
 export class WorkerTelemetry {
   readonly #logger: BusLogger;
-  readonly #metrics: (Metrics & Partial<PluginMetrics>) | undefined;
+  readonly #metrics: Metrics | undefined;
 
-  constructor(logger: BusLogger, metrics: (Metrics & Partial<PluginMetrics>) | undefined) {
+  constructor(logger: BusLogger, metrics: Metrics | undefined) {
     this.#logger = logger;
     this.#metrics = metrics;
   }
@@ -53,20 +52,20 @@ export class WorkerTelemetry {
 
   pluginCall(version: RunnableVersion, job: Job | undefined, result: CallResult, logs: readonly LogEntry[]): void {
     const metrics = this.#metrics;
-    metrics?.pluginCalls?.inc({ plugin: version.name, code: result.ok ? "ok" : result.code });
-    metrics?.pluginFuel?.inc({ plugin: version.name }, result.fuel);
-    metrics?.pluginRunSeconds?.observe({ plugin: version.name }, result.durationUs / 1e6);
+    metrics?.pluginCalls.inc({ plugin: version.name, code: result.ok ? "ok" : result.code });
+    metrics?.pluginFuel.inc({ plugin: version.name }, result.fuel);
+    metrics?.pluginRunSeconds.observe({ plugin: version.name }, result.durationUs / 1e6);
     for (const { level, text } of logs) {
       this.#logger.debug({ job: job?.id, type: job?.type, plugin: version.label, level, text }, "plugin log");
     }
   }
 
   hostCall(name: HostFunction, outcome: "ok" | "denied" | "failed"): void {
-    this.#metrics?.pluginHostCalls?.inc({ function: name, outcome });
+    this.#metrics?.pluginHostCalls.inc({ function: name, outcome });
   }
 
   executorKilled(): void {
-    this.#metrics?.executorKills?.inc();
+    this.#metrics?.executorKills.inc();
     this.#logger.warn({}, "executor killed: its call did not end");
   }
 
