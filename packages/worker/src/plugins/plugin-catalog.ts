@@ -129,7 +129,10 @@ export class PluginCatalog {
 
   /** Looks at every signature again: the keys have changed, or time has passed. */
   async verify(): Promise<void> {
-    for (const [name, { plugin }] of this.#entries) this.#entries.set(name, await this.#makeReady(plugin));
+    for (const [name, { plugin, serving }] of this.#entries) {
+      const isLost = serving !== undefined && "refused" in serving && !serving.mayPass;
+      if (!isLost) this.#entries.set(name, await this.#makeReady(plugin));
+    }
     this.#rebuild();
   }
 
@@ -137,9 +140,9 @@ export class PluginCatalog {
   async find(name: string, version: PluginVersion | undefined): Promise<ShelvedVersion> {
     if (version !== undefined) return this.#admit(version);
     const entry = this.#entries.get(name);
-    if (entry === undefined) return { refused: `there is no plugin "${name}"` };
+    if (entry === undefined) return { refused: `there is no plugin "${name}"`, mayPass: true };
     const route = this.#serve(name, entry);
-    return route.kind === "plugin" ? route.version : { refused: route.reason };
+    return route.kind === "plugin" ? route.version : { refused: route.reason, mayPass: true };
   }
 
   async #makeReady(plugin: Plugin): Promise<Entry> {
@@ -155,7 +158,7 @@ export class PluginCatalog {
 
   async #admit(version: PluginVersion): Promise<ShelvedVersion> {
     const refused = await this.#options.keys.refuse(version);
-    if (refused !== undefined) return { refused };
+    if (refused !== undefined) return { refused, mayPass: true };
     const taken = await this.#shelf.take(version, (other) => this.#inUse.has(other));
     // What an executor or a key had against it may be over.
     if (!("refused" in taken)) this.#broken.delete(taken);

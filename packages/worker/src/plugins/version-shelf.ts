@@ -4,7 +4,7 @@ import type { PluginVersion } from "@millrace/protocol";
 import { RunnableVersion, versionFingerprint } from "./runnable-version.ts";
 
 const fetchTries = 3;
-const fetchRetryMs = 1000;
+const fetchRetryMs = 250;
 /** Versions that only hooks and dry runs ask for: they come in turns, around a push. */
 const mostKept = 16;
 
@@ -16,7 +16,13 @@ export interface VersionShelfOptions {
 }
 
 /** A version that is ready, or why it is not. */
-export type ShelvedVersion = RunnableVersion | { readonly refused: string };
+export type ShelvedVersion = RunnableVersion | RefusedVersion;
+
+export interface RefusedVersion {
+  readonly refused: string;
+  /** A later look may find otherwise: a key is trusted again, a module has arrived. */
+  readonly mayPass: boolean;
+}
 
 /** Modules that were fetched and prepared: each once, whatever its part is meanwhile. */
 export class VersionShelf {
@@ -31,16 +37,16 @@ export class VersionShelf {
   /** @param isInUse versions that are not to be thrown away for this one */
   async take(version: PluginVersion, isInUse: (version: RunnableVersion) => boolean): Promise<ShelvedVersion> {
     const { manifest } = version;
-    if (manifest === undefined) return { refused: "it has no manifest" };
+    if (manifest === undefined) return { refused: "it has no manifest", mayPass: false };
     const fingerprint = versionFingerprint(version);
     const found = this.#versions.get(fingerprint);
     if (found !== undefined) return found;
     const like = this.#findLike(version);
     const module = like?.module ?? (await this.#fetch(manifest.name, version.sha256));
-    if (module === undefined) return { refused: "its module cannot be fetched" };
+    if (module === undefined) return { refused: "its module cannot be fetched", mayPass: true };
     const made = new RunnableVersion(`v${this.#nextKey++}`, version, manifest, module);
     const refused = like === undefined ? await this.#options.prepare(made) : undefined;
-    if (refused !== undefined) return { refused: `it does not load: ${refused}` };
+    if (refused !== undefined) return { refused: `it does not load: ${refused}`, mayPass: false };
     this.#versions.set(fingerprint, made);
     this.#sweep(isInUse, made);
     return made;
