@@ -11,6 +11,7 @@ import type { JobHeap } from "../job-heap.ts";
 import type { Job } from "../job.ts";
 import type { PluginCatalog } from "../plugins/plugin-catalog.ts";
 import type { RunnableVersion } from "../plugins/runnable-version.ts";
+import type { RefusedVersion } from "../plugins/version-shelf.ts";
 import { RunAverage } from "../run-average.ts";
 import type { ExecutorKind } from "./executor-channel.ts";
 import { ExecutorHandle } from "./executor-handle.ts";
@@ -106,7 +107,7 @@ export class ExecutorPool {
   }
 
   /** Has the module of a version rewritten, once for all. @returns why it cannot run, when it cannot */
-  prepare(version: RunnableVersion): Promise<string | undefined> {
+  prepare(version: RunnableVersion): Promise<RefusedVersion | undefined> {
     return this.#preparer.prepare(version);
   }
 
@@ -246,7 +247,7 @@ export class ExecutorPool {
   }
 
   #refused(version: RunnableVersion, reason: string): void {
-    if (this.#preparer.done(version, reason)) return;
+    if (this.#preparer.done(version, { refused: `it does not load: ${reason}`, mayPass: false })) return;
     this.#options.catalog.refuse(version, `it does not load: ${reason}`);
     for (const executor of this.#all()) {
       for (const [callId, call] of executor.open) {

@@ -1,4 +1,5 @@
 import type { RunnableVersion } from "../plugins/runnable-version.ts";
+import type { RefusedVersion } from "../plugins/version-shelf.ts";
 import type { ExecutorHandle } from "./executor-handle.ts";
 
 /** Rewriting takes some 40 ms per MB and the largest module has 16 MB; compiling is quicker. */
@@ -7,7 +8,7 @@ const prepareTimeoutMs = 15_000;
 const mostTries = 2;
 
 interface Preparation {
-  readonly resolve: (refused: string | undefined) => void;
+  readonly resolve: (refused: RefusedVersion | undefined) => void;
   tries: number;
 }
 
@@ -18,13 +19,15 @@ export class ModulePreparer {
   #kill: (error: unknown) => void = () => undefined;
 
   /** @returns why the module cannot run; undefined when it can */
-  async prepare(version: RunnableVersion): Promise<string | undefined> {
-    const { promise, resolve } = Promise.withResolvers<string | undefined>();
+  async prepare(version: RunnableVersion): Promise<RefusedVersion | undefined> {
+    const { promise, resolve } = Promise.withResolvers<RefusedVersion | undefined>();
     const preparation: Preparation = { resolve, tries: 0 };
     this.#open.set(version, preparation);
     this.#begin(version, preparation);
     const timer = setTimeout(() => {
-      if (!this.done(version, `it was not ready after ${prepareTimeoutMs} ms`)) return;
+      const refused = `it was not ready after ${prepareTimeoutMs} ms`;
+      // Perhaps another's call held the executor.
+      if (!this.done(version, { refused, mayPass: true })) return;
       if (preparation.tries > 0) this.#kill(new Error(`${version.label} holds its executor while it is loaded`));
     }, prepareTimeoutMs);
     try {
@@ -39,7 +42,7 @@ export class ModulePreparer {
   }
 
   /** @returns whether somebody waited for it */
-  done(version: RunnableVersion, refused: string | undefined): boolean {
+  done(version: RunnableVersion, refused: RefusedVersion | undefined): boolean {
     const preparation = this.#open.get(version);
     if (preparation === undefined) return false;
     this.#open.delete(version);
@@ -56,7 +59,8 @@ export class ModulePreparer {
   detach(): void {
     this.#executor = undefined;
     for (const [version, { tries }] of this.#open) {
-      if (tries >= mostTries) this.done(version, "it takes down the executor that loads it");
+      if (tries >= mostTries)
+        this.done(version, { refused: "it takes down the executor that loads it", mayPass: false });
     }
   }
 

@@ -12,7 +12,7 @@ import { canaryShare } from "./canary-share.ts";
 import { pluginQueues } from "./plugin-queues.ts";
 import type { RunnableVersion } from "./runnable-version.ts";
 import type { TrustedKeys } from "./trusted-keys.ts";
-import { VersionShelf, type ShelvedVersion } from "./version-shelf.ts";
+import { VersionShelf, type RefusedVersion, type ShelvedVersion } from "./version-shelf.ts";
 
 /** What runs a job, or why nothing does. */
 export type Route =
@@ -43,7 +43,7 @@ export interface PluginCatalogOptions {
   readonly runsPlugins: boolean;
   readonly keys: TrustedKeys;
   /** See VersionShelfOptions. */
-  prepare(version: RunnableVersion): Promise<string | undefined>;
+  prepare(version: RunnableVersion): Promise<RefusedVersion | undefined>;
   /** Routes have changed: jobs that waited may run. */
   onChange(): void;
   onTrouble(plugin: string, error: unknown): void;
@@ -216,9 +216,10 @@ export class PluginCatalog {
     if (plugin.state !== PluginState.ACTIVE) return { kind: "wait", reason: waitReason(name, plugin) };
     if (serving === undefined)
       return { kind: "wait", reason: `this worker runs no plugins, and "${name}" serves the type` };
-    const refused = "refused" in serving ? serving.refused : this.#broken.get(serving);
-    if (refused !== undefined) return { kind: "wait", reason: `plugin "${name}" does not run: ${refused}` };
-    return { kind: "plugin", version: serving as RunnableVersion, exportName: "" };
+    const wait = (why: string) => ({ kind: "wait", reason: `plugin "${name}" does not run: ${why}` }) as const;
+    if ("refused" in serving) return wait(serving.refused);
+    const broken = this.#broken.get(serving);
+    return broken === undefined ? { kind: "plugin", version: serving, exportName: "" } : wait(broken);
   }
 }
 

@@ -11,7 +11,7 @@ const mostKept = 16;
 export interface VersionShelfOptions {
   readonly bus: Bus;
   /** Has an executor rewrite the module, once for all. @returns why it cannot run, when it cannot */
-  prepare(version: RunnableVersion): Promise<string | undefined>;
+  prepare(version: RunnableVersion): Promise<RefusedVersion | undefined>;
   onTrouble(plugin: string, error: unknown): void;
 }
 
@@ -46,7 +46,7 @@ export class VersionShelf {
     if (module === undefined) return { refused: "its module cannot be fetched", mayPass: true };
     const made = new RunnableVersion(`v${this.#nextKey++}`, version, manifest, module);
     const refused = like === undefined ? await this.#options.prepare(made) : undefined;
-    if (refused !== undefined) return { refused: `it does not load: ${refused}`, mayPass: false };
+    if (refused !== undefined) return refused;
     this.#versions.set(fingerprint, made);
     this.#sweep(isInUse, made);
     return made;
