@@ -23,6 +23,10 @@ import type { PluginCall } from "./plugin-call.ts";
 const heldWorkMs = 4;
 const mostAtOnce = 256;
 const mostAtOnceBytes = 4 << 20;
+/** About what a core does, on the slow side. */
+const fuelPerMs = 5_000_000;
+/** Short calls that the front executor takes while all others are held by long ones. */
+const mostInFront = 16;
 /** Calls of one executor that wait for host functions; as many as it suspends. */
 const mostWaiting = 256;
 /** Invocations from outside of any queue, in all executors. */
@@ -51,7 +55,8 @@ export interface ExecutorPoolOptions {
  * Disposable executors that run plugin calls. The pool is a supervisor of one actor for each: one that hangs or crashes fails
  * its actor, which is started anew, and calls that had not begun, or only waited, go back to where they came from.
  *
- * One more executor stands in front, for calls that somebody waits for: they pass by all jobs. It prepares modules too.
+ * One more executor stands in front, for calls that somebody waits for: they pass by all jobs. It prepares modules too, and runs
+ * calls that are known to be short while every other executor is held by a long one.
  */
 export class ExecutorPool {
   readonly average = new RunAverage();
@@ -89,8 +94,13 @@ export class ExecutorPool {
   get free(): number {
     const limit = this.#perExecutor();
     let free = 0;
-    for (const executor of this.#executors) free += room(executor, limit);
-    return free;
+    let isHeld = this.#executors.size > 0;
+    for (const executor of this.#executors) {
+      if (holdsLong(executor)) continue;
+      isHeld = false;
+      free += room(executor, limit);
+    }
+    return isHeld && this.#front !== undefined ? room(this.#front, mostInFront) : free;
   }
 
   /** The branch of the supervision tree. */
@@ -113,24 +123,44 @@ export class ExecutorPool {
 
   /** Sends what fits. Called when jobs or room have come. */
   dispatch(): void {
-    const { heap } = this.#options;
-    if (heap.size === 0) return;
+    if (this.#options.heap.size === 0) return;
     const limit = this.#perExecutor();
-    for (const executor of this.#executors) {
-      const calls: PluginCall[] = [];
-      let bytes = 0;
-      const most = room(executor, limit);
-      while (heap.size > 0 && bytes < mostAtOnceBytes) {
-        // Critical jobs do not wait for the executor's budget.
-        const job = calls.length < most ? heap.pop() : heap.popCritical();
-        if (job === undefined) break;
-        const call = this.#options.prepare(job);
-        if (call === undefined) continue;
-        bytes += call.input.length;
-        calls.push(call);
+    const [held, others] = [new Set<ExecutorHandle>(), new Set<ExecutorHandle>()];
+    for (const executor of this.#executors) (holdsLong(executor) ? held : others).add(executor);
+    if (others.size === 0 && held.size > 0 && this.#front !== undefined)
+      this.#fill(this.#front, room(this.#front, mostInFront), true);
+    for (const executor of others) this.#fill(executor, room(executor, limit), false);
+    // For critical jobs only.
+    for (const executor of held) this.#fill(executor, 0, false);
+  }
+
+  #fill(executor: ExecutorHandle, most: number, shortOnly: boolean): void {
+    const { heap } = this.#options;
+    const calls: PluginCall[] = [];
+    const passedOver: Job[] = [];
+    let bytes = 0;
+    while (heap.size > 0 && bytes < mostAtOnceBytes && passedOver.length < mostInFront) {
+      // Critical jobs do not wait for the executor's budget.
+      const job = calls.length < most ? heap.pop() : shortOnly ? undefined : heap.popCritical();
+      if (job === undefined) break;
+      const call = this.#options.prepare(job);
+      if (call === undefined) continue;
+      if (shortOnly && isLong(call)) {
+        passedOver.push(job);
+        continue;
       }
-      if (calls.length > 0) executor.run(calls);
+      bytes += call.input.length;
+      calls.push(call);
+      // Nothing is to wait behind it.
+      if (isLong(call)) break;
     }
+    for (const job of passedOver.reverse()) this.#putBack(job);
+    if (calls.length > 0) executor.run(calls);
+  }
+
+  #putBack(job: Job): void {
+    job.phase = "waiting";
+    this.#options.heap.unpop(job);
   }
 
   /** Runs a call that somebody waits for, ahead of all jobs. */
@@ -146,7 +176,7 @@ export class ExecutorPool {
 
   /** Breaks off a job: at once when it waits or has not begun, else by ending its executor after a grace. */
   cancel(job: Job): void {
-    for (const executor of this.#executors) {
+    for (const executor of this.#all()) {
       for (const call of executor.open.values()) if (call.job === job) executor.cancel(call);
     }
   }
@@ -225,17 +255,26 @@ export class ExecutorPool {
     for (const { callId, result } of results) {
       const call = executor.take(callId);
       if (call === undefined) continue;
-      if (call.job !== undefined) this.average.record(result.executedUs / 1000);
+      if (call.job !== undefined) {
+        const executedMs = result.executedUs / 1000;
+        // On a machine with more to do than cores, the clock makes every call a long one; its fuel does not.
+        this.#record(call, executedMs, Math.min(executedMs, result.fuel / fuelPerMs));
+      }
       this.#options.onResult(call, result);
     }
     this.dispatch();
     this.#options.onRoom();
   }
 
+  #record({ version }: PluginCall, executedMs: number, workMs: number): void {
+    this.average.record(executedMs);
+    version.average.record(workMs);
+  }
+
   async #ask(call: PluginCall, ask: HostAsk): Promise<HostAnswer> {
     // It is over for now, and was no longer than this: calls that wait tell how short they are long before they end.
     const ranMs = call.askedMs - call.sentMs;
-    if (call.job !== undefined && call.asks === 1 && ranMs < this.average.ms) this.average.record(ranMs);
+    if (call.job !== undefined && call.asks === 1 && ranMs < this.average.ms) this.#record(call, ranMs, ranMs);
     // The executor goes on with other calls.
     this.#options.onRoom();
     return this.#options.onAsk(call, ask);
@@ -279,8 +318,7 @@ export class ExecutorPool {
         if (crashed) this.#place(call.again());
         else this.#options.onResult(call, refusedCall("HANDLER_FAILED", "the worker stops"));
       } else if (call.job.phase === "running") {
-        call.job.phase = "waiting";
-        this.#options.heap.unpop(call.job);
+        this.#putBack(call.job);
       }
     }
     this.dispatch();
@@ -290,4 +328,14 @@ export class ExecutorPool {
 /** How many more calls an executor takes. */
 function room(executor: ExecutorHandle, limit: number): number {
   return executor.waiting >= mostWaiting ? 0 : Math.max(0, limit - executor.busy);
+}
+
+/** Whether a call is going to hold its executor; so is one of a version that has not shown otherwise. */
+function isLong({ version }: PluginCall): boolean {
+  return version.average.ms > heldWorkMs;
+}
+
+function holdsLong(executor: ExecutorHandle): boolean {
+  for (const call of executor.open.values()) if (call.asks === 0 && isLong(call)) return true;
+  return false;
 }

@@ -9,6 +9,7 @@ import {
   type PreparedModule,
 } from "@millrace/plugin-host";
 import type { PluginManifest, PluginVersion } from "@millrace/protocol";
+import { RunAverage } from "../run-average.ts";
 
 /** A plugin's module at one version, as executors load it: with its limits and what it may do. */
 export class RunnableVersion {
@@ -23,6 +24,8 @@ export class RunnableVersion {
   readonly options: LoadOptions;
   readonly timeoutMs: number;
   readonly exports: ReadonlySet<string>;
+  /** How much work its calls are. */
+  readonly average = new RunAverage();
   /** Whether its calls want to know of their job: it costs each of them a few words. */
   usesContext = true;
   /** Whether its calls learn anything that is not in their input: only then there is something to record. */
