@@ -95,6 +95,24 @@ export const corpus: readonly HostilePlugin[] = [
     ),
   },
   {
+    ...source("c-runaway"),
+    limits: { ...someFuel, memoryPages: 64 },
+    calls: [
+      ...calls("large_frames wild_pointer pointer_of_other_type write_everywhere", trapped),
+      ...calls("ackermann_without_end", depth),
+      ...calls("heap", memory),
+      ...calls("spin", fuel),
+    ],
+  },
+  {
+    ...source("exceptions"),
+    calls: [
+      ...calls("caught_for_ever thrown_again", fuel),
+      ...calls("recursion_in_a_try", depth),
+      ...calls("uncaught throw_of_null", trapped),
+    ],
+  },
+  {
     ...source("floods"),
     calls: [
       ...calls("output", output),
