@@ -15,7 +15,8 @@ export class CallFailure extends Error {
 }
 
 export function timedOut(tookMs: number, limitMs: number): CallFailure {
-  const figure = Math.round(tookMs);
+  // Timers may fire a moment early.
+  const figure = Math.max(Math.round(tookMs), limitMs);
   const breach = { resource: "time", figure, limit: limitMs, unit: "ms" } as const;
   return new CallFailure("TIMED_OUT", `took ${figure} ms; the limit is ${limitMs} ms`, breach);
 }
