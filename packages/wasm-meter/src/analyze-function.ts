@@ -325,8 +325,8 @@ export class FunctionAnalyzer {
     this.#events.add(eventKind.grow, at, this.#reader.at - at, what);
   }
 
-  #bulkOperation(at: number, shift: number): void {
-    this.#flow.pay(fuelCosts.bulk, at);
+  #bulkOperation(at: number, fuel: number, shift: number): void {
+    this.#flow.pay(fuel, at);
     if (!this.#flow.alive) return;
     this.#bulk = true;
     this.#events.add(eventKind.bulk, at, 0, shift);
@@ -351,12 +351,12 @@ export class FunctionAnalyzer {
       case misc.memoryInit:
       case misc.memoryCopy:
       case misc.memoryFill:
-        this.#bulkOperation(at, fuelCosts.bulkBytesShift);
+        this.#bulkOperation(at, fuelCosts.bulk, fuelCosts.bulkBytesShift);
         return;
       case misc.tableInit:
       case misc.tableCopy:
       case misc.tableFill:
-        this.#bulkOperation(at, 0);
+        this.#bulkOperation(at, fuelCosts.tableBulk, -fuelCosts.tableEntryShift);
         return;
       case misc.tableGrow:
         this.#flow.pay(1, at);

@@ -9,7 +9,7 @@ export const eventKind = {
   tailCall: 3,
   /** The function is left here, or may be. */
   exit: 4,
-  /** The length on top of the stack is charged, shifted right by `value`. */
+  /** The length on top of the stack is charged, shifted right by `value`, or left where that is negative. */
   bulk: 5,
   /** The instruction becomes a call of a function that charges, grows and marks a refusal; `value` is a table or MEMORY. */
   grow: 6,

@@ -162,11 +162,9 @@ export class FunctionEmitter {
     this.#fuelGet();
     this.#local(op.localGet, this.#lengthLocal);
     this.#out.byte(op.i64ExtendI32U);
-    if (shift > 0) {
-      this.#out.byte(op.i64Const);
-      this.#out.signed(shift);
-      this.#out.byte(op.i64ShrU);
-    }
+    this.#out.byte(op.i64Const);
+    this.#out.signed(Math.abs(shift));
+    this.#out.byte(shift < 0 ? op.i64Shl : op.i64ShrU);
     this.#out.byte(op.i64Sub);
     this.#settle();
     this.#local(op.localGet, this.#lengthLocal);

@@ -8,6 +8,10 @@ export const fuelCosts = {
   bulk: 16,
   /** Bytes of memory.copy, memory.fill and memory.init for one unit of fuel, as a power of two: 8 bytes. */
   bulkBytesShift: 3,
+  /** The same for runs of table entries, which are references: the engine takes them one by one, past write barriers. */
+  tableBulk: 500,
+  /** Fuel of one entry of table.copy, table.fill and table.init, as a power of two: 16. */
+  tableEntryShift: 4,
   /** Even a grow by no page makes the engine replace the memory's buffer: 147 us were measured. */
   memoryGrow: 100_000,
   memoryGrowPage: 65_536,

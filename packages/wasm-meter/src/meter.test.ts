@@ -54,7 +54,7 @@ describe("fuel", () => {
     call("init", [3]);
     expect(gauge.fuelUsed).toBe(16);
     call("tableFill", [50]);
-    expect(gauge.fuelUsed).toBe(1 + 66);
+    expect(gauge.fuelUsed).toBe(1 + 500 + 50 * 16);
     for (const name of ["fill", "copy", "init", "tableFill", "tableCopy", "tableInit"]) {
       expect(gauge.breachOf(errorOf(() => call(name, [-1], 1e6)))).toMatchObject({ code: "OUT_OF_FUEL" });
     }

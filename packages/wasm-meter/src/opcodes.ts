@@ -44,6 +44,7 @@ export const op = {
   i64Sub: 0x7d,
   i64Mul: 0x7e,
   i64Or: 0x84,
+  i64Shl: 0x86,
   i64ShrU: 0x88,
   i64ExtendI32U: 0xad,
   refNull: 0xd0,

@@ -41,6 +41,7 @@ it("has the costs that are charged", () => {
   expect(costOf("`local.get`")).toBe(instructionFuel[op.localGet]);
   expect(costOf("`throw`")).toBe(instructionFuel[op.throw]);
   expect(costOf("`memory.copy`")).toBe(fuelCosts.bulk);
+  expect(costOf("`table.copy`")).toBe(fuelCosts.tableBulk);
   expect(costOf("`memory.grow`")).toBe(1 + fuelCosts.memoryGrow);
   expect(costOf("`table.grow`")).toBe(1 + fuelCosts.tableGrow);
   expect(costOf("a call of an imported")).toBe(fuelCosts.hostCall);
