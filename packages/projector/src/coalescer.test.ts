@@ -46,17 +46,27 @@ it("holds back jobs that only wait, and writes them once with their outcome", ()
   expect(three.completeSeq).toBe(15);
 });
 
-it("writes what still waits after a bounded number of writes", () => {
+it("writes what still waits after a bounded number of messages", () => {
   let pending = new Coalescer(0);
   take(pending, 1, "slow", EventKind.SUBMITTED);
   const written: number[] = [];
-  for (let seq = 2; seq < 8; seq++) {
+  for (let seq = 30_000; seq <= 150_000; seq += 30_000) {
     take(pending, seq, `other${seq}`, EventKind.SUBMITTED);
     const write = pending.holdBack();
     if (ids(write).includes("slow")) written.push(seq);
     expect(write.completeSeq).toBeLessThan(seq);
     pending = write.next;
   }
-  expect(written).toEqual([5]);
-  expect(pending.patches().map(({ id }) => id)).toEqual(["other7", "other6", "other5"]);
+  expect(written).toEqual([120_000]);
+  expect(pending.patches().map(({ id }) => id)).toEqual(["other150000", "other120000", "other90000"]);
+});
+
+it("finds a job of small writes among those that are held", () => {
+  let pending = new Coalescer(0);
+  for (let seq = 1; seq <= 50; seq++) {
+    take(pending, seq, `job${seq}`, EventKind.SUBMITTED);
+    pending = pending.holdBack().next;
+  }
+  take(pending, 51, "job7", EventKind.SUCCEEDED);
+  expect(ids(pending.holdBack())).toEqual(["job7"]);
 });

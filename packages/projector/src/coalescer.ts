@@ -9,8 +9,13 @@ interface Generation {
   readonly patches: Map<string, JobPatch>;
 }
 
-/** How many writes a job that only waits is held back for: by then most have ended, and are written once instead of twice. */
-const mostHolds = 3;
+/** A job that only waits is held back for so many messages: by then most have ended, and are written once instead of twice. */
+const mostHeldMessages = 100_000;
+/** Of one generation: a few of them are quickly looked through. */
+const generationMessages = 25_000;
+/** Of what is held back, by its payloads. */
+const mostHeldBytes = 64 << 20;
+const patchBytes = 512;
 
 export interface PartialWrite {
   readonly patches: JobPatch[];
@@ -60,22 +65,35 @@ export class Coalescer {
 
   /**
    * The patches without those of jobs that only wait: these go into the next coalescer, where what becomes of them may be
-   * among the messages. Each is held back a bounded number of times.
+   * among the messages. None is held back for long, nor are many.
    */
   holdBack(): PartialWrite {
     const patches: JobPatch[] = [];
     const held: Generation[] = [];
-    for (const generation of [{ afterSeq: this.#afterSeq, patches: this.#fresh }, ...this.#held]) {
-      const isLast = held.length === mostHolds;
+    let heldBytes = 0;
+    for (const generation of this.#generations()) {
+      const isOver = this.lastSeq - generation.afterSeq > mostHeldMessages;
       for (const [id, patch] of generation.patches) {
-        if (!isLast && onlyWaits(patch)) continue;
+        if (!isOver && heldBytes < mostHeldBytes && onlyWaits(patch)) {
+          heldBytes += patchBytes + (patch.submission?.payload.length ?? 0);
+          continue;
+        }
         patches.push(patch);
         generation.patches.delete(id);
       }
-      if (!isLast) held.push(generation);
+      if (generation.patches.size > 0) held.push(generation);
     }
-    const oldest = held.findLast((generation) => generation.patches.size > 0);
-    return { patches, completeSeq: oldest?.afterSeq ?? this.lastSeq, next: new Coalescer(this.lastSeq, held) };
+    return { patches, completeSeq: held.at(-1)?.afterSeq ?? this.lastSeq, next: new Coalescer(this.lastSeq, held) };
+  }
+
+  /** With what is fresh, as a generation of its own or within the newest one. */
+  #generations(): readonly Generation[] {
+    const [newest] = this.#held;
+    if (newest === undefined || this.lastSeq - newest.afterSeq > generationMessages) {
+      return [{ afterSeq: this.#afterSeq, patches: this.#fresh }, ...this.#held];
+    }
+    for (const [id, patch] of this.#fresh) newest.patches.set(id, patch);
+    return this.#held;
   }
 
   #find(id: string): JobPatch | undefined {

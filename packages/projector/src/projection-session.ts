@@ -99,6 +99,17 @@ export class ProjectionSession {
     this.#drain();
   }
 
+  /** Far behind, the next messages are on their way, and a larger write costs less. */
+  get #isWorthWriting(): boolean {
+    const { messages, events, bytes } = this.#pending;
+    const { rowsPerWrite, bytesPerWrite } = this.#options;
+    return messages > 0 && (!this.#isFarBehind || events >= rowsPerWrite / 2 || bytes >= bytesPerWrite / 2);
+  }
+
+  get #isFarBehind(): boolean {
+    return this.#unread > farBehindMessages;
+  }
+
   #drain(): void {
     if (this.#writing) return;
     this.#draining = this.#writeAll().catch((error: unknown) => this.#failure.reject(error));
@@ -106,12 +117,11 @@ export class ProjectionSession {
 
   async #writeAll(): Promise<void> {
     this.#writing = true;
-    while (this.#pending.messages > 0) {
+    while (this.#isWorthWriting) {
       const batch = this.#pending;
-      const { patches, completeSeq, next } =
-        this.#unread > farBehindMessages
-          ? batch.holdBack()
-          : { patches: batch.patches(), completeSeq: batch.lastSeq, next: new Coalescer(batch.lastSeq) };
+      const { patches, completeSeq, next } = this.#isFarBehind
+        ? batch.holdBack()
+        : { patches: batch.patches(), completeSeq: batch.lastSeq, next: new Coalescer(batch.lastSeq) };
       this.#pending = next;
       this.#taken.resolve();
       this.#taken = Promise.withResolvers();

@@ -5,7 +5,7 @@ import type { Schema } from "../schema.ts";
 import { advanceCursor, type CursorStep } from "./advance-cursor.ts";
 
 /** Rows of one statement: beyond a few thousand nothing is gained, and its arrays only take memory. */
-const rowsPerStatement = 5000;
+const rowsPerStatement = 2500;
 
 const columns: readonly (readonly [name: string, type: string, encode: (patches: readonly JobPatch[]) => Buffer])[] = [
   ["id", "text", (p) => textArray(p.map((x) => x.id))],
@@ -210,14 +210,24 @@ async function run(
   patches: readonly JobPatch[],
 ): Promise<JobPatch[]> {
   const left: JobPatch[] = [];
+  const write = async (part: readonly JobPatch[], values: readonly Buffer[]): Promise<void> => {
+    const { rows } = await db.executeQuery<{ id: string }>(CompiledQuery.raw(statement, [...values]));
+    if (rows.length === 0) return;
+    const ids = new Set(rows.map((row) => row.id));
+    for (const patch of part) if (ids.has(patch.id)) left.push(patch);
+  };
+  // The database works on one statement while the next one is encoded.
+  let writing = Promise.resolve();
   for (let from = 0; from < patches.length; from += rowsPerStatement) {
     const part = patches.slice(from, from + rowsPerStatement);
     const values = of.map(([, , encode]) => encode(part));
-    const { rows } = await db.executeQuery<{ id: string }>(CompiledQuery.raw(statement, values));
-    if (rows.length === 0) continue;
-    const ids = new Set(rows.map((row) => row.id));
-    for (const patch of part) if (ids.has(patch.id)) left.push(patch);
+    await writing;
+    writing = write(part, values);
+    writing.catch(() => undefined);
+    // Lets the statement leave before the next turn of encoding.
+    await new Promise((resolve) => setImmediate(resolve));
   }
+  await writing;
   return left;
 }
 
