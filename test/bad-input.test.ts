@@ -137,7 +137,7 @@ describe("a plugin that is wrong", () => {
         () => "accepted",
         (error: unknown) => ConnectError.from(error).rawMessage,
       );
-    expect(await refusal(new TextEncoder().encode("not a module"))).toMatch(/not WebAssembly/);
+    expect(await refusal(new TextEncoder().encode("not a module"))).toMatch(/not valid WebAssembly/);
     const empty = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
     expect(await refusal(empty)).toMatch(/run/);
     // (module (import "evil" "f" (func)) (func (export "run") (result i32) i32.const 0))
