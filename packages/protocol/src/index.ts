@@ -1,3 +1,8 @@
+export * from "./gen/millrace/identity/v1/auth_service_pb.ts";
+export * from "./gen/millrace/identity/v1/identity_pb.ts";
+export * from "./gen/millrace/identity/v1/identity_runtime_pb.ts";
+export * from "./gen/millrace/identity/v1/token_service_pb.ts";
+export * from "./gen/millrace/identity/v1/user_service_pb.ts";
 export * from "./gen/millrace/jobs/v1/job_pb.ts";
 export * from "./gen/millrace/jobs/v1/job_service_pb.ts";
 export * from "./gen/millrace/plugins/v1/plugin_pb.ts";
@@ -8,6 +13,7 @@ export * from "./gen/millrace/events/v1/event_service_pb.ts";
 export * from "./gen/millrace/events/v1/events_pb.ts";
 export * from "./gen/grpc/health/v1/health_pb.ts";
 export * from "./gen/grpc/reflection/v1/reflection_pb.ts";
+export { access as accessRule, type Access } from "./gen/millrace/options/v1/access_pb.ts";
 export { http as httpRule } from "./gen/google/api/annotations_pb.ts";
 export type { HttpRule } from "./gen/google/api/http_pb.ts";
 export { backoffDelayMs, defaultBackoff, formatBackoff, parseBackoff, type BackoffPolicy } from "./backoff.ts";
