@@ -1,6 +1,7 @@
 export * from "./gen/millrace/identity/v1/auth_service_pb.ts";
 export * from "./gen/millrace/identity/v1/identity_pb.ts";
 export * from "./gen/millrace/identity/v1/identity_runtime_pb.ts";
+export * from "./gen/millrace/identity/v1/limiter_runtime_pb.ts";
 export * from "./gen/millrace/identity/v1/token_service_pb.ts";
 export * from "./gen/millrace/identity/v1/user_service_pb.ts";
 export * from "./gen/millrace/jobs/v1/job_pb.ts";
@@ -41,6 +42,14 @@ export { deriveJobId, newJobId } from "./job-id.ts";
 export { isJobId, isJobType, isQueueName } from "./names.ts";
 export { fromWirePayload, toWirePayload, type WirePayload } from "./payload.ts";
 export { matchesEvent } from "./event-pattern.ts";
+export {
+  isPermission,
+  isScope,
+  permissions,
+  permissionsOfRoles,
+  permissionsOfScopes,
+  type Permission,
+} from "./permissions.ts";
 export { decodePluginRecord, encodePluginRecord } from "./plugin-record.ts";
 export { canonicalManifest, pluginKeyId, refuseSignature, signPlugin, type SignedContent } from "./plugin-signature.ts";
 export { decodeQueueSettings, encodeQueueSettings, type QueueSettings } from "./queue-settings.ts";
