@@ -1,3 +1,4 @@
+export { bearer, type Credentials } from "./bearer.ts";
 export {
   createClient,
   type Accepted,
