@@ -18,6 +18,7 @@ export { access as accessRule, type Access } from "./gen/millrace/options/v1/acc
 export { http as httpRule } from "./gen/google/api/annotations_pb.ts";
 export type { HttpRule } from "./gen/google/api/http_pb.ts";
 export { backoffDelayMs, defaultBackoff, formatBackoff, parseBackoff, type BackoffPolicy } from "./backoff.ts";
+export { callerHeader, decodeCaller, encodeCaller, type CallerInfo } from "./caller.ts";
 export {
   errorTable,
   jobErrorCodes,
@@ -63,7 +64,8 @@ export {
   type PriorityLevel,
   type PriorityName,
 } from "./priority.ts";
-export { services } from "./services.ts";
+export { csrfHeader, csrfTokenOf, readCookie, secureCookiePrefix, sessionCookies } from "./session-cookies.ts";
+export { identityServices, services } from "./services.ts";
 export {
   eventName,
   isReplayable,
