@@ -64,7 +64,7 @@ export {
   type PriorityLevel,
   type PriorityName,
 } from "./priority.ts";
-export { csrfHeader, csrfTokenOf, readCookie, secureCookiePrefix, sessionCookies } from "./session-cookies.ts";
+export { csrfHeader, readCookie, secureCookiePrefix, sessionCookies } from "./session-cookies.ts";
 export { identityServices, services } from "./services.ts";
 export {
   eventName,

@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-
 /** Cookies of browser sessions. Over TLS each name has `__Host-` in front, which ties it to this host and to https. */
 export const sessionCookies = {
   /** The access token; HttpOnly, SameSite=Lax, Path=/. */
@@ -12,14 +10,6 @@ export const secureCookiePrefix = "__Host-";
 
 /** Carries the CSRF token with every call that is authenticated by cookie and is not a GET or HEAD. */
 export const csrfHeader = "x-csrf-token";
-
-/**
- * The CSRF token that belongs to an access token. A script of another site cannot read the cookie, so it cannot know this
- * either; the gateway derives it again and keeps nothing.
- */
-export function csrfTokenOf(accessToken: string): string {
-  return createHash("sha256").update(`millrace-csrf:${accessToken}`).digest("base64url");
-}
 
 /** A cookie's value from the header `cookie`, with its secure name first. */
 export function readCookie(header: string | undefined, name: string): string | undefined {

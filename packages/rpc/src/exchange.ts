@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type { Http2Session, IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 
 /** Header values by lower-case name; a list is one header line each. */
@@ -13,6 +13,8 @@ export interface Exchange {
   /** After the `?`, not decoded. */
   readonly query: string;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** IP address of the peer. */
+  readonly address: string;
   /** Reads the whole body; refuses one over `maxBytes` with `resource_exhausted`, a broken one with `canceled`. */
   readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void;
   /** Body as it comes, for streams. */
@@ -28,6 +30,15 @@ export interface Exchange {
   end(): void;
   /** The peer went away before the answer was whole. */
   onGone(listener: () => void): void;
+}
+
+/** Takes over what a method has set. Each cookie is a header line of its own, so they add up (RFC 6265, section 3). */
+export function addHeaders(into: ReplyHeaders, from: Headers, prefix = ""): void {
+  from.forEach((value, name) => {
+    const key = prefix + name;
+    const known = into[key];
+    into[key] = name === "set-cookie" && known !== undefined ? [known, value].flat() : value;
+  });
 }
 
 const empty = new Uint8Array(0);
@@ -108,6 +119,10 @@ export class Http1Exchange implements Exchange {
     this.headers = request.headers;
   }
 
+  get address(): string {
+    return this.#request.socket.remoteAddress ?? "";
+  }
+
   readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
     const length = this.headers["content-length"];
     if (length === undefined && this.headers["transfer-encoding"] === undefined) {
@@ -157,6 +172,20 @@ export class Http1Exchange implements Exchange {
   }
 }
 
+// A session's socket is behind a proxy; asked for each stream it would cost more than the rest of the exchange.
+const sessionAddresses = new WeakMap<Http2Session, string>();
+
+/** IP address of the peer of an HTTP/2 connection. */
+export function addressOfSession(session: Http2Session | undefined): string {
+  if (session === undefined) return "";
+  let address = sessionAddresses.get(session);
+  if (address === undefined) {
+    address = session.destroyed ? "" : (session.socket.remoteAddress ?? "");
+    sessionAddresses.set(session, address);
+  }
+  return address;
+}
+
 export class Http2Exchange implements Exchange {
   readonly httpVersion = 2;
   readonly verb: string;
@@ -174,6 +203,10 @@ export class Http2Exchange implements Exchange {
     this.headers = headers;
     // A reset of the stream is an answer in itself: without a listener it would end the process.
     stream.on("error", () => {});
+  }
+
+  get address(): string {
+    return addressOfSession(this.#stream.session);
   }
 
   readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
