@@ -1,4 +1,5 @@
 import type { JsonValue } from "@bufbuild/protobuf";
+import type { Role } from "@millrace/protocol";
 import type { ColumnType, Generated } from "kysely";
 
 /** Rows of users, sessions and tokens. */
@@ -8,7 +9,7 @@ export interface UsersTable {
   email: string;
   email_key: string;
   display_name: string;
-  roles: number[];
+  roles: Role[];
   password_hash: string | null;
   password_expired: boolean;
   disabled: boolean;
@@ -62,7 +63,7 @@ export interface IdentityCodesTable {
   code_hash: Buffer;
   user_id: string | null;
   email_key: string | null;
-  roles: number[];
+  roles: Role[];
   expires_at: Date;
 }
 
