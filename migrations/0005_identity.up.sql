@@ -30,9 +30,7 @@ CREATE TABLE sessions (
   -- No refresh moves the end beyond this.
   ends_at timestamptz NOT NULL,
   address text NOT NULL,
-  user_agent text NOT NULL,
-  -- Of browsers: what they send as x-csrf-token.
-  csrf_token text
+  user_agent text NOT NULL
 );
 
 CREATE INDEX sessions_by_user ON sessions (user_id);

@@ -29,7 +29,6 @@ export interface SessionsTable {
   ends_at: Date;
   address: string;
   user_agent: string;
-  csrf_token: string | null;
 }
 
 export interface RefreshTokensTable {

@@ -14,8 +14,6 @@ export interface NewSession {
   readonly userId: string;
   readonly address: string;
   readonly userAgent: string;
-  /** Of browsers. */
-  readonly csrfToken?: string;
   /** sha256 of its first refresh token. */
   readonly refreshHash: Uint8Array;
   /** Ends when it is not refreshed for so long, and after `longestMs` in any case. */
@@ -28,7 +26,6 @@ export interface OpenSession {
   readonly id: string;
   readonly userId: string;
   readonly expiresAtMs: number;
-  readonly csrfToken: string | undefined;
 }
 
 /** What a refresh token led to. */
@@ -77,7 +74,6 @@ export class Sessions {
             ends_at: inMs(added.longestMs),
             address: added.address,
             user_agent: added.userAgent,
-            csrf_token: added.csrfToken ?? null,
           })
           .returning("expires_at")
           .executeTakeFirstOrThrow();
@@ -89,7 +85,6 @@ export class Sessions {
           id: added.id,
           userId: added.userId,
           expiresAtMs: expiresAt.getTime(),
-          csrfToken: added.csrfToken,
         };
       }),
     );
@@ -113,7 +108,7 @@ export class Sessions {
           .updateTable("sessions")
           .set({ last_used_at: sql<Date>`now()`, expires_at: sql<Date>`least(${inMs(idleMs)}, ends_at)` })
           .where("id", "=", used.session_id)
-          .returning(["id", "user_id", "expires_at", "csrf_token"])
+          .returning(["id", "user_id", "expires_at"])
           .executeTakeFirst();
         if (row === undefined) return { outcome: "unknown" };
         await tx
@@ -124,7 +119,6 @@ export class Sessions {
           id: row.id,
           userId: row.user_id,
           expiresAtMs: row.expires_at.getTime(),
-          csrfToken: row.csrf_token ?? undefined,
         };
         return { outcome: "rotated", session };
       }),
