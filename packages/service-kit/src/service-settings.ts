@@ -1,8 +1,9 @@
 import { z } from "zod";
+import { runtimeSettings } from "./runtime-settings.ts";
 
 /** Settings that every service has; spread them into its schema. */
 export const serviceSettings = {
-  logLevel: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
+  logLevel: runtimeSettings.logLevel,
   /** How long a stopping service may take before the process is ended, in ms. */
   stopTimeoutMs: z.number().int().min(100).max(3_600_000).default(30_000),
   /** Base URL of an OpenTelemetry collector (OTLP over HTTP); without it no span is made. */
