@@ -144,8 +144,9 @@ export class Bus implements AsyncDisposable {
 
   // Streams.
 
-  ensureTopology(options: TopologyOptions = {}): Promise<void> {
-    return ensureTopology(this.#api, options);
+  /** Makes what is missing or differs, unless the streams are another user's business (`topologyGiven`). */
+  async ensureTopology(options: TopologyOptions = {}): Promise<void> {
+    if (!this.#link.topologyGiven) await ensureTopology(this.#api, options);
   }
 
   ensureQueueConsumers(queue: string, options: QueueConsumerOptions): Promise<void> {

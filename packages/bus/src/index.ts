@@ -1,3 +1,12 @@
+export {
+  authorizationConfig,
+  createBrokerKeys,
+  keysConfig,
+  tlsConfig,
+  type BrokerCertificates,
+  type BrokerKey,
+} from "./broker-config.ts";
+export { brokerOptions, type BrokerSettings } from "./broker-settings.ts";
 export { brokerUsers, permissionsOf, type BrokerPermissions, type BrokerUser } from "./broker-users.ts";
 export { Bus, connectBus, type SendOptions } from "./bus.ts";
 export { BusError } from "./bus-error.ts";

@@ -37,6 +37,8 @@ export interface BusOptions {
   readonly certificates?: CertificatePaths;
   /** Replies come back under this prefix, so that a user may be allowed its own and no other. */
   readonly inboxPrefix?: string;
+  /** Another user has made the streams, and this one may not: they are taken as they are. */
+  readonly topologyGiven?: boolean;
   /** How long the first connection is tried for; later ones are tried for ever. */
   readonly connectTimeoutMs?: number;
   readonly logger?: BusLogger;
@@ -65,6 +67,7 @@ export class Link implements AsyncDisposable {
   readonly client: NatsConnection;
   readonly logger: BusLogger;
   readonly inboxPrefix: string;
+  readonly topologyGiven: boolean;
   #status: BusStatus = { connected: true, epoch: 1, lostAtMs: 0 };
   #closed = false;
   readonly #listeners = new Set<StatusListener>();
@@ -74,6 +77,7 @@ export class Link implements AsyncDisposable {
     this.client = client;
     this.logger = options.logger ?? silentLogger;
     this.inboxPrefix = options.inboxPrefix ?? inboxRoot;
+    this.topologyGiven = options.topologyGiven ?? false;
     this.#files = files;
     void this.#follow();
   }

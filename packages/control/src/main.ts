@@ -1,4 +1,4 @@
-import { connectBus } from "@millrace/bus";
+import { brokerOptions, connectBus } from "@millrace/bus";
 import { serveNats } from "@millrace/rpc";
 import {
   createLogger,
@@ -12,7 +12,7 @@ import {
 import { openStore } from "@millrace/store";
 import { controlPipeline } from "./control-pipeline.ts";
 import { listenGrpc } from "./listen-grpc.ts";
-import { processConfig } from "./process-config.ts";
+import { grpcSecurity, processConfig } from "./process-config.ts";
 import { startControl } from "./start-control.ts";
 
 await runService(async () => {
@@ -26,13 +26,15 @@ await runService(async () => {
   const part = health.part("control");
   starting.use(startTracing({ service: "control", endpoint: otlpEndpoint, ratio: traceRatio }));
   starting.use(await startOpsServer({ host, port: opsPort, health, metrics }));
-  const bus = starting.use(await connectBus({ servers: natsUrl, name: "control", logger }));
+  const bus = starting.use(await connectBus({ ...brokerOptions("control", values), logger }));
   await bus.ensureTopology();
   const store = starting.use(await openStore({ databaseUrl }));
   const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health }));
   const pipeline = controlPipeline(control);
   starting.use(serveNats(bus, pipeline));
-  if (grpcPort !== undefined) starting.use(await listenGrpc(pipeline, host, grpcPort));
+  if (grpcPort !== undefined) {
+    starting.use(await listenGrpc(pipeline, { host, port: grpcPort }, grpcSecurity(values), logger));
+  }
   part.ready();
   logger.info({ natsUrl, grpcPort }, "control serves");
   return starting.move();

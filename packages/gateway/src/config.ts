@@ -1,10 +1,11 @@
-import { loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
+import { brokerSettings, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
 
 const port = z.number().int().min(0).max(65_535);
 const mebibyte = 1024 * 1024;
 
 const schema = z.object({
   ...serviceSettings,
+  ...brokerSettings,
   host: z.string().default("127.0.0.1"),
   /** REST, Connect, gRPC-web, health and metrics; 0 picks a free port. */
   httpPort: port.default(8080),
@@ -12,7 +13,6 @@ const schema = z.object({
   grpcPort: port.default(9090),
   /** Origins that browsers may call from; `loopback` stands for this machine's on any port, `*` for all. */
   allowOrigins: z.array(z.string()).default(["loopback"]),
-  natsUrl: z.string().default("nats://127.0.0.1:4222").meta({ env: "NATS_URL" }),
   /** gRPC address of `control`, such as http://127.0.0.1:9100; without it calls go over NATS. */
   controlUrl: z.url().optional(),
   /** Bound on one request message. */

@@ -9,7 +9,7 @@ await runService(async () => {
   const logger = createLogger({ name: "gateway", level: config.logLevel });
   await using stack = new AsyncDisposableStack();
   stack.use(startTracing({ service: "gateway", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
-  const transport = stack.use(await connectTransport(config));
+  const transport = stack.use(await connectTransport(config, logger));
   stack.use(await startGateway(config, { transport, logger, metrics: createMetrics(), health: new Health() }));
   return stack.move();
 });
