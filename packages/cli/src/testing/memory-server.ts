@@ -6,6 +6,7 @@ import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import {
+  AuthService,
   EventService,
   isTerminal,
   JobEventViewSchema,
@@ -17,12 +18,15 @@ import {
   Priority,
   stateName,
   SystemService,
+  TokenService,
+  UserService,
   type Job,
   type JobEventView,
   type Payload,
   type PublishEventRequest,
   type SubmitJobRequest,
 } from "@millrace/protocol";
+import { MemoryAccounts } from "./memory-accounts.ts";
 import { MemoryPlugins } from "./memory-plugins.ts";
 
 /** Ends a job at once; undefined leaves it queued. */
@@ -32,6 +36,7 @@ export type MemoryHandler = (job: Job) => { result: Payload } | { error: string 
 export class MemoryServer implements AsyncDisposable {
   readonly jobs = new Map<string, Job>();
   readonly plugins = new MemoryPlugins();
+  readonly accounts = new MemoryAccounts();
   readonly published: PublishEventRequest[] = [];
   readonly paused = new Set<string>();
   readonly #http: Server;
@@ -47,6 +52,9 @@ export class MemoryServer implements AsyncDisposable {
         routes: (router) => {
           router.service(JobService, this.#jobService());
           router.service(PluginService, this.plugins.service);
+          router.service(AuthService, this.accounts.auth);
+          router.service(TokenService, this.accounts.tokenService);
+          router.service(UserService, this.accounts.userService);
           router.service(EventService, {
             publishEvent: (request) => {
               this.published.push(request);
