@@ -4,6 +4,7 @@ import {
   createLogger,
   createMetrics,
   Health,
+  LiveConfig,
   loadConfig,
   runService,
   startOpsServer,
@@ -16,7 +17,8 @@ import { grpcSecurity, processConfig } from "./process-config.ts";
 import { startControl } from "./start-control.ts";
 
 await runService(async () => {
-  const { values } = loadConfig(processConfig, { env: process.env, argv: process.argv.slice(2) });
+  const loaded = loadConfig(processConfig, { env: process.env, argv: process.argv.slice(2) });
+  const { values } = loaded;
   const { host, natsUrl, databaseUrl, opsPort, grpcPort, pluginSignatures, logLevel, otlpEndpoint, traceRatio } =
     values;
   await using starting = new AsyncDisposableStack();
@@ -29,7 +31,8 @@ await runService(async () => {
   const bus = starting.use(await connectBus({ ...brokerOptions("control", values), logger }));
   await bus.ensureTopology();
   const store = starting.use(await openStore({ databaseUrl }));
-  const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health }));
+  const live = new LiveConfig(processConfig, loaded);
+  const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health, live }));
   const pipeline = controlPipeline(control);
   starting.use(serveNats(bus, pipeline));
   if (grpcPort !== undefined) {

@@ -1,11 +1,12 @@
-import { ConfigError, brokerSettings, serviceSettings, z } from "@millrace/service-kit";
-
+import { brokerSettings, ConfigError, runtimeSettings, serviceSettings, z } from "@millrace/service-kit";
 import type { GrpcSecurity } from "./listen-grpc.ts";
 
 /** What control needs to know as a process of its own. */
 export const processConfig = z.object({
   ...serviceSettings,
   ...brokerSettings,
+  // Those of other processes too: control keeps what the database says of them.
+  ...runtimeSettings,
   host: z.string().default("127.0.0.1"),
   databaseUrl: z.string().meta({ env: "DATABASE_URL", secret: true }),
   /** Whether plugins must be signed by a trusted key; a signature that is there must always verify. */

@@ -15,8 +15,8 @@ export interface SettingsBucket {
 /** Hears of settings, and of their changes, until it is disposed; `ready` when it knows those that there are. */
 export interface SettingsFollower extends AsyncDisposable {
   readonly ready: Promise<void>;
-  /** What the database holds, by name, as far as it was heard. */
-  readonly stored: ReadonlyMap<string, unknown>;
+  /** Takes over everything that the database holds from who knows it before the bucket says so. */
+  assume(stored: ReadonlyMap<string, unknown>): void;
 }
 
 /** Keeps a configuration, and the logger's level, up to date with the bucket that carries settings to all processes. */
@@ -43,7 +43,11 @@ export function followSettings(bucket: SettingsBucket, config: LiveConfig, logge
   });
   return {
     ready: watch.ready,
-    stored,
+    assume(known) {
+      stored.clear();
+      for (const [name, value] of known) stored.set(name, value);
+      take();
+    },
     async [Symbol.asyncDispose]() {
       levels[Symbol.dispose]();
       await watch[Symbol.asyncDispose]();

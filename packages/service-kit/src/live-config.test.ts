@@ -78,7 +78,7 @@ it("follows the bucket that carries settings, the logger's level with it", async
   await using follower = followSettings(bucket, config, logger);
   tell("logLevel", value('"warn"'));
   logger.info("not heard");
-  expect(follower.stored).toEqual(new Map([["logLevel", "warn"]]));
+  expect([config.values.logLevel, logger.level]).toEqual(["warn", "warn"]);
   tell("logLevel", value("{"));
   tell("logLevel", value('"loud"'));
   expect(lines.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual([
@@ -87,4 +87,6 @@ it("follows the bucket that carries settings, the logger's level with it", async
   ]);
   tell("logLevel", undefined);
   expect([config.values.logLevel, logger.level]).toEqual(["info", "info"]);
+  follower.assume(new Map([["logLevel", "error"]]));
+  expect([config.values.logLevel, logger.level]).toEqual(["error", "error"]);
 });
