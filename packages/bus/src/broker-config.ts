@@ -25,20 +25,21 @@ export function createBrokerKeys(): BrokerKey[] {
   });
 }
 
-/** The users of the broker and what each may do; their keys are variables, which `keysConfig` sets. */
-export function authorizationConfig(): string {
+/** The users of the broker and what each may do. Keys that are not given are the broker's environment's: `MILLRACE_NKEY_<USER>`. */
+export function authorizationConfig(keys: readonly Pick<BrokerKey, "user" | "publicKey">[] = []): string {
   const users = brokerUsers.map((user) => {
     const { publish, subscribe } = permissionsOf(user);
+    const key = keys.find((one) => one.user === user)?.publicKey ?? `$MILLRACE_NKEY_${user.toUpperCase()}`;
     return `    {
       # ${user}
-      nkey: $${keyVariable(user)}
+      nkey: ${key}
       permissions: {
         publish: { allow: [${quoted(publish)}] }
         subscribe: { allow: [${quoted(subscribe)}] }
       }
     }`;
   });
-  return `# Written by deploy/nats/generate.ts from packages/bus/src/broker-users.ts, which says why.
+  return `# Written from packages/bus/src/broker-users.ts, which says why.
 authorization {
   timeout: 5
   users: [
@@ -46,11 +47,6 @@ ${users.join("\n")}
   ]
 }
 `;
-}
-
-/** Sets the variables of `authorizationConfig`. */
-export function keysConfig(keys: readonly Pick<BrokerKey, "user" | "publicKey">[]): string {
-  return keys.map(({ user, publicKey }) => `${keyVariable(user)}: ${publicKey}\n`).join("");
 }
 
 /** Connections by TLS only, of clients with a certificate of the same authority. */
@@ -63,10 +59,6 @@ export function tlsConfig({ ca, cert, key }: BrokerCertificates): string {
   timeout: 5
 }
 `;
-}
-
-function keyVariable(user: BrokerUser): string {
-  return `MILLRACE_NKEY_${user.toUpperCase()}`;
 }
 
 function quoted(subjects: readonly string[]): string {

@@ -1,7 +1,6 @@
 export {
   authorizationConfig,
   createBrokerKeys,
-  keysConfig,
   tlsConfig,
   type BrokerCertificates,
   type BrokerKey,

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { authorizationConfig, createBrokerKeys, keysConfig, tlsConfig } from "@millrace/bus";
+import { authorizationConfig, createBrokerKeys, tlsConfig } from "@millrace/bus";
 import { replaceFile } from "./replace-file.ts";
 
 export interface BrokerConfigOptions {
@@ -23,11 +23,10 @@ export async function writeBrokerConfig(folder: string, options: BrokerConfigOpt
   const keys = createBrokerKeys();
   for (const { user, seed } of keys) await replaceFile(join(folder, `${user}.seed`), `${seed}\n`, secret);
   const write = (name: string, text: string): Promise<void> => replaceFile(join(folder, name), text, readable);
-  await write("keys.conf", keysConfig(keys));
-  await write("authorization.conf", authorizationConfig());
+  await write("authorization.conf", authorizationConfig(keys));
   const { certificates, listen } = options;
   if (certificates !== undefined) await write("tls.conf", tlsConfig(certificatesIn(certificates)));
-  const includes = ["keys.conf", "authorization.conf", ...(certificates === undefined ? [] : ["tls.conf"])];
+  const includes = ["authorization.conf", ...(certificates === undefined ? [] : ["tls.conf"])];
   await write(
     "nats-server.conf",
     `server_name: millrace
