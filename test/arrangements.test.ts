@@ -52,9 +52,9 @@ describe("the scenario", { timeout: 180_000 }, () => {
         MILLRACE_GRPC_PORT: String(grpc),
         ...(transport === "grpc" ? { MILLRACE_CONTROL_URL: `http://127.0.0.1:${controlGrpc}` } : {}),
       });
-      const rest = new Rest(`http://127.0.0.1:${http}`);
+      const rest = new Rest(`http://127.0.0.1:${http}`, "");
       await deployExamplePlugins(rest);
-      await runScenario({ rest, grpcAddress: `127.0.0.1:${grpc}`, natsUrl: nats.url });
+      await runScenario({ rest, grpcAddress: `127.0.0.1:${grpc}`, natsUrl: nats.url, token: "" });
       expect(await gateway.stop()).toBe(0);
     },
   );

@@ -4,13 +4,16 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { JobService, JobState, PayloadSchema } from "@millrace/protocol";
 import { connect } from "nats";
 import { expect } from "vitest";
-import type { Rest } from "./rest.ts";
+import { bearerToken } from "@millrace/client";
+import type { SystemUnderTest } from "./standalone.ts";
 
 /**
  * What a user does in a day, the same for each arrangement of processes: submit by three doors, wait, watch, list, cancel,
  * retry, pause, call a plugin.
  */
-export async function runScenario(system: { rest: Rest; grpcAddress: string; natsUrl: string }): Promise<void> {
+export async function runScenario(
+  system: Pick<SystemUnderTest, "rest" | "grpcAddress" | "natsUrl" | "token">,
+): Promise<void> {
   const { rest } = system;
   const login = { type: "user.login", actor: "ada", success: true };
 
@@ -20,7 +23,10 @@ export async function runScenario(system: { rest: Rest; grpcAddress: string; nat
   await rest.jobIn("s-rest", "JOB_STATE_SUCCEEDED");
 
   // gRPC: submit, then watch until the end.
-  const client = createClient(JobService, createGrpcTransport({ baseUrl: `http://${system.grpcAddress}` }));
+  const client = createClient(
+    JobService,
+    createGrpcTransport({ baseUrl: `http://${system.grpcAddress}`, interceptors: [bearerToken(system.token)] }),
+  );
   const payload = create(PayloadSchema, { content: { case: "text", value: JSON.stringify(login) } });
   await client.submitJob({ id: "s-grpc", type: "audit", payload });
   let last: JobState = JobState.UNSPECIFIED;

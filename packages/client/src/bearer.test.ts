@@ -7,7 +7,7 @@ import { Code, ConnectError, createClient as createServiceClient } from "@connec
 import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-node";
 import { AuthService, SystemService } from "@millrace/protocol";
 import { afterEach, expect, it } from "vitest";
-import { bearer } from "./bearer.ts";
+import { bearerLogin } from "./bearer.ts";
 import { createClient } from "./client.ts";
 
 const stack: (() => void)[] = [];
@@ -115,7 +115,7 @@ it("says by gRPC who calls", async () => {
   const plain = createGrpcTransport({ baseUrl });
   const system = createServiceClient(
     SystemService,
-    createGrpcTransport({ baseUrl, interceptors: [bearer(ada, plain)] }),
+    createGrpcTransport({ baseUrl, interceptors: [bearerLogin(ada, plain)] }),
   );
   expect((await system.getInfo({})).name).toBe("access-1-0");
 });

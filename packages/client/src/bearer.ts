@@ -2,26 +2,32 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
 import { AuthService, type TokenPair } from "@millrace/protocol";
 
-/** Who a client is: a token for programs (`mr_…`) or an access token, or a user who is signed in at the first call. */
-export type Credentials = { readonly token: string } | { readonly email: string; readonly password: string };
+export interface Login {
+  readonly email: string;
+  readonly password: string;
+}
 
 /** Clocks differ, and a call is on its way for a while. */
 const earlyMs = 30_000;
 
 /**
- * Says with every call who calls; works with any transport of Connect's, so also by gRPC. A user is signed in at the first call,
- * the session is renewed in time, and begun again when it was ended.
+ * Says with every call who calls; works with any transport of Connect's, so also by gRPC.
+ * @param token for programs (`mr_…`), or an access token
+ */
+export function bearerToken(token: string): Interceptor {
+  return (next) => (request) => {
+    request.header.set("authorization", `Bearer ${token}`);
+    return next(request);
+  };
+}
+
+/**
+ * As `bearerToken`, for a user who is signed in at the first call. The session is renewed in time, and begun again when it was
+ * ended.
  * @param transport leads to the same server, without this interceptor
  */
-export function bearer(credentials: Credentials, transport: Transport): Interceptor {
-  if ("token" in credentials) {
-    const { token } = credentials;
-    return (next) => (request) => {
-      request.header.set("authorization", `Bearer ${token}`);
-      return next(request);
-    };
-  }
-  const session = new SignedIn(credentials, transport);
+export function bearerLogin(login: Login, transport: Transport): Interceptor {
+  const session = new SignedIn(login, transport);
   return (next) => async (request) => {
     const sent = await session.accessToken();
     request.header.set("authorization", `Bearer ${sent}`);
@@ -39,14 +45,14 @@ export function bearer(credentials: Credentials, transport: Transport): Intercep
 }
 
 class SignedIn {
-  readonly #credentials: { readonly email: string; readonly password: string };
+  readonly #login: Login;
   readonly #auth;
   #tokens: TokenPair | undefined;
   /** One at a time: a refresh token that is used twice ends the session. */
   #renewing: Promise<TokenPair> | undefined;
 
-  constructor(credentials: { readonly email: string; readonly password: string }, transport: Transport) {
-    this.#credentials = credentials;
+  constructor(login: Login, transport: Transport) {
+    this.#login = login;
     this.#auth = createClient(AuthService, transport);
   }
 
@@ -76,7 +82,7 @@ class SignedIn {
         if (ConnectError.from(reason).code !== Code.Unauthenticated) throw reason;
       }
     }
-    return pairOf(await this.#auth.login(this.#credentials));
+    return pairOf(await this.#auth.login({ ...this.#login }));
   }
 }
 

@@ -24,10 +24,13 @@ import {
   type WatchJobsResponse,
   type WatchPluginLogsResponse,
 } from "@millrace/protocol";
-import { bearer, type Credentials } from "./bearer.ts";
+import { bearerLogin, bearerToken, type Login } from "./bearer.ts";
 import { toSubmitRequest, type JobSpec } from "./job-spec.ts";
 import { resumeStream, type ResumeOptions } from "./resume-stream.ts";
 import { toMillraceError } from "./to-millrace-error.ts";
+
+/** Who a client is: a token for programs (`mr_…`), or a user who is signed in at the first call. */
+export type Credentials = { readonly token: string } | Login;
 
 export interface ClientOptions {
   /** `http://127.0.0.1:8080` */
@@ -214,8 +217,11 @@ function createTransport(
   const open = connectionTo(baseUrl, httpVersion);
   const transportWith = (more: readonly Interceptor[]) =>
     createConnectTransport({ ...shared, ...open.options, interceptors: [...more, ...around] });
-  const who = credentials === undefined ? [] : [bearer(credentials, transportWith([]))];
-  return { transport: transportWith(who), close: open.close };
+  const who = () => {
+    if (credentials === undefined) return [];
+    return ["token" in credentials ? bearerToken(credentials.token) : bearerLogin(credentials, transportWith([]))];
+  };
+  return { transport: transportWith(who()), close: open.close };
 }
 
 function connectionTo(baseUrl: string, httpVersion: ClientOptions["httpVersion"]) {

@@ -1,9 +1,10 @@
-export { bearer, type Credentials } from "./bearer.ts";
+export { bearerLogin, bearerToken, type Login } from "./bearer.ts";
 export {
   createClient,
   type Accepted,
   type Client,
   type ClientOptions,
+  type Credentials,
   type WaitOptions,
   type WatchFilter,
 } from "./client.ts";
