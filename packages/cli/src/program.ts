@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { version } from "@millrace/protocol";
 import { defaultServer, type CliContext } from "./cli-context.ts";
+import { auditCommands } from "./commands/audit.ts";
 import { certsCommand } from "./commands/certs.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { eventCommands } from "./commands/events.ts";
@@ -10,6 +11,7 @@ import { loginCommands } from "./commands/login.ts";
 import { natsCommands } from "./commands/nats.ts";
 import { pluginCommands } from "./commands/plugin.ts";
 import { queueCommands } from "./commands/queues.ts";
+import { flagCommands, settingCommands } from "./commands/settings.ts";
 import { submitCommand } from "./commands/submit.ts";
 import { tokenCommands } from "./commands/tokens.ts";
 import { userCommands } from "./commands/users.ts";
@@ -40,6 +42,9 @@ export function createProgram(context: CliContext): Command {
   loginCommands(program, context);
   userCommands(program, context);
   tokenCommands(program, context);
+  auditCommands(program, context);
+  settingCommands(program, context);
+  flagCommands(program, context);
   wasmCommands(program, context);
   infoCommand(program, context);
   certsCommand(program, context);

@@ -8,6 +8,7 @@ import {
 } from "@connectrpc/connect";
 import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import {
+  AuditService,
   AuthService,
   EventService,
   isTerminal,
@@ -16,6 +17,7 @@ import {
   JobState,
   MillraceError,
   PluginService,
+  SettingsService,
   SystemService,
   TokenService,
   UserService,
@@ -77,6 +79,8 @@ export interface Client extends AsyncDisposable {
   readonly plugins: ServiceClient<typeof PluginService>;
   readonly events: ServiceClient<typeof EventService>;
   readonly system: ServiceClient<typeof SystemService>;
+  readonly audit: ServiceClient<typeof AuditService>;
+  readonly settings: ServiceClient<typeof SettingsService>;
   readonly auth: ServiceClient<typeof AuthService>;
   readonly users: ServiceClient<typeof UserService>;
   readonly tokens: ServiceClient<typeof TokenService>;
@@ -152,6 +156,8 @@ export function createClient(options: ClientOptions): Client {
     plugins,
     events: createServiceClient(EventService, transport),
     system: createServiceClient(SystemService, transport),
+    audit: createServiceClient(AuditService, transport),
+    settings: createServiceClient(SettingsService, transport),
     auth: createServiceClient(AuthService, transport),
     users: createServiceClient(UserService, transport),
     tokens: createServiceClient(TokenService, transport),

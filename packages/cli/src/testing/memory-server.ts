@@ -6,6 +6,7 @@ import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import {
+  AuditService,
   AuthService,
   EventService,
   isTerminal,
@@ -16,6 +17,7 @@ import {
   newJobId,
   PluginService,
   Priority,
+  SettingsService,
   stateName,
   SystemService,
   TokenService,
@@ -28,6 +30,7 @@ import {
 } from "@millrace/protocol";
 import { MemoryAccounts } from "./memory-accounts.ts";
 import { MemoryPlugins } from "./memory-plugins.ts";
+import { MemorySystem } from "./memory-system.ts";
 
 /** Ends a job at once; undefined leaves it queued. */
 export type MemoryHandler = (job: Job) => { result: Payload } | { error: string } | undefined;
@@ -37,6 +40,7 @@ export class MemoryServer implements AsyncDisposable {
   readonly jobs = new Map<string, Job>();
   readonly plugins = new MemoryPlugins();
   readonly accounts = new MemoryAccounts();
+  readonly operations = new MemorySystem();
   readonly published: PublishEventRequest[] = [];
   readonly paused = new Set<string>();
   readonly #http: Server;
@@ -55,6 +59,8 @@ export class MemoryServer implements AsyncDisposable {
           router.service(AuthService, this.accounts.auth);
           router.service(TokenService, this.accounts.tokenService);
           router.service(UserService, this.accounts.userService);
+          router.service(AuditService, this.operations.audit);
+          router.service(SettingsService, this.operations.settings);
           router.service(EventService, {
             publishEvent: (request) => {
               this.published.push(request);
