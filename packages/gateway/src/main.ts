@@ -10,6 +10,10 @@ await runService(async () => {
   await using stack = new AsyncDisposableStack();
   stack.use(startTracing({ service: "gateway", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
   const transport = stack.use(await connectTransport(config, logger));
-  stack.use(await startGateway(config, { transport, logger, metrics: createMetrics(), health: new Health() }));
+  const { identityUrl: controlUrl } = config;
+  const identityTransport =
+    controlUrl === undefined ? transport : stack.use(await connectTransport({ ...config, controlUrl }, logger));
+  const deps = { transport, identityTransport, logger, metrics: createMetrics(), health: new Health() };
+  stack.use(await startGateway(config, deps));
   return stack.move();
 });

@@ -1,7 +1,15 @@
 import { createServer as createHttpServer } from "node:http";
 import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo, Server } from "node:net";
-import { Health, PluginRuntimeService, services, SystemService, version } from "@millrace/protocol";
+import {
+  csrfHeader,
+  Health,
+  identityServices,
+  PluginRuntimeService,
+  services,
+  SystemService,
+  version,
+} from "@millrace/protocol";
 import {
   apiPages,
   bindService,
@@ -9,9 +17,9 @@ import {
   createHealthService,
   createHttpHandler,
   createPipeline,
+  defaultCors,
   forwardService,
   reflectionServices,
-  type PipelineOptions,
   type RpcTransport,
 } from "@millrace/rpc";
 import {
@@ -24,9 +32,13 @@ import {
 } from "@millrace/service-kit";
 import type { GatewayConfig } from "./config.ts";
 import { ExtensionFeed } from "./extension-feed.ts";
+import { guardDoors } from "./guard-doors.ts";
 import { interceptRequests } from "./intercept-requests.ts";
-import { measureCalls } from "./measure-calls.ts";
+import { isLoopback } from "./is-loopback.ts";
+import { measureCalls, observeBoth } from "./measure-calls.ts";
 import { probeControl } from "./probe-control.ts";
+import { createRefusals } from "./refusals.ts";
+import { createResilientTransport } from "./resilient-transport.ts";
 import { serveEndpoints } from "./serve-endpoints.ts";
 import { systemService } from "./system-service.ts";
 import { traceCall } from "./trace-call.ts";
@@ -37,8 +49,8 @@ export interface GatewayDeps {
   readonly metrics: Metrics;
   readonly health: ProcessHealth;
   readonly logger: Logger;
-  /** Identity, permission and rate limits of every call. */
-  readonly hooks?: Pick<PipelineOptions, "identify" | "authorize" | "admit">;
+  /** Leads to `identity`; the same way as to the other services when left out. */
+  readonly identityTransport?: RpcTransport;
 }
 
 export interface Gateway extends AsyncDisposable {
@@ -58,13 +70,36 @@ const uploadMaxBytes = 24 * 1024 * 1024;
 
 /** Listens for REST, Connect, gRPC-web and gRPC, and passes every call on. */
 export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Promise<Gateway> {
-  const health = createHealthService(services.map((service) => service.typeName));
+  const guarded = config.identity === "on";
+  if (!guarded && !isLoopback(config.host)) {
+    throw new RangeError(`host ${config.host} can be reached from elsewhere, so identity must be on`);
+  }
+  const { logger, metrics } = deps;
+  const offered = guarded ? [...services, ...identityServices] : services;
+  const refusals = createRefusals(metrics);
+  const transport = createResilientTransport(deps.transport, metrics);
+  const identityTransport =
+    deps.identityTransport === undefined || deps.identityTransport === deps.transport
+      ? transport
+      : createResilientTransport(deps.identityTransport, metrics);
+  const reflection = reflectionServices([...offered, Health]);
+  const served = [...offered, Health, PluginRuntimeService, ...reflection.map(([service]) => service)];
+  const guard = guarded
+    ? guardDoors(config, { services: served, transport, identityTransport, refusals, logger })
+    : undefined;
+  const health = createHealthService(offered.map((service) => service.typeName));
+  const measure = measureCalls(metrics);
   const around = {
-    ...deps.hooks,
-    observer: measureCalls(deps.metrics),
+    ...guard?.hooks,
+    observer: guard === undefined ? measure : observeBoth(measure, guard.observer),
     ...(tracingEnabled() ? { trace: traceCall } : {}),
   };
-  const forward = { traceparent: currentTraceparent };
+  const forward = {
+    traceparent: currentTraceparent,
+    ...(guard === undefined ? {} : { caller: guard.callerOf }),
+  };
+  // Browsers keep their tokens in cookies, and a session is shown with the browser it is of.
+  const toIdentity = { ...forward, headers: ["cookie", csrfHeader, "user-agent"] };
   const pipeline = createPipeline({
     ...around,
     limits: {
@@ -74,20 +109,22 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     services: [
       ...services
         .filter((service) => service.typeName !== SystemService.typeName)
-        .map((service) => forwardService(service, deps.transport, forward)),
+        .map((service) => forwardService(service, transport, forward)),
+      ...(guarded ? identityServices : []).map((service) => forwardService(service, identityTransport, toIdentity)),
       bindService(SystemService, systemService()),
       bindService(Health, health.impl),
-      ...reflectionServices([...services, Health]),
+      ...reflection,
     ],
   });
   // No door offers it: custom endpoints go through it, so that what holds for every method holds for them.
   const runtime = createPipeline({
     ...around,
-    services: [forwardService(PluginRuntimeService, deps.transport, forward)],
+    services: [forwardService(PluginRuntimeService, transport, forward)],
   });
   const extensions = new ExtensionFeed(deps.transport, deps.logger);
-  const cors = { allowOrigins: config.allowOrigins };
-  const pages = apiPages(services, { title: "Millrace", version });
+  const own = guarded ? ["self"] : [];
+  const cors = { allowOrigins: [...own, ...(config.allowOrigins ?? (guarded ? [] : defaultCors.allowOrigins))] };
+  const pages = apiPages(offered, { title: "Millrace", version });
   const serve = serveEndpoints(extensions, runtime, deps.logger);
   const intercept = interceptRequests(extensions, deps.transport, deps.logger);
   const doors = { cors, pages, serve, intercept };
@@ -122,6 +159,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     http.close();
     grpc.close();
     await extensions[Symbol.asyncDispose]();
+    await guard?.[Symbol.asyncDispose]();
     throw reason;
   }
   const httpUrl = `http://${addressOf(http, config.host)}`;
@@ -149,6 +187,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     control[Symbol.dispose]();
     known[Symbol.dispose]();
     await extensions[Symbol.asyncDispose]();
+    await guard?.[Symbol.asyncDispose]();
     clearTimeout(cut);
     clearInterval(idle);
   }

@@ -39,7 +39,11 @@ interface Door {
   /** Serves an exchange with what stands around it. */
   serveIntercepted(exchange: Exchange, interception: Interception): Promise<void>;
   /** CORS headers of every answer, or `refused`. */
-  originHeaders(origin: string | undefined, verb: string): ReplyHeaders | undefined | "refused";
+  originHeaders(
+    origin: string | undefined,
+    verb: string,
+    host: string | undefined,
+  ): ReplyHeaders | undefined | "refused";
 }
 
 function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
@@ -105,10 +109,10 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
     intercept: (exchange) =>
       options.intercept === undefined || isPreflight(exchange) ? undefined : options.intercept(exchange),
     serveIntercepted,
-    originHeaders(origin, verb) {
+    originHeaders(origin, verb, host) {
       if (origin === undefined) return undefined;
       // Reads are harmless without the header: the browser withholds the answer. Writes must not even happen.
-      return cors.headersFor(origin) ?? (verb === "GET" || verb === "HEAD" ? undefined : "refused");
+      return cors.headersFor(origin, host) ?? (verb === "GET" || verb === "HEAD" ? undefined : "refused");
     },
   };
 }
@@ -125,7 +129,7 @@ export function createHttpHandler(
   const door = createDoor(pipeline, options);
   const adapter = createConnectAdapter(pipeline);
   return (request, response) => {
-    const origin = door.originHeaders(request.headers.origin, request.method ?? "GET");
+    const origin = door.originHeaders(request.headers.origin, request.method ?? "GET", request.headers.host);
     if (origin === "refused") {
       refuse(
         new Http1Exchange(request, response),
@@ -158,7 +162,11 @@ export function createGrpcHandler(
   const door = createDoor(pipeline, options);
   const adapter = createConnectAdapter(pipeline);
   return (stream, headers, _flags, rawHeaders) => {
-    const origin = door.originHeaders(headers.origin, headers[":method"] ?? "GET");
+    const origin = door.originHeaders(
+      headers.origin,
+      headers[":method"] ?? "GET",
+      headers[":authority"] ?? headers.host,
+    );
     const exchange = new Http2Exchange(stream, headers, origin === "refused" ? undefined : origin);
     if (origin === "refused") {
       refuse(exchange, 403, Code.PermissionDenied, "calls from this origin are not allowed");
