@@ -42,17 +42,40 @@ export class OneTimeCodes {
     );
   }
 
+  /** Whether it is an invitation for whoever has this email, not used yet. */
+  holdsInvitation(hash: Uint8Array, email: string): Promise<boolean> {
+    return this.#holds(hash, invites(email));
+  }
+
   /** Uses an invitation up. Undefined when it is none, has expired, or is for somebody else. */
   takeInvitation(hash: Uint8Array, email: string): Promise<TakenCode | undefined> {
-    return this.#take(hash, sql<boolean>`user_id IS NULL AND (email_key IS NULL OR email_key = ${emailKey(email)})`);
+    return this.#take(hash, invites(email));
+  }
+
+  /** Whether it is a code for a new password, not used yet. */
+  holdsReset(hash: Uint8Array): Promise<boolean> {
+    return this.#holds(hash, resets);
   }
 
   /** Uses a code for a new password up. */
   takeReset(hash: Uint8Array): Promise<TakenCode | undefined> {
-    return this.#take(hash, sql<boolean>`user_id IS NOT NULL`);
+    return this.#take(hash, resets);
   }
 
-  async #take(hash: Uint8Array, fits: ReturnType<typeof sql<boolean>>): Promise<TakenCode | undefined> {
+  async #holds(hash: Uint8Array, fits: Condition): Promise<boolean> {
+    const row = await this.#run((db) =>
+      db
+        .selectFrom("identity_codes")
+        .select("code_hash")
+        .where("code_hash", "=", Buffer.from(hash))
+        .where("expires_at", ">", sql<Date>`now()`)
+        .where(fits)
+        .executeTakeFirst(),
+    );
+    return row !== undefined;
+  }
+
+  async #take(hash: Uint8Array, fits: Condition): Promise<TakenCode | undefined> {
     const row = await this.#run((db) =>
       db
         .deleteFrom("identity_codes")
@@ -64,4 +87,12 @@ export class OneTimeCodes {
     );
     return row === undefined ? undefined : { userId: row.user_id ?? undefined, roles: row.roles };
   }
+}
+
+type Condition = ReturnType<typeof sql<boolean>>;
+
+const resets: Condition = sql<boolean>`user_id IS NOT NULL`;
+
+function invites(email: string): Condition {
+  return sql<boolean>`user_id IS NULL AND (email_key IS NULL OR email_key = ${emailKey(email)})`;
 }
