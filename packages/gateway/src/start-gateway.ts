@@ -12,6 +12,7 @@ import {
 } from "@millrace/protocol";
 import {
   apiPages,
+  BodyWatch,
   bindService,
   createGrpcHandler,
   createHealthService,
@@ -64,6 +65,19 @@ const headersTimeoutMs = 15_000;
 const keepAliveTimeoutMs = 65_000;
 const idleCheckMs = 20;
 const maxConcurrentStreams = 1_000;
+/** A body that comes more slowly holds what others could use. */
+const bodyLimits = { timeoutMs: 30_000, maxHeldBytes: 256 * 1024 * 1024 };
+/** Of every answer: a browser must not guess what it is, frame it, or tell others where it came from. */
+const securityHeaders = {
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+  "referrer-policy": "no-referrer",
+};
+/** What is for one caller stays out of caches. */
+const privateHeaders = { "cache-control": "no-store" };
+/** A connection on which nothing happens is asked whether it is still there. */
+const idleSessionMs = 120_000;
+const pingTimeoutMs = 10_000;
 // A module of 16 MiB is 22 MiB in base64, and there is a manifest around it.
 const uploadPath = "/millrace.plugins.v1.PluginService/UploadPlugin";
 const uploadMaxBytes = 24 * 1024 * 1024;
@@ -127,7 +141,10 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   const pages = apiPages(offered, { title: "Millrace", version });
   const serve = serveEndpoints(extensions, runtime, deps.logger);
   const intercept = interceptRequests(extensions, deps.transport, deps.logger);
-  const doors = { cors, pages, serve, intercept };
+  const bodies = new BodyWatch(bodyLimits);
+  const onOriginRefused = () => refusals.count("origin");
+  const headers = guarded ? { ...securityHeaders, ...privateHeaders } : securityHeaders;
+  const doors = { cors, pages, serve, intercept, bodies, headers, onOriginRefused };
 
   const http = createHttpServer(
     {
@@ -148,6 +165,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   grpc.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
+    watchSession(session);
   });
   grpc.on("sessionError", (error) => deps.logger.warn({ err: error }, "gRPC connection failed"));
   grpc.on("stream", createGrpcHandler(pipeline, doors));
@@ -160,6 +178,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     grpc.close();
     await extensions[Symbol.asyncDispose]();
     await guard?.[Symbol.asyncDispose]();
+    bodies[Symbol.dispose]();
     throw reason;
   }
   const httpUrl = `http://${addressOf(http, config.host)}`;
@@ -188,6 +207,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     known[Symbol.dispose]();
     await extensions[Symbol.asyncDispose]();
     await guard?.[Symbol.asyncDispose]();
+    bodies[Symbol.dispose]();
     clearTimeout(cut);
     clearInterval(idle);
   }
@@ -199,6 +219,15 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
       return (stopping ??= stop());
     },
   };
+}
+
+/** Ends a connection that nobody is at the other end of. A watcher may be silent for hours, and answers pings. */
+function watchSession(session: ServerHttp2Session): void {
+  session.setTimeout(idleSessionMs, () => {
+    const unanswered = setTimeout(() => session.destroy(), pingTimeoutMs);
+    session.once("close", () => clearTimeout(unanswered));
+    if (!session.destroyed) session.ping(() => clearTimeout(unanswered));
+  });
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

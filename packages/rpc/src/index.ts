@@ -36,5 +36,6 @@ export { apiPages } from "./api-pages.ts";
 export { openNatsTransport } from "./open-nats-transport.ts";
 export type { HandlerContext, ServiceImpl, Transport as RpcTransport } from "@connectrpc/connect";
 export { Code, ConnectError, createClient } from "@connectrpc/connect";
+export { BodyWatch, type BodyLimits } from "./body-watch.ts";
 export { callerOf } from "./caller-of.ts";
 export { csrfTokenOf } from "./csrf-token.ts";

@@ -18,7 +18,8 @@ import {
   trailerSerialize,
 } from "@connectrpc/connect/protocol-grpc-web";
 import { CallContext } from "./call-context.ts";
-import { addHeaders, tooLarge, type Exchange, type ReplyHeaders } from "./exchange.ts";
+import { tooLarge } from "./collect-body.ts";
+import { addHeaders, type Exchange, type ReplyHeaders } from "./exchange.ts";
 import type { Pipeline, PipelineMethod } from "./pipeline.ts";
 import { toConnectError } from "./rpc-error.ts";
 
