@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Role } from "@millrace/protocol";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { MemoryServer } from "../testing/memory-server.ts";
-import { runMillrace } from "../testing/run-millrace.ts";
+import { runHere } from "../testing/run-here.ts";
 
 let server: MemoryServer;
 let folder: string;
@@ -22,7 +22,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const run = (args: string[], input = "") => runMillrace(args, { env, input });
+const run = (args: string[], input = "") => runHere(args, { env, input });
 const file = () => join(folder, "millrace", "credentials.json");
 
 it("logs in with a token of its own for this machine, shows who one is, and logs out", async () => {
@@ -73,6 +73,7 @@ it("takes MILLRACE_TOKEN first, then the login, then what a system on this machi
   const [given, local] = [await create("given"), await create("local")];
   env["MILLRACE_TOKEN"] = given;
   expect((await run(["whoami"])).stdout).toContain("token of  MILLRACE_TOKEN");
+  expect((await run(["tokens", "show"])).stdout).toBe(`${given}\n`);
   delete env["MILLRACE_TOKEN"];
   expect((await run(["whoami"])).stdout).toContain(`token of  ${file()}`);
   await run(["logout"]);

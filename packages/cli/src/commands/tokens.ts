@@ -1,7 +1,8 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
-import { CreateTokenResponseSchema, ListTokensResponseSchema, type ApiToken } from "@millrace/protocol";
-import { withSession, type CliContext } from "../cli-context.ts";
+import { CreateTokenResponseSchema, ListTokensResponseSchema, MillraceError, type ApiToken } from "@millrace/protocol";
+import { serverOf, withOutput, withSession, type CliContext } from "../cli-context.ts";
+import { findToken } from "../credentials/find-token.ts";
 import { formatTime } from "../format-job.ts";
 import { table } from "../output.ts";
 import { collect, instant } from "../parse-options.ts";
@@ -13,7 +14,7 @@ interface CreateOptions {
   readonly expires?: Date;
 }
 
-/** `tokens list|create|revoke`. */
+/** `tokens list|create|revoke|show`. */
 export function tokenCommands(program: Command, context: CliContext): void {
   const tokens = program.command("tokens").description("your tokens for programs");
 
@@ -61,6 +62,18 @@ export function tokenCommands(program: Command, context: CliContext): void {
       await withSession(context, command, async ({ client, output }) => {
         await client.tokens.revokeToken({ id }, { signal: context.signal });
         output.document({ id }, () => `${id} is revoked`);
+      });
+    });
+
+  tokens
+    .command("show")
+    .description("print the token that this command comes in with, for other programs on this machine")
+    .addHelpText("after", '\nExample:\n  curl -H "authorization: Bearer $(millrace tokens show)" …')
+    .action(async (_: object, command: Command) => {
+      await withOutput(context, command, async ({ output }) => {
+        const found = await findToken(context.env, serverOf(command));
+        if (found === undefined) throw new MillraceError("unauthenticated", `no token for ${serverOf(command)}`);
+        output.document({ ...found }, () => found.token);
       });
     });
 }
