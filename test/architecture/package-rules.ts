@@ -31,6 +31,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
     "projector",
     "scheduler",
     "control",
+    "identity",
     "gateway",
   ],
   client: ["protocol", "bus"],
