@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { create, fromJson, toJson, toJsonString } from "@bufbuild/protobuf";
 import { timestampFromMs, ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { Bus } from "@millrace/bus";
@@ -23,6 +24,8 @@ const source = "audit";
 const pageEntries = 64;
 const firstPauseMs = 500;
 const maxPauseMs = 30_000;
+/** Entries that come one soon after the other are told together. */
+const gatherMs = 100;
 /** What another process left when it ended is looked for so often. */
 const lookMs = 60_000;
 
@@ -61,6 +64,7 @@ export class AuditAnnouncer implements AsyncDisposable {
         if (await this.#announce()) continue;
         pauseMs = firstPauseMs;
         await this.#wait(lookMs);
+        if (!this.#stopped) await delay(gatherMs);
       } catch (error) {
         this.#deps.bus.logger.debug({ err: error, pauseMs }, "audit entries not told as events; they will be");
         await this.#wait(pauseMs);

@@ -5,7 +5,7 @@ import type { AuditRecord, ChainedRecord } from "@millrace/store";
 
 /** Longest text of each kind, in UTF-16 units; what is longer is cut, not refused: the trail must not be dodged by length. */
 const maxNameChars = 256;
-const maxObjectChars = 512;
+export const maxObjectChars = 512;
 
 /** A record of the trail from what a door has seen. */
 export function recordOf(entry: AuditEntry, nowMs: number): Omit<AuditRecord, "seq"> {
@@ -47,7 +47,7 @@ export function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
 }
 
-/** PostgreSQL keeps neither NUL nor half of a surrogate pair in text. */
-function clip(text: string, max: number = maxNameChars): string {
+/** Text as the trail keeps it: PostgreSQL takes neither NUL nor half of a surrogate pair. */
+export function clip(text: string, max: number = maxNameChars): string {
   return text.slice(0, max).replaceAll("\0", "\u{fffd}").toWellFormed();
 }

@@ -95,6 +95,21 @@ it("takes what a caller can make of names, and cuts what is too long", async () 
   expect((await verify()).verdict).toMatchObject({ intact: true });
 });
 
+it("answers whatever is asked for", async () => {
+  const { audit } = fixture;
+  const odd = "\0\u{1f600}%_'";
+  for (const field of ["userId", "email", "tokenId", "address", "action", "object", "result", "requestId"]) {
+    expect((await audit.listAuditEntries({ [field]: odd })).entries, field).toEqual([]);
+  }
+  for (const seconds of [-(2n ** 63n), 2n ** 63n - 1n]) {
+    await expect(audit.listAuditEntries({ after: { seconds } })).rejects.toThrow("after: must be");
+    await expect(audit.listAuditEntries({ before: { seconds } })).rejects.toThrow("before: must be");
+  }
+  expect((await audit.listAuditEntries({ after: { seconds: -62_135_596_800n } })).entries).not.toEqual([]);
+  expect((await audit.listAuditEntries({ before: { seconds: -62_135_596_800n } })).entries).toEqual([]);
+  await expect(audit.listAuditEntries({ pageToken: "\0" })).rejects.toThrow("page token");
+});
+
 it("compares with a hash that was written down elsewhere", async () => {
   const { entries } = await fixture.audit.listAuditEntries({ pageSize: 1 });
   const { seq: knownSeq, hash: knownHash } = entries[0]!;
