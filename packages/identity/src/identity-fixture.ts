@@ -58,10 +58,20 @@ export function callAs(caller: Partial<CallerInfo>, headers: Record<string, stri
   return { headers: { ...headers, [callerHeader]: encodeCaller(whole) } };
 }
 
-export async function startIdentityFixture(config: Partial<IdentityConfig> = {}): Promise<IdentityFixture> {
-  await using stack = new AsyncDisposableStack();
-  const store = stack.use(await openStore({ dataDir: "memory://" }));
+/** A migrated database of its own. */
+export async function openIdentityStore(): Promise<Store> {
+  const store = await openStore({ dataDir: "memory://" });
   await store.migrate();
+  return store;
+}
+
+/** @param given a store that somebody else closes; one of its own without it */
+export async function startIdentityFixture(
+  config: Partial<IdentityConfig> = {},
+  given?: Store,
+): Promise<IdentityFixture> {
+  await using stack = new AsyncDisposableStack();
+  const store = given ?? stack.use(await openIdentityStore());
   const logger = createLogger({ name: "identity-test", level: "silent" });
   const identity = stack.use(
     await startIdentity({ hashesAtOnce: 2, ...config }, { store, logger, health: new Health() }),

@@ -44,7 +44,7 @@ export class KeyRing {
     let stored = await this.#keys.list();
     const newest = stored[0];
     if (newest === undefined || this.#now() - newest.createdAtMs > this.#keyMs) {
-      await this.#keys.insert(...(await newKey()));
+      await this.#keys.insert({ ...(await newKey()), createdAtMs: this.#now() });
       stored = await this.#keys.list();
     }
     for (const [index, { kid }] of stored.entries()) {
@@ -71,10 +71,10 @@ export class KeyRing {
   }
 }
 
-async function newKey(): Promise<[kid: string, privateJwk: JsonValue]> {
+async function newKey(): Promise<{ readonly kid: string; readonly privateJwk: JsonValue }> {
   const { privateKey } = await generateKeyPair(algorithm, { crv: "Ed25519", extractable: true });
   const jwk = await exportJWK(privateKey);
-  return [await calculateJwkThumbprint(jwk), { ...jwk } as JsonValue];
+  return { kid: await calculateJwkThumbprint(jwk), privateJwk: { ...jwk } as JsonValue };
 }
 
 async function signerOf({ kid, privateJwk }: StoredSigningKey): Promise<Signer> {

@@ -6,6 +6,7 @@ import {
   calculatePKCECodeChallenge,
   ClientSecretPost,
   discovery,
+  fetchUserInfo,
   None,
   type Configuration,
 } from "openid-client";
@@ -75,7 +76,13 @@ export class OidcProvider {
     });
     const claims = answer.claims();
     if (claims === undefined) throw new Error("the provider sent no ID token");
-    const { iss, sub, email, email_verified: verified, name } = claims;
+    const { iss, sub } = claims;
+    // Providers put these into the ID token or behind the userinfo endpoint (OpenID Connect Core, section 5.4).
+    const about =
+      claims["email"] === undefined && provider.serverMetadata().userinfo_endpoint !== undefined
+        ? await fetchUserInfo(provider, answer.access_token, sub)
+        : claims;
+    const { email, email_verified: verified, name } = about;
     return {
       key: `${iss} ${sub}`,
       email: typeof email === "string" && verified === true ? email : undefined,

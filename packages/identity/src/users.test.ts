@@ -26,15 +26,6 @@ async function signIn(email: string, password = strongPassword): Promise<CallHea
 
 const refused = { code: Code.PermissionDenied };
 
-test("the first start makes an administrator with a password shown once, and only the first", async () => {
-  await using fresh = await startIdentityFixture();
-  const first = await fresh.identity.ensureAdministrator();
-  expect(first?.email).toBe("admin@localhost");
-  expect(await fresh.identity.ensureAdministrator()).toBeUndefined();
-  const { user } = await fresh.auth.login({ email: "admin@localhost", password: first?.password ?? "" }, callAs({}));
-  expect(user).toMatchObject({ roles: [Role.ADMINISTRATOR], passwordExpired: true });
-});
-
 test("users are created, read, replaced, patched, deleted and purged", async () => {
   const { users } = fixture;
   const { user } = await users.createUser(
@@ -106,22 +97,6 @@ test("an invitation lets one person in, once, with its roles", async () => {
   expect(user).toMatchObject({ email: "guest@example.com", roles: [Role.PUBLISHER] });
   await expect(auth.register({ ...person, invitation: code })).rejects.toMatchObject({ code: Code.FailedPrecondition });
   await signIn("guest@example.com");
-});
-
-test("open registration does not tell who is known", async () => {
-  await using open = await startIdentityFixture({ registration: "open" });
-  const person = { email: "a@example.com", password: strongPassword };
-  const first = await open.auth.register({ ...person, displayName: "A" });
-  const second = await open.auth.register({ ...person, displayName: "A", password: "quite another one" });
-  const shape = (answer: typeof first) => Object.keys(answer.user ?? {}).toSorted();
-  expect(shape(second)).toEqual(shape(first));
-  expect(second.user).toMatchObject({ email: "a@example.com", roles: [Role.VIEWER] });
-  expect(second.user?.id).not.toBe(first.user?.id);
-  await open.auth.login(person, callAs({}));
-  await using closed = await startIdentityFixture({ registration: "off" });
-  await expect(closed.auth.register({ ...person, invitation: "x" })).rejects.toMatchObject({
-    code: Code.FailedPrecondition,
-  });
 });
 
 test("a forgotten password is set by a code, once, and all sessions end", async () => {

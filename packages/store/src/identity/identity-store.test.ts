@@ -176,8 +176,8 @@ eachDatabase((openTestStore) => {
   test("signing keys come newest first, and a sweep leaves what holds", async () => {
     await using store = await openTestStore();
     const { signingKeys } = store.identity;
-    await signingKeys.insert("k1", { kty: "OKP" });
-    await signingKeys.insert("k2", { kty: "OKP" });
+    await signingKeys.insert({ kid: "k1", privateJwk: { kty: "OKP" }, createdAtMs: 1_000 });
+    await signingKeys.insert({ kid: "k2", privateJwk: { kty: "OKP" }, createdAtMs: 2_000 });
     await store.identity.sweep();
     expect((await signingKeys.list()).map(({ kid }) => kid)).toEqual(["k2", "k1"]);
     expect((await signingKeys.list())[0]?.privateJwk).toEqual({ kty: "OKP" });

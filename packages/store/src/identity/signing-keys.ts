@@ -1,5 +1,4 @@
 import type { JsonValue } from "@bufbuild/protobuf";
-import { sql } from "kysely";
 import type { RunQuery } from "./run-query.ts";
 
 /** A key of access tokens. */
@@ -30,11 +29,11 @@ export class SigningKeys {
     }));
   }
 
-  async insert(kid: string, privateJwk: JsonValue): Promise<void> {
+  async insert({ kid, privateJwk, createdAtMs }: StoredSigningKey): Promise<void> {
     await this.#run((db) =>
       db
         .insertInto("signing_keys")
-        .values({ kid, private_jwk: JSON.stringify(privateJwk), created_at: sql<Date>`now()` })
+        .values({ kid, private_jwk: JSON.stringify(privateJwk), created_at: new Date(createdAtMs) })
         .execute(),
     );
   }
