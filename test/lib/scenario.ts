@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { JobService, JobState, PayloadSchema } from "@millrace/protocol";
-import { connect } from "nats";
+import { connect, type ConnectionOptions } from "nats";
 import { expect } from "vitest";
 import { bearerToken } from "@millrace/client";
 import type { SystemUnderTest } from "./standalone.ts";
@@ -12,7 +12,10 @@ import type { SystemUnderTest } from "./standalone.ts";
  * retry, pause, call a plugin.
  */
 export async function runScenario(
-  system: Pick<SystemUnderTest, "rest" | "grpcAddress" | "natsUrl" | "token">,
+  system: Pick<SystemUnderTest, "rest" | "grpcAddress" | "natsUrl" | "token"> & {
+    /** Where the broker has users: a publisher's. */
+    readonly publisher?: ConnectionOptions;
+  },
 ): Promise<void> {
   const { rest } = system;
   const login = { type: "user.login", actor: "ada", success: true };
@@ -44,12 +47,17 @@ export async function runScenario(
   await rest.jobIn("s-stream-99", "JOB_STATE_SUCCEEDED");
 
   // Raw NATS.
-  const nats = await connect({ servers: system.natsUrl });
+  const nats = await connect({ servers: system.natsUrl, ...system.publisher });
   try {
     nats.publish("jobs.critical.default.audit.s-nats", JSON.stringify(login));
     await rest.jobIn("s-nats", "JOB_STATE_SUCCEEDED");
-    const reply = await nats.request("rpc.millrace.jobs.v1.JobService.ListQueues", "{}", { timeout: 5000 });
-    expect(reply.json<{ queues: { queue: string }[] }>().queues.map(({ queue }) => queue)).toContain("default");
+    const method = "rpc.millrace.jobs.v1.JobService.ListQueues";
+    const reply = nats.request(method, "{}", { timeout: 5000 });
+    if (system.publisher !== undefined) await expect(reply).rejects.toMatchObject({ code: "PERMISSIONS_VIOLATION" });
+    else {
+      const { queues } = (await reply).json<{ queues: { queue: string }[] }>();
+      expect(queues.map(({ queue }) => queue)).toContain("default");
+    }
   } finally {
     await nats.close();
   }
