@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import { identitySettings } from "@millrace/identity";
 import { serviceSettings, z } from "@millrace/service-kit";
 
 const port = z.number().int().min(0).max(65_535);
@@ -11,6 +12,7 @@ const settings = z.object({
   host: z.string().default("127.0.0.1"),
   /** `on`: whoever calls has to say who they are, and may do what their roles give. */
   identity: z.enum(["on", "off"]).default("on"),
+  ...identitySettings,
   /** REST, Connect, gRPC-web, documentation, health and metrics. */
   httpPort: port.default(8080),
   grpcPort: port.default(9090),

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { connectBus } from "@millrace/bus";
 import { controlPipeline, startControl } from "@millrace/control";
 import { readGatewayConfig, startGateway } from "@millrace/gateway";
-import { startIdentity, type FirstAdministrator } from "@millrace/identity";
+import { identityConfigOf, startIdentity, type FirstAdministrator } from "@millrace/identity";
 import { projectorMetrics, startProjector } from "@millrace/projector";
 import { createDirectTransport, createPipeline, serveNats, type RpcTransport } from "@millrace/rpc";
 import { startScheduler } from "@millrace/scheduler";
@@ -98,7 +98,7 @@ export async function startStandalone(
   // Behind the worker, which runs their hooks.
   const plugins = await deployPlugins(pluginsDir, { bus, transport, logger });
   const identity =
-    config.identity === "off" ? undefined : starting.use(await serveIdentity(dataDir, { store, logger, health }));
+    config.identity === "off" ? undefined : starting.use(await serveIdentity(config, { store, logger, health }));
   const gateway = starting.use(
     await startGateway(
       { ...readGatewayConfig(), host, httpPort, grpcPort, identity: config.identity },
@@ -130,14 +130,14 @@ export async function startStandalone(
 
 /** Only the gateway reaches it: not even the broker, which anybody on this machine may use, leads to it. */
 async function serveIdentity(
-  dataDir: string,
+  config: StandaloneConfig,
   deps: { readonly store: Store; readonly logger: Logger; readonly health: Health },
 ): Promise<AsyncDisposable & { readonly transport: RpcTransport; readonly access: Access }> {
   await using starting = new AsyncDisposableStack();
-  const identity = starting.use(await startIdentity({}, deps));
+  const identity = starting.use(await startIdentity(identityConfigOf(config), deps));
   const transport = createDirectTransport(createPipeline({ services: identity.services }));
   const administrator = await identity.ensureAdministrator();
-  const credentialsFile = await keepCredentials(dataDir, identity, transport);
+  const credentialsFile = await keepCredentials(config.dataDir, identity, transport);
   const running = starting.move();
   return {
     transport,
