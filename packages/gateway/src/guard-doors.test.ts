@@ -1,5 +1,5 @@
 import { createHmac } from "node:crypto";
-import { JobService, Role, SystemService } from "@millrace/protocol";
+import { JobService, Role, ServerReflection, SystemService } from "@millrace/protocol";
 import { csrfTokenOf } from "@millrace/rpc";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
@@ -239,6 +239,36 @@ test("without the limiter a gateway limits on its own, and without identity nobo
   for (let n = 0; n < 6; n++) codes.push(await status(guarded, token));
   expect(codes.slice(-2)).toEqual([429, 429]);
   expect(await status(guarded, bearer(identity.apiToken("new", ["jobs:read"])))).toBe(503);
+});
+
+test("without credentials there are probes, and nothing else", async () => {
+  await using guarded = await startGuarded();
+  const { gateway, identity } = guarded;
+  const get = async (path: string, headers = {}) => (await fetch(`${gateway.httpUrl}${path}`, { headers })).status;
+  expect(await get("/health/live")).toBe(200);
+  expect(await get("/metrics")).toBe(401);
+  expect(await get("/metrics", bearer(identity.apiToken("m", ["jobs:read"])))).toBe(403);
+  expect(await get("/metrics", bearer(identity.apiToken("n", ["system:read"])))).toBe(200);
+  const transport = createGrpcTransport({ baseUrl: `http://${gateway.grpcAddress}` });
+  const ask = (async function* () {
+    yield { messageRequest: { case: "listServices" as const, value: "" } };
+  })();
+  const answers = createClient(ServerReflection, transport).serverReflectionInfo(ask);
+  await expect(answers[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: Code.Unauthenticated });
+});
+
+test("web pages of other sites are kept out, and answers are not kept", async () => {
+  await using guarded = await startGuarded();
+  const { gateway, identity, metrics } = guarded;
+  const headers = bearer(await identity.accessToken([Role.PUBLISHER]));
+  const loopback = { ...headers, origin: "http://localhost:3000" };
+  expect(await status(guarded, loopback, { method: "POST" })).toBe(403);
+  const read = await fetch(jobUrl(guarded), { headers: loopback });
+  expect(read.headers.get("access-control-allow-origin")).toBeNull();
+  expect(read.headers.get("cache-control")).toBe("no-store");
+  expect(read.headers.get("x-frame-options")).toBe("DENY");
+  expect((await fetch(`${gateway.httpUrl}/docs`)).headers.get("content-security-policy")).toContain("frame-ancestors");
+  expect((await metrics.expose()).text).toContain('millrace_refusals_total{reason="origin"} 1');
 });
 
 test("identity off: everybody may, on loopback only", async () => {

@@ -34,6 +34,7 @@ import {
 import type { GatewayConfig } from "./config.ts";
 import { ExtensionFeed } from "./extension-feed.ts";
 import { guardDoors } from "./guard-doors.ts";
+import { guardMetrics } from "./guard-metrics.ts";
 import { interceptRequests } from "./intercept-requests.ts";
 import { isLoopback } from "./is-loopback.ts";
 import { measureCalls, observeBoth } from "./measure-calls.ts";
@@ -141,6 +142,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   const pages = apiPages(offered, { title: "Millrace", version });
   const serve = serveEndpoints(extensions, runtime, deps.logger);
   const intercept = interceptRequests(extensions, deps.transport, deps.logger);
+  const ops = createOpsHandler(deps);
   const bodies = new BodyWatch(bodyLimits);
   const onOriginRefused = () => refusals.count("origin");
   const headers = guarded ? { ...securityHeaders, ...privateHeaders } : securityHeaders;
@@ -154,7 +156,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
       // Uploads may stream for as long as they like; a stalled one is cut by the socket's own idle time.
       requestTimeout: 0,
     },
-    createHttpHandler(pipeline, { ...doors, fallback: createOpsHandler(deps) }),
+    createHttpHandler(pipeline, { ...doors, fallback: guard === undefined ? ops : guardMetrics(ops, guard) }),
   );
   http.maxConnections = config.maxConnections;
   http.setTimeout(headersTimeoutMs * 8);

@@ -15,7 +15,7 @@ const maxDroppedBytes = 16 * 1024 * 1024;
 
 /**
  * Reads a body whole, within bounds.
- * @param cut called before `done` gets the error of a caller that is too slow: nothing more is read
+ * @param cut called before `done` gets the error of a caller that is too slow, or one too many: nothing more is read
  */
 export function collectBody(
   source: Incoming,
@@ -54,8 +54,10 @@ export function collectBody(
       return;
     }
     const full = watch?.hold(pending, chunk.byteLength);
-    if (full !== undefined) settle(noBytes, full);
-    else if (first === undefined) first = chunk;
+    if (full !== undefined) {
+      cut();
+      settle(noBytes, full);
+    } else if (first === undefined) first = chunk;
     else (rest ??= [first]).push(chunk);
   });
   source.on("end", () => {

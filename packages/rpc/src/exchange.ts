@@ -160,6 +160,7 @@ export class Http2Exchange implements Exchange {
   readonly headers: IncomingHttpHeaders;
   readonly #stream: ServerHttp2Stream;
   readonly #options: ExchangeOptions;
+  #cut = false;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, options = noOptions) {
     this.#stream = stream;
@@ -176,8 +177,7 @@ export class Http2Exchange implements Exchange {
   }
 
   readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
-    const stream = this.#stream;
-    collectBody(stream, maxBytes, this.#options.bodies, () => stream.once("finish", () => stream.close()), done);
+    collectBody(this.#stream, maxBytes, this.#options.bodies, () => (this.#cut = true), done);
   }
 
   bodyChunks(): AsyncIterable<Uint8Array> {
@@ -194,9 +194,14 @@ export class Http2Exchange implements Exchange {
       stream.respond(headers);
     } else {
       stream.respond(headers, { waitForTrailers: true });
-      stream.once("wantTrailers", () => stream.sendTrailers(trailers));
+      stream.once("wantTrailers", () => {
+        stream.sendTrailers(trailers);
+        // A reset in the same turn would overtake them.
+        if (this.#cut) setImmediate(() => stream.close());
+      });
     }
     stream.end(body);
+    if (this.#cut && trailers === undefined) stream.once("finish", () => stream.close());
   }
 
   open(status: number, headers: ReplyHeaders, trailers?: () => ReplyHeaders): void {
