@@ -144,7 +144,7 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
   ],
   identity: [
     ...publish("jobs.high.default.t.1", "rpc.millrace.jobs.v1.JobService.GetJob", "$KV.millrace_settings.x"),
-    ...publish("$JS.API.STREAM.INFO.EVENTS", "_INBOX.control.x", "events.batch.x"),
+    ...publish("$JS.API.STREAM.INFO.EVENTS", "_INBOX.control.x", "events.batch.x", "events.app.x"),
     ...subscribe("rpc.>", "rpc.millrace.jobs.v1.JobService.GetJob", "cmd.all"),
   ],
   publisher: [

@@ -100,10 +100,10 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       invokeSubject,
       ...reads(eventsStream),
       ...[...jobStreams, scheduleStream].flatMap(repairs),
-      ...(
-        ["queues", "cancel", "unique", "plugins", "pluginTypes", "pluginKeys", "eventCursors", "settings"] as const
-      ).flatMap((bucket) => [...readsBucket(bucket), ...writesBucket(bucket)]),
-      ...readsBucket("recordings"),
+      ...(["queues", "cancel", "plugins", "pluginKeys", "settings"] as const).flatMap(follows),
+      ...(["queues", "cancel", "plugins", "pluginKeys", "settings"] as const).map(writes),
+      ...(["unique", "pluginTypes"] as const).flatMap((bucket) => [gets(bucket), writes(bucket)]),
+      gets("recordings"),
       ...compacts("cancel"),
       ...readsModules(),
       ...writesModules(),
@@ -127,9 +127,9 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       pluginLogSubject("*"),
       purposeInbox("*", "results"),
       purposeInbox("control", "answers"),
-      ...(["queues", "cancel", "plugins", "pluginKeys"] as const).flatMap(readsBucket),
-      ...(["pluginState", "crashes"] as const).flatMap((bucket) => [...readsBucket(bucket), ...writesBucket(bucket)]),
-      ...writesBucket("recordings"),
+      ...(["queues", "cancel", "plugins", "pluginKeys", "pluginState"] as const).flatMap(follows),
+      gets("crashes"),
+      ...(["pluginState", "crashes", "recordings"] as const).map(writes),
       ...readsModules(),
     ],
     subscribe: [commandAllSubject, commandCancelSubject, commandSubject("*"), invokeSubject],
@@ -149,16 +149,18 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       jobSubjects,
       eventBatchSubject("*"),
       ...reads(eventsStream),
+      // Plugins that hear of no jobs.
+      consumerCreation(eventsStream, platformSubjects),
       ...[...jobStreams, scheduleStream].map(info),
       ...serves(scheduleStream, schedulerConsumer, scheduleSubjects),
-      ...readsBucket("plugins"),
-      ...readsBucket("eventCursors"),
-      ...writesBucket("eventCursors"),
+      ...follows("plugins"),
+      ...follows("eventCursors"),
+      writes("eventCursors"),
     ],
   }),
 
   identity: () => ({
-    publish: [inboxOf("gateway", ">"), platformSubjects],
+    publish: [inboxOf("gateway", ">")],
     subscribe: [`${subjectRoots.rpc}.millrace.identity.>`],
   }),
 
@@ -183,10 +185,14 @@ function info(stream: string): string {
 function reads(stream: string, filter?: string): string[] {
   return [
     info(stream),
-    `${api}.CONSUMER.CREATE.${stream}.*${filter === undefined ? "" : `.${filter}`}`,
+    consumerCreation(stream, filter),
     `${api}.CONSUMER.MSG.NEXT.${stream}.*`,
     `${api}.CONSUMER.DELETE.${stream}.*`,
   ];
+}
+
+function consumerCreation(stream: string, filter?: string): string {
+  return `${api}.CONSUMER.CREATE.${stream}.*${filter === undefined ? "" : `.${filter}`}`;
 }
 
 /** Makes the durable consumer, pulls from it, answers for what came. */
@@ -216,13 +222,20 @@ function repairs(stream: string): string[] {
   ];
 }
 
-function readsBucket(bucket: Bucket): string[] {
-  const subjects = `$KV.${buckets[bucket].name}.>`;
-  return [...reads(kvStream(bucket), subjects), `${api}.DIRECT.GET.${kvStream(bucket)}.${subjects}`];
+function gets(bucket: Bucket): string {
+  return `${api}.DIRECT.GET.${kvStream(bucket)}.${keysOf(bucket)}`;
 }
 
-function writesBucket(bucket: Bucket): string[] {
-  return [`$KV.${buckets[bucket].name}.>`];
+function follows(bucket: Bucket): string[] {
+  return [...reads(kvStream(bucket), keysOf(bucket)), gets(bucket)];
+}
+
+function writes(bucket: Bucket): string {
+  return keysOf(bucket);
+}
+
+function keysOf(bucket: Bucket): string {
+  return `$KV.${buckets[bucket].name}.>`;
 }
 
 function compacts(bucket: Bucket): string[] {
