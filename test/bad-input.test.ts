@@ -1,6 +1,7 @@
 /** Bad input gets a clear typed error, the same words on each door; nothing is lost and nothing crashes. */
 import { createClient, ConnectError } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
+import { bearerToken } from "@millrace/client";
 import { JobService, PluginService } from "@millrace/protocol";
 import { connect, headers, StringCodec, type NatsConnection } from "nats";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -33,11 +34,12 @@ describe("a request that is wrong", () => {
     expect(rest.body.error.details.map((detail) => detail.field).toSorted()).toEqual(["queue", "type"]);
     expect(rest.body.error.requestId).not.toBe("");
 
+    const door = { baseUrl: system.httpUrl, httpVersion: "1.1" as const, interceptors: [bearerToken(system.token)] };
     const transports = {
-      connect: createConnectTransport({ baseUrl: system.httpUrl, httpVersion: "1.1" }),
-      connectJson: createConnectTransport({ baseUrl: system.httpUrl, httpVersion: "1.1", useBinaryFormat: false }),
-      grpcWeb: createGrpcWebTransport({ baseUrl: system.httpUrl, httpVersion: "1.1" }),
-      grpc: createGrpcTransport({ baseUrl: `http://${system.grpcAddress}` }),
+      connect: createConnectTransport(door),
+      connectJson: createConnectTransport({ ...door, useBinaryFormat: false }),
+      grpcWeb: createGrpcWebTransport(door),
+      grpc: createGrpcTransport({ ...door, baseUrl: `http://${system.grpcAddress}` }),
     };
     for (const [door, transport] of Object.entries(transports)) {
       const error = await createClient(JobService, transport)
@@ -64,7 +66,7 @@ describe("a request that is wrong", () => {
     );
     expect(await system.rest.call("GET", "/api/v1/jobs/nobody")).toMatchObject(refused(404, "not_found"));
     expect(await system.rest.call("GET", "/api/v1/nothing/here")).toMatchObject(refused(404, "not_found"));
-    const malformed = await fetch(`${system.httpUrl}/millrace.jobs.v1.JobService/SubmitJob`, {
+    const malformed = await system.rest.fetch("/millrace.jobs.v1.JobService/SubmitJob", {
       method: "POST",
       headers: { "content-type": "application/proto" },
       body: new Uint8Array([0xff, 0xff, 0xff]),
@@ -74,7 +76,7 @@ describe("a request that is wrong", () => {
 
   it("is refused when it is too large", async () => {
     const body = JSON.stringify({ type: "audit", payload: { text: "x".repeat(12 << 20) } });
-    const answer = await fetch(`${system.httpUrl}/api/v1/jobs`, {
+    const answer = await system.rest.fetch("/api/v1/jobs", {
       method: "POST",
       headers: { "content-type": "application/json" },
       body,
@@ -130,7 +132,9 @@ describe("a raw NATS job that is wrong", () => {
 
 describe("a plugin that is wrong", () => {
   it("is refused when it is no WASM, lacks the export, or asks for unknown imports", async () => {
-    const client = createClient(PluginService, createConnectTransport({ baseUrl: system.httpUrl, httpVersion: "1.1" }));
+    const interceptors = [bearerToken(system.token)];
+    const transport = createConnectTransport({ baseUrl: system.httpUrl, httpVersion: "1.1", interceptors });
+    const client = createClient(PluginService, transport);
     const manifest = { name: "wrong", version: "1.0.0", handlers: [{ type: "wrong", export: "run" }] };
     const refusal = async (module: Uint8Array) =>
       client.uploadPlugin({ manifest, module }).then(

@@ -41,7 +41,9 @@ async function run(block: Block, name: string): Promise<{ code: number | null; o
   const code = block.code
     .replaceAll("http://127.0.0.1:8080", system.httpUrl)
     .replaceAll("127.0.0.1:9090", system.grpcAddress)
-    .replaceAll("nats://127.0.0.1:4222", system.natsUrl);
+    .replaceAll("nats://127.0.0.1:4222", system.natsUrl)
+    // The same command, without looking for the toolchain first.
+    .replaceAll("npm run -s millrace --", "node packages/cli/src/main.ts");
   // A reader's curl may fail quietly; the test's must not.
   writeFileSync(
     file,
@@ -54,6 +56,8 @@ async function run(block: Block, name: string): Promise<{ code: number | null; o
       NATS_URL: system.natsUrl,
       MILLRACE_URL: system.httpUrl,
       MILLRACE_DATA_DIR: system.dataDir,
+      // A page says once where it comes from.
+      TOKEN: system.token,
     },
     stdio: ["ignore", "pipe", "pipe"],
     timeout: 60_000,

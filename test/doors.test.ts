@@ -5,6 +5,7 @@ import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import * as grpc from "@grpc/grpc-js";
 import * as loader from "@grpc/proto-loader";
+import { bearerToken } from "@millrace/client";
 import { GetJobRequestSchema, GetJobResponseSchema, JobService, JobState } from "@millrace/protocol";
 import { connect, headers, StringCodec, type NatsConnection } from "nats";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -114,7 +115,7 @@ describe("REST", () => {
   it("streams events as Server-Sent Events, and resumes after the last one", async () => {
     await system.rest.submit({ id: "sse-1", type: "audit", payload: { json: login }, waitMs: 5000 });
     await system.rest.jobIn("sse-1", "JOB_STATE_SUCCEEDED");
-    const response = await fetch(`${system.httpUrl}/api/v1/jobs/sse-1/events`, {
+    const response = await system.rest.fetch("/api/v1/jobs/sse-1/events", {
       headers: { accept: "text/event-stream" },
     });
     expect(response.headers.get("content-type")).toContain("text/event-stream");
@@ -124,7 +125,7 @@ describe("REST", () => {
     expect(id).toMatch(/^\d+\.\d+$/);
 
     const abort = new AbortController();
-    const tail = await fetch(`${system.httpUrl}/api/v1/events?type=audit`, {
+    const tail = await system.rest.fetch("/api/v1/events?type=audit", {
       headers: { accept: "text/event-stream", "last-event-id": id ?? "" },
       signal: abort.signal,
     });
@@ -153,7 +154,9 @@ describe("REST", () => {
 
 describe("Connect", () => {
   it("serves a Connect client, unary and streams", async () => {
-    const client = createClient(JobService, createConnectTransport({ baseUrl: system.httpUrl, httpVersion: "1.1" }));
+    const interceptors = [bearerToken(system.token)];
+    const transport = createConnectTransport({ baseUrl: system.httpUrl, httpVersion: "1.1", interceptors });
+    const client = createClient(JobService, transport);
     const { id } = await client.submitJob({
       type: "audit",
       payload: { content: { case: "text", value: JSON.stringify(login) } },
@@ -183,6 +186,13 @@ describe("Connect", () => {
 /** As much of grpc-js's dynamic client as the test uses. */
 type Dynamic = grpc.Client & Record<string, (...args: unknown[]) => unknown>;
 
+/** Says who calls. */
+function metadata(): grpc.Metadata {
+  const known = new grpc.Metadata();
+  known.set("authorization", `Bearer ${system.token}`);
+  return known;
+}
+
 function grpcClient(): Dynamic {
   const definition = loader.loadSync("millrace/jobs/v1/job_service.proto", {
     includeDirs: [join(root, "proto")],
@@ -202,6 +212,7 @@ describe("gRPC", () => {
       const submitted = await new Promise<{ id: string; result: { state: string } }>((resolve, reject) => {
         client["SubmitJob"]!(
           { type: "audit", payload: { text: JSON.stringify(login) }, waitMs: 5000 },
+          metadata(),
           (error: Error | null, value: { id: string; result: { state: string } }) =>
             error ? reject(error) : resolve(value),
         );
@@ -209,12 +220,12 @@ describe("gRPC", () => {
       expect(submitted.result.state).toBe("JOB_STATE_SUCCEEDED");
 
       const events: unknown[] = [];
-      const stream = client["WatchJob"]!({ id: submitted.id }) as grpc.ClientReadableStream<unknown>;
+      const stream = client["WatchJob"]!({ id: submitted.id }, metadata()) as grpc.ClientReadableStream<unknown>;
       for await (const message of stream) events.push(message);
       expect(events.length).toBeGreaterThan(0);
 
       const totals = await new Promise<{ accepted: number }>((resolve, reject) => {
-        const upload = client["StreamJobs"]!((error: Error | null, value: { accepted: number }) =>
+        const upload = client["StreamJobs"]!(metadata(), (error: Error | null, value: { accepted: number }) =>
           error ? reject(error) : resolve(value),
         ) as grpc.ClientWritableStream<unknown>;
         for (let i = 0; i < 50; i++) upload.write({ type: "audit", payload: { text: JSON.stringify(login) } });
@@ -223,7 +234,7 @@ describe("gRPC", () => {
       expect(totals.accepted).toBe(50);
 
       const refused = await new Promise<grpc.ServiceError>((resolve) => {
-        client["GetJob"]!({ id: "nobody" }, (error: grpc.ServiceError) => resolve(error));
+        client["GetJob"]!({ id: "nobody" }, metadata(), (error: grpc.ServiceError) => resolve(error));
       });
       expect(refused.code).toBe(grpc.status.NOT_FOUND);
     } finally {
@@ -262,7 +273,7 @@ describe("gRPC", () => {
       system.grpcAddress,
       grpc.credentials.createInsecure(),
     );
-    const stream = client["ServerReflectionInfo"]!() as grpc.ClientDuplexStream<
+    const stream = client["ServerReflectionInfo"]!(metadata()) as grpc.ClientDuplexStream<
       unknown,
       { listServicesResponse: { service: { name: string }[] } }
     >;

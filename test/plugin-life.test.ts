@@ -182,7 +182,7 @@ it("brings events and ticks to plugins as jobs, and answers below /ext", async (
     }),
   );
   await until(async () => {
-    const answer = await fetch(`${system.httpUrl}/ext/extender/quiet`, { method: "POST", body: "hi" });
+    const answer = await system.rest.fetch("/ext/extender/quiet", { method: "POST", body: "hi" });
     if (answer.status !== 200) throw new Error(`${answer.status} ${await answer.text()}`);
     return true;
   }, "the endpoint");

@@ -45,7 +45,7 @@ afterAll(async () => {
 
 it("follows a job from submit to its row", { timeout: 60_000 }, async () => {
   const traceId = "0af7651916cd43dd8448eb211c80319c";
-  const response = await fetch(`${system.httpUrl}/api/v1/jobs`, {
+  const response = await system.rest.fetch("/api/v1/jobs", {
     method: "POST",
     headers: { "content-type": "application/json", traceparent: `00-${traceId}-b7ad6b7169203331-01` },
     body: JSON.stringify({ id: "traced", type: "audit", payload: { json: { type: "user.login" } }, waitMs: 10_000 }),

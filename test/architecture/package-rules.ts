@@ -16,6 +16,8 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   scheduler: ["protocol", "actor", "bus", "store", "service-kit"],
   // Checks uploads and makes dry runs with the host that the worker runs plugins with.
   control: ["protocol", "bus", "store", "rpc", "plugin-host", "service-kit"],
+  // Of NATS only the connection that its doors hang on.
+  identity: ["protocol", "bus", "store", "rpc", "service-kit"],
   // No Postgres, and of NATS only what rpc needs.
   gateway: ["protocol", "rpc", "service-kit"],
   standalone: [
@@ -29,6 +31,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
     "projector",
     "scheduler",
     "control",
+    "identity",
     "gateway",
   ],
   client: ["protocol", "bus"],
@@ -52,6 +55,8 @@ export const owners: Readonly<Record<string, readonly string[]>> = {
   "@opentelemetry/exporter-trace-otlp-http": ["service-kit"],
   "@opentelemetry/resources": ["service-kit"],
   "@opentelemetry/sdk-trace": ["service-kit"],
+  "@node-rs/argon2": ["identity"],
+  "openid-client": ["identity"],
   commander: ["cli"],
   "cli-progress": ["cli"],
 };

@@ -8,8 +8,8 @@ import type { Sizes } from "./section-jobs.ts";
 import { freePort } from "./servers.ts";
 
 const method = "/millrace.system.v1.SystemService/GetInfo";
-const json = { "content-type": "application/json" };
-const framed = { "content-type": "application/grpc", te: "trailers" };
+const jsonType = { "content-type": "application/json" };
+const framedType = { "content-type": "application/grpc", te: "trailers" };
 
 /** The gateway's doors beside bare servers; needs h2load. */
 export async function measureDoors(sizes: Sizes): Promise<Row[]> {
@@ -27,11 +27,14 @@ export async function measureDoors(sizes: Sizes): Promise<Row[]> {
   await system.rest.submit({ id: "bench", type: "audit", payload: { json: { type: "user.login" } }, waitMs: 5000 });
   await system.rest.jobIn("bench", "JOB_STATE_SUCCEEDED");
 
+  const known = { authorization: `Bearer ${system.token}` };
+  const json = { ...jsonType, ...known };
+  const framed = { ...framedType, ...known };
   const loads: Record<string, Load> = {
     echo: {
       url: `http://127.0.0.1:${echoPort}/`,
       body: "{}",
-      headers: json,
+      headers: jsonType,
       http: 1,
       requests: sizes.requests,
       connections: 50,
@@ -39,12 +42,18 @@ export async function measureDoors(sizes: Sizes): Promise<Row[]> {
     connectNode: {
       url: `http://127.0.0.1:${nodePort}${method}`,
       body: "{}",
-      headers: json,
+      headers: jsonType,
       http: 1,
       requests: sizes.requests / 4,
       connections: 50,
     },
-    rest: { url: `${system.httpUrl}/api/v1/system/info`, http: 1, requests: sizes.requests, connections: 50 },
+    rest: {
+      url: `${system.httpUrl}/api/v1/system/info`,
+      headers: known,
+      http: 1,
+      requests: sizes.requests,
+      connections: 50,
+    },
     connect: {
       url: `${system.httpUrl}${method}`,
       body: "{}",
@@ -56,7 +65,7 @@ export async function measureDoors(sizes: Sizes): Promise<Row[]> {
     grpcJs: {
       url: `http://127.0.0.1:${jsPort}${method}`,
       body: grpcFrame(new Uint8Array(0)),
-      headers: framed,
+      headers: framedType,
       http: 2,
       requests: sizes.requests / 2,
       connections: 50,
@@ -69,7 +78,13 @@ export async function measureDoors(sizes: Sizes): Promise<Row[]> {
       requests: sizes.requests / 2,
       connections: 50,
     },
-    getJob: { url: `${system.httpUrl}/api/v1/jobs/bench`, http: 1, requests: sizes.requests / 10, connections: 50 },
+    getJob: {
+      url: `${system.httpUrl}/api/v1/jobs/bench`,
+      headers: known,
+      http: 1,
+      requests: sizes.requests / 10,
+      connections: 50,
+    },
     getJobGrpc: {
       url: `http://${system.grpcAddress}/millrace.jobs.v1.JobService/GetJob`,
       body: grpcFrame(toBinary(GetJobRequestSchema, create(GetJobRequestSchema, { id: "bench" }))),

@@ -20,12 +20,13 @@ export async function startFaultSystem(databaseUrl?: string): Promise<FaultSyste
     }),
   );
   const running = starting.move();
-  const { httpUrl, grpcAddress, natsUrl, rest } = standalone;
+  const { httpUrl, grpcAddress, natsUrl, token, rest } = standalone;
   return {
     nats,
     httpUrl,
     grpcAddress,
     natsUrl,
+    token,
     rest,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };

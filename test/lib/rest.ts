@@ -30,13 +30,22 @@ export interface Answer<T> {
 /** REST by nothing but fetch. */
 export class Rest {
   readonly base: string;
+  readonly #token: string;
 
-  constructor(base: string) {
+  /** @param token sent with every call; nobody's when empty */
+  constructor(base: string, token: string) {
     this.base = base;
+    this.#token = token;
+  }
+
+  fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    const headers = new Headers(init.headers);
+    if (this.#token !== "") headers.set("authorization", `Bearer ${this.#token}`);
+    return fetch(`${this.base}${path}`, { ...init, headers });
   }
 
   async call<T>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
-    const response = await fetch(`${this.base}${path}`, {
+    const response = await this.fetch(path, {
       method,
       ...(body === undefined
         ? {}

@@ -2,15 +2,21 @@ import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { JobService, JobState, PayloadSchema } from "@millrace/protocol";
-import { connect } from "nats";
+import { connect, type ConnectionOptions } from "nats";
 import { expect } from "vitest";
-import type { Rest } from "./rest.ts";
+import { bearerToken } from "@millrace/client";
+import type { SystemUnderTest } from "./standalone.ts";
 
 /**
  * What a user does in a day, the same for each arrangement of processes: submit by three doors, wait, watch, list, cancel,
  * retry, pause, call a plugin.
  */
-export async function runScenario(system: { rest: Rest; grpcAddress: string; natsUrl: string }): Promise<void> {
+export async function runScenario(
+  system: Pick<SystemUnderTest, "rest" | "grpcAddress" | "natsUrl" | "token"> & {
+    /** Where the broker has users: a publisher's. */
+    readonly publisher?: ConnectionOptions;
+  },
+): Promise<void> {
   const { rest } = system;
   const login = { type: "user.login", actor: "ada", success: true };
 
@@ -20,7 +26,10 @@ export async function runScenario(system: { rest: Rest; grpcAddress: string; nat
   await rest.jobIn("s-rest", "JOB_STATE_SUCCEEDED");
 
   // gRPC: submit, then watch until the end.
-  const client = createClient(JobService, createGrpcTransport({ baseUrl: `http://${system.grpcAddress}` }));
+  const client = createClient(
+    JobService,
+    createGrpcTransport({ baseUrl: `http://${system.grpcAddress}`, interceptors: [bearerToken(system.token)] }),
+  );
   const payload = create(PayloadSchema, { content: { case: "text", value: JSON.stringify(login) } });
   await client.submitJob({ id: "s-grpc", type: "audit", payload });
   let last: JobState = JobState.UNSPECIFIED;
@@ -38,12 +47,17 @@ export async function runScenario(system: { rest: Rest; grpcAddress: string; nat
   await rest.jobIn("s-stream-99", "JOB_STATE_SUCCEEDED");
 
   // Raw NATS.
-  const nats = await connect({ servers: system.natsUrl });
+  const nats = await connect({ servers: system.natsUrl, ...system.publisher });
   try {
     nats.publish("jobs.critical.default.audit.s-nats", JSON.stringify(login));
     await rest.jobIn("s-nats", "JOB_STATE_SUCCEEDED");
-    const reply = await nats.request("rpc.millrace.jobs.v1.JobService.ListQueues", "{}", { timeout: 5000 });
-    expect(reply.json<{ queues: { queue: string }[] }>().queues.map(({ queue }) => queue)).toContain("default");
+    const method = "rpc.millrace.jobs.v1.JobService.ListQueues";
+    const reply = nats.request(method, "{}", { timeout: 5000 });
+    if (system.publisher !== undefined) await expect(reply).rejects.toMatchObject({ code: "PERMISSIONS_VIOLATION" });
+    else {
+      const { queues } = (await reply).json<{ queues: { queue: string }[] }>();
+      expect(queues.map(({ queue }) => queue)).toContain("default");
+    }
   } finally {
     await nats.close();
   }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort, ServiceProcess } from "./process.ts";
@@ -9,6 +9,8 @@ export interface SystemUnderTest extends AsyncDisposable {
   readonly httpUrl: string;
   readonly grpcAddress: string;
   readonly natsUrl: string;
+  /** The administrator's, as the first start wrote it. */
+  readonly token: string;
   readonly rest: Rest;
 }
 
@@ -27,11 +29,13 @@ export async function startStandaloneProcess(
   });
   const httpUrl = `http://127.0.0.1:${http}`;
   await service.ready(`${httpUrl}/health/ready`);
+  const token = adminToken(dataDir);
   return {
     httpUrl,
     grpcAddress: `127.0.0.1:${grpc}`,
     natsUrl: env["NATS_URL"] ?? `nats://127.0.0.1:${nats}`,
-    rest: new Rest(httpUrl),
+    token,
+    rest: new Rest(httpUrl, token),
     process: service,
     dataDir,
     async [Symbol.asyncDispose]() {
@@ -39,4 +43,11 @@ export async function startStandaloneProcess(
       rmSync(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+/** Of the system of this data folder; empty when it asks nobody who they are. */
+export function adminToken(dataDir: string): string {
+  const path = join(dataDir, "credentials.json");
+  if (!existsSync(path)) return "";
+  return (JSON.parse(readFileSync(path, "utf8")) as { token: string }).token;
 }

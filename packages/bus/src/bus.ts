@@ -5,10 +5,13 @@ import { BusMessage } from "./bus-message.ts";
 import { EncodedHeaders, encodeHeaders, type HeaderList } from "./encode-headers.ts";
 import { ensureQueueConsumers, ensureSchedulerConsumer, type QueueConsumerOptions } from "./ensure-queue-consumers.ts";
 import { ensureTopology, type TopologyOptions } from "./ensure-topology.ts";
+import { passedOn } from "./passed-on.ts";
+import type { InboxPurpose } from "./inbox.ts";
 import { JetStreamApi } from "./jetstream-api.ts";
 import { KvBucket } from "./kv-bucket.ts";
 import { Link, type BusOptions, type BusStatus } from "./link.ts";
 import { ModuleStore } from "./module-store.ts";
+import { pause } from "./pause.ts";
 import { PipelinedPublisher, type OutgoingMessage, type PublisherOptions } from "./pipelined-publisher.ts";
 import type { PublishAck } from "./publish-ack.ts";
 import { PullHub, type PullHandlers, type PullOptions } from "./pull-hub.ts";
@@ -24,6 +27,10 @@ export interface SendOptions {
   readonly headers?: HeaderList | EncodedHeaders;
 }
 
+/** With new certificates the connection is remade when no request waits, or after so long. */
+const renewPatienceMs = 2000;
+/** Not all processes at the same moment. */
+const renewSpreadMs = 1000;
 const encoder = new TextEncoder();
 const acked = encoder.encode("+ACK");
 const working = encoder.encode("+WPI");
@@ -33,7 +40,10 @@ const refused = encoder.encode("-NAK");
 /** All that a process does with NATS, over one connection. */
 export class Bus implements AsyncDisposable {
   readonly #link: Link;
+  /** Of others than the broker. */
+  readonly #requests: RequestMux;
   readonly #mux: RequestMux;
+  readonly #renewing: Disposable;
   readonly #api: JetStreamApi;
   readonly #pulls: PullHub;
   readonly #publishers = new Set<PipelinedPublisher>();
@@ -42,9 +52,11 @@ export class Bus implements AsyncDisposable {
 
   constructor(link: Link) {
     this.#link = link;
-    this.#mux = new RequestMux(link);
+    this.#requests = new RequestMux(link, link.newInbox("answers"));
+    this.#mux = new RequestMux(link, link.newInbox());
     this.#api = new JetStreamApi(link, this.#mux);
     this.#pulls = new PullHub(link);
+    this.#renewing = link.onCertificates(() => void this.#renew());
   }
 
   /** The broker behind the connection of this moment. */
@@ -85,11 +97,18 @@ export class Bus implements AsyncDisposable {
     return this.#link.publish(subject, data, options.reply, encoded(options.headers));
   }
 
-  /** Messages on a subject; with `queue`, each goes to one of that group. The callback must not throw. */
+  /**
+   * Messages on a subject; with `queue`, each goes to one of that group. The callback must not throw. What JetStream was made to
+   * send there is left out: see passedOn.
+   */
   subscribe(subject: string, options: { queue?: string }, onMessage: (message: BusMessage) => void): Disposable {
     const subscription: Subscription = this.#link.subscribe(
       subject,
-      (message) => onMessage(new BusMessage(message)),
+      (message) => {
+        const received = new BusMessage(message);
+        if (passedOn(received, subject)) this.logger.warn({ subject }, "message that JetStream was made to pass on");
+        else onMessage(received);
+      },
       options.queue,
     );
     return {
@@ -100,8 +119,8 @@ export class Bus implements AsyncDisposable {
   }
 
   /** A fresh subject for answers; subscribe to it, or to `<inbox>.*`. */
-  newInbox(): string {
-    return this.#link.newInbox();
+  newInbox(purpose?: InboxPurpose): string {
+    return this.#link.newInbox(purpose);
   }
 
   /** @throws BusError unavailable (nobody listens, or no connection), deadline_exceeded, resource_exhausted, out_of_range */
@@ -111,7 +130,7 @@ export class Bus implements AsyncDisposable {
     options: { timeoutMs: number; headers?: HeaderList | EncodedHeaders },
   ): Promise<BusMessage> {
     const headers = encoded(options.headers);
-    return this.#mux.request(subject, data, {
+    return this.#requests.request(subject, data, {
       timeoutMs: options.timeoutMs,
       ...(headers === undefined ? {} : { headers }),
     });
@@ -125,8 +144,9 @@ export class Bus implements AsyncDisposable {
 
   // Streams.
 
-  ensureTopology(options: TopologyOptions = {}): Promise<void> {
-    return ensureTopology(this.#api, options);
+  /** Makes what is missing or differs, unless the streams are another user's business (`topologyGiven`). */
+  async ensureTopology(options: TopologyOptions = {}): Promise<void> {
+    if (!this.#link.topologyGiven) await ensureTopology(this.#api, options);
   }
 
   ensureQueueConsumers(queue: string, options: QueueConsumerOptions): Promise<void> {
@@ -238,9 +258,18 @@ export class Bus implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#readers].map((reader) => reader[Symbol.asyncDispose]()));
     await Promise.all([...this.#publishers].map((publisher) => publisher[Symbol.asyncDispose]()));
+    this.#renewing[Symbol.dispose]();
     this.#pulls[Symbol.dispose]();
     this.#mux[Symbol.dispose]();
+    this.#requests[Symbol.dispose]();
     await this.#link[Symbol.asyncDispose]();
+  }
+
+  /** Requests that run may end first, within reason; whatever else is open goes on by itself after a reconnect. */
+  async #renew(): Promise<void> {
+    const deadline = Date.now() + renewPatienceMs + Math.random() * renewSpreadMs;
+    while (Date.now() < deadline && this.#requests.pending + this.#mux.pending > 0) await pause(20);
+    await this.#link.reconnect().catch((err: unknown) => this.logger.warn({ err }, "connection not renewed"));
   }
 
   get #defaultPublisher(): PipelinedPublisher {

@@ -40,6 +40,16 @@ export function ensureSchedulerConsumer(api: JetStreamApi, options: QueueConsume
   return ensureConsumer(api, scheduleStream, schedulerConsumer, "schedule.>", options);
 }
 
+/** Makes or changes a durable consumer. By its filter's subject, to which the broker holds who may publish there. */
+export async function createConsumer(
+  api: JetStreamApi,
+  stream: string,
+  config: { readonly durable_name: string; readonly filter_subject: string },
+): Promise<void> {
+  const { durable_name: name, filter_subject: filter } = config;
+  await api.requestPatiently(`CONSUMER.CREATE.${stream}.${name}.${filter}`, { stream_name: stream, config });
+}
+
 async function ensureConsumer(
   api: JetStreamApi,
   stream: string,
@@ -73,6 +83,8 @@ async function ensureConsumer(
     );
     if (same) return;
   }
-  const config = { ...(current === undefined ? { max_waiting: maxWaiting } : current.raw()), ...wanted };
-  await api.requestPatiently(`CONSUMER.DURABLE.CREATE.${stream}.${name}`, { stream_name: stream, config });
+  await createConsumer(api, stream, {
+    ...(current === undefined ? { max_waiting: maxWaiting } : current.raw()),
+    ...wanted,
+  });
 }

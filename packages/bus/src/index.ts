@@ -1,7 +1,17 @@
+export {
+  authorizationConfig,
+  createBrokerKeys,
+  tlsConfig,
+  type BrokerCertificates,
+  type BrokerKey,
+} from "./broker-config.ts";
+export { brokerOptions, type BrokerSettings } from "./broker-settings.ts";
+export { brokerUsers, permissionsOf, type BrokerPermissions, type BrokerUser } from "./broker-users.ts";
 export { Bus, connectBus, type SendOptions } from "./bus.ts";
 export { BusError } from "./bus-error.ts";
 export type { BusLogger } from "./bus-logger.ts";
 export { BusMessage } from "./bus-message.ts";
+export { CertificateFiles, type CertificatePaths, type Certificates } from "./certificate-files.ts";
 export { Delivery } from "./delivery.ts";
 export { EncodedHeaders, encodeHeaders, type HeaderList } from "./encode-headers.ts";
 export type { QueueConsumerOptions } from "./ensure-queue-consumers.ts";

@@ -9,11 +9,15 @@ import {
   type NatsError,
   type PublishOptions,
   type Subscription,
+  nkeyAuthenticator,
   type TlsOptions,
 } from "nats";
+import { readFileSync } from "node:fs";
 import { silentLogger, type BusLogger } from "./bus-logger.ts";
 import { asClientHeaders, type EncodedHeaders } from "./encode-headers.ts";
 import { BusError, notConnected } from "./bus-error.ts";
+import { CertificateFiles, type CertificatePaths } from "./certificate-files.ts";
+import { inboxRoot, type InboxPurpose } from "./inbox.ts";
 import { pause } from "./pause.ts";
 
 export interface BusOptions {
@@ -26,9 +30,15 @@ export interface BusOptions {
   readonly token?: string;
   /** Content of a `.creds` file. */
   readonly creds?: Uint8Array;
+  /** File that holds the seed of an nkey; read at each connection. */
+  readonly seedFile?: string;
   readonly tls?: TlsOptions;
+  /** TLS by files that may change; when they do, the connection is remade with them. */
+  readonly certificates?: CertificatePaths;
   /** Replies come back under this prefix, so that a user may be allowed its own and no other. */
   readonly inboxPrefix?: string;
+  /** Another user has made the streams, and this one may not: they are taken as they are. */
+  readonly topologyGiven?: boolean;
   /** How long the first connection is tried for; later ones are tried for ever. */
   readonly connectTimeoutMs?: number;
   readonly logger?: BusLogger;
@@ -57,22 +67,35 @@ export class Link implements AsyncDisposable {
   readonly client: NatsConnection;
   readonly logger: BusLogger;
   readonly inboxPrefix: string;
+  readonly topologyGiven: boolean;
   #status: BusStatus = { connected: true, epoch: 1, lostAtMs: 0 };
   #closed = false;
   readonly #listeners = new Set<StatusListener>();
+  readonly #files: CertificateFiles | undefined;
 
-  private constructor(client: NatsConnection, options: BusOptions) {
+  private constructor(client: NatsConnection, options: BusOptions, files: CertificateFiles | undefined) {
     this.client = client;
     this.logger = options.logger ?? silentLogger;
-    this.inboxPrefix = options.inboxPrefix ?? "_INBOX";
+    this.inboxPrefix = options.inboxPrefix ?? inboxRoot;
+    this.topologyGiven = options.topologyGiven ?? false;
+    this.#files = files;
     void this.#follow();
   }
 
   static async open(options: BusOptions): Promise<Link> {
+    const { certificates: paths, logger = silentLogger } = options;
+    using starting = new DisposableStack();
+    const files = paths === undefined ? undefined : starting.use(new CertificateFiles(paths, logger));
+    const link = new Link(await Link.#connect(options, files), options, files);
+    starting.move();
+    return link;
+  }
+
+  static async #connect(options: BusOptions, files: CertificateFiles | undefined): Promise<NatsConnection> {
     const deadline = Date.now() + (options.connectTimeoutMs ?? 30_000);
     for (;;) {
       try {
-        return new Link(await connect(clientOptions(options)), options);
+        return await connect(clientOptions(options, files));
       } catch (cause) {
         const remaining = deadline - Date.now();
         const refused = /AUTHORIZATION|AUTHENTICATION|BAD_CREDS/.test(errorCodeOf(cause));
@@ -129,8 +152,20 @@ export class Link implements AsyncDisposable {
   }
 
   /** A fresh subject that nobody else listens on; `<inbox>.*` is what to subscribe to. */
-  newInbox(): string {
-    return createInbox(this.inboxPrefix);
+  newInbox(purpose?: InboxPurpose): string {
+    return createInbox(purpose === undefined ? this.inboxPrefix : `${this.inboxPrefix}.${purpose}`);
+  }
+
+  /** Calls `renew` when the certificates have changed; it should end in `reconnect`. */
+  onCertificates(renew: () => void): Disposable {
+    return this.#files?.onChange(renew) ?? { [Symbol.dispose]: () => undefined };
+  }
+
+  /** Remakes the connection, with what was published before sent first. */
+  async reconnect(): Promise<void> {
+    if (this.#closed || !this.#status.connected) return;
+    await this.client.flush();
+    await this.client.reconnect();
   }
 
   /** Resolves with the next connection; rejects when the bus is closed first. */
@@ -153,6 +188,7 @@ export class Link implements AsyncDisposable {
       await Promise.race([this.client.flush().catch(() => undefined), pause(2000, { unref: true })]);
     }
     this.#closed = true;
+    this.#files?.[Symbol.dispose]();
     this.#set({ ...this.#status, connected: false });
     await this.client.close();
   }
@@ -182,6 +218,7 @@ export class Link implements AsyncDisposable {
     // The status ends when the client gave up for good, which is by credentials that it no longer accepts.
     if (!this.#closed) {
       this.#closed = true;
+      this.#files?.[Symbol.dispose]();
       this.logger.error({}, "NATS client closed");
       this.#set({ ...this.#status, connected: false });
     }
@@ -192,7 +229,8 @@ function errorCodeOf(cause: unknown): string {
   return cause instanceof Error && "code" in cause ? String(cause.code) : "";
 }
 
-function clientOptions(options: BusOptions): ConnectionOptions {
+function clientOptions(options: BusOptions, files: CertificateFiles | undefined): ConnectionOptions {
+  const { seedFile } = options;
   return {
     servers: typeof options.servers === "string" ? options.servers.split(",") : [...options.servers],
     name: options.name,
@@ -200,7 +238,12 @@ function clientOptions(options: BusOptions): ConnectionOptions {
     ...(options.password === undefined ? {} : { pass: options.password }),
     ...(options.token === undefined ? {} : { token: options.token }),
     ...(options.creds === undefined ? {} : { authenticator: credsAuthenticator(options.creds) }),
+    // A new key is found when it is there: no refusal is the last.
+    ...(seedFile === undefined
+      ? {}
+      : { authenticator: nkeyAuthenticator(() => readSeed(seedFile)), ignoreAuthErrorAbort: true }),
     ...(options.tls === undefined ? {} : { tls: options.tls }),
+    ...(files === undefined ? {} : { tls: followingTls(files) }),
     ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),
     // The client's default is ten tries, then it closes for good.
     maxReconnectAttempts: -1,
@@ -212,4 +255,15 @@ function clientOptions(options: BusOptions): ConnectionOptions {
     timeout: 5000,
     noAsyncTraces: true,
   };
+}
+
+/** The client looks into it at each connection. */
+function followingTls(files: CertificateFiles): TlsOptions {
+  const tls: TlsOptions = { ...files.current };
+  files.onChange(() => void Object.assign(tls, files.current));
+  return tls;
+}
+
+function readSeed(file: string): Uint8Array {
+  return new TextEncoder().encode(readFileSync(file, "utf8").trim());
 }

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { silentLogger, type BusLogger } from "./bus-logger.ts";
 import { BusError } from "./bus-error.ts";
 import { findNatsServer } from "./find-nats-server.ts";
@@ -19,6 +19,8 @@ export interface NatsServerOptions {
   /** 0, the default: any that is free. */
   readonly port?: number;
   readonly maxPayloadBytes?: number;
+  /** Configuration files to include: users, TLS. */
+  readonly include?: readonly string[];
   readonly logger?: BusLogger;
 }
 
@@ -115,7 +117,7 @@ jetstream {
   # The streams' own bounds hold; the sum of them may exceed a small disk.
   max_file_store: 1099511627776
 }
-`;
+${(options.include ?? []).map((file) => `include ${text(relative(dataDir, file))}\n`).join("")}`;
 }
 
 /** The server writes its addresses once JetStream is recovered and it listens. */

@@ -32,15 +32,20 @@ export class RequestMux implements Disposable {
   readonly #pending = new Map<string, PendingRequest>();
   #next = 0;
 
-  constructor(link: Link) {
+  constructor(link: Link, inbox: string) {
     this.#link = link;
-    this.#inbox = link.newInbox();
+    this.#inbox = inbox;
     this.#subscription = link.subscribe(`${this.#inbox}.*`, (message) => this.#receive(message));
     // An answer may be lost with the connection: whether the request was served is unknown.
     this.#listening = link.onStatus((status) => {
       if (!status.connected) this.#failAll(notConnected());
     });
     this.#sweeper = new Sweeper(sweepMs, (nowMs) => this.#sweep(nowMs));
+  }
+
+  /** Requests without an answer yet. */
+  get pending(): number {
+    return this.#pending.size;
   }
 
   /** @throws BusError unavailable (nobody listens, or no connection), deadline_exceeded, resource_exhausted, out_of_range */

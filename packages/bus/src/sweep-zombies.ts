@@ -7,6 +7,7 @@ import {
   scheduleStream,
 } from "@millrace/protocol";
 import { BusError } from "./bus-error.ts";
+import { createConsumer } from "./ensure-queue-consumers.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 import { pause } from "./pause.ts";
 import type { PipelinedPublisher } from "./pipelined-publisher.ts";
@@ -99,7 +100,7 @@ async function turnBackConsumers(api: JetStreamApi, stream: string): Promise<voi
     if (info === undefined) continue;
     const config = info.object("config").raw();
     await api.requestPatiently(`CONSUMER.DELETE.${stream}.${consumer.name}`, undefined);
-    await api.requestPatiently(`CONSUMER.DURABLE.CREATE.${stream}.${consumer.name}`, { stream_name: stream, config });
+    await createConsumer(api, stream, { ...config, durable_name: consumer.name, filter_subject: consumer.filter });
     const { deliveredSeq } = consumer;
     api.link.logger.warn({ stream, consumer: consumer.name, deliveredSeq, lastSeq }, "consumer was ahead: made anew");
   }

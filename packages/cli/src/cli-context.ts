@@ -1,11 +1,12 @@
 import type { Command } from "commander";
-import { createClient, toMillraceError, type Client } from "@millrace/client";
+import { createClient, toMillraceError, type Client, type Credentials } from "@millrace/client";
+import { findToken } from "./credentials/find-token.ts";
 import { createOutput, type Output } from "./output.ts";
 
 /** The process's surroundings, as the commands see them. */
 export interface CliContext {
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly stdin: AsyncIterable<Uint8Array>;
+  readonly stdin: NodeJS.ReadableStream & AsyncIterable<Uint8Array> & { readonly isTTY?: boolean };
   readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
   readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean };
   /** Aborts on Ctrl-C. */
@@ -40,17 +41,36 @@ export async function withOutput(
   await body({ context, output: createOutput(context.stdout, json === true) });
 }
 
-/** Runs a command's body with a client, which is closed at the end; every error is one of the contract. */
+/** Runs a command's body with a client that has found who it is; closed at the end. Every error is one of the contract. */
 export async function withSession(
   context: CliContext,
   command: Command,
   body: (session: Session) => Promise<void>,
 ): Promise<void> {
-  const options = command.optsWithGlobals<{ server: string; json?: boolean }>();
-  await using client = createClient({ baseUrl: options.server });
+  const found = await findToken(context.env, serverOf(command));
+  await withClient(context, command, found, body);
+}
+
+/** As `withSession`, for commands that say themselves who they are. @param credentials undefined: nobody */
+export async function withClient(
+  context: CliContext,
+  command: Command,
+  credentials: Credentials | undefined,
+  body: (session: Session) => Promise<void>,
+): Promise<void> {
+  const { json } = command.optsWithGlobals<{ json?: boolean }>();
+  await using client = createClient({
+    baseUrl: serverOf(command),
+    ...(credentials === undefined ? {} : { credentials }),
+  });
   try {
-    await body({ client, context, output: createOutput(context.stdout, options.json === true) });
+    await body({ client, context, output: createOutput(context.stdout, json === true) });
   } catch (reason) {
     throw toMillraceError(reason, client.baseUrl);
   }
+}
+
+/** The server that the command line names. */
+export function serverOf(command: Command): string {
+  return command.optsWithGlobals<{ server: string }>().server;
 }

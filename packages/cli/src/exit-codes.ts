@@ -24,7 +24,7 @@ Exit codes:
   4    refused: a conflict with the present state, a limit, a module or source that does not pass
   5    the server cannot be reached, or is not ready
   6    the time to wait is over; the job goes on
-  7    not logged in, or not allowed; a private key that others may read
+  7    not logged in, or not allowed; a key or token that others may read
   70   a fault of this command or of the server
   130  interrupted
 `;

@@ -25,6 +25,11 @@ export function instant(text: string): Date {
   throw new InvalidArgumentError("It must be a time such as 2030-01-31T12:00:00Z, or +10m.");
 }
 
+/** RFC 3339, or a duration that has passed since. */
+export function pastInstant(text: string): Date {
+  return /^\d{4}-/.test(text) ? instant(text) : new Date(Date.now() - duration(text));
+}
+
 export const priorityChoices = [...priorityNames];
 
 const stateByName = new Map<string, JobState>(
@@ -63,6 +68,13 @@ export function grantNames(text: string, previous: readonly string[] = []): stri
 export function percent(text: string): number {
   const value = wholeNumber(text.replace(/ ?%$/, ""));
   if (value < 1 || value > 99) throw new InvalidArgumentError("It must be from 1 to 99.");
+  return value;
+}
+
+/** 0 to 100, with or without a % sign. */
+export function share(text: string): number {
+  const value = wholeNumber(text.replace(/ ?%$/, ""));
+  if (value > 100) throw new InvalidArgumentError("It must be from 0 to 100.");
   return value;
 }
 

@@ -1,13 +1,20 @@
 import { Command } from "commander";
 import { version } from "@millrace/protocol";
 import { defaultServer, type CliContext } from "./cli-context.ts";
+import { auditCommands } from "./commands/audit.ts";
+import { certsCommand } from "./commands/certs.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { eventCommands } from "./commands/events.ts";
 import { infoCommand } from "./commands/info.ts";
 import { jobCommands } from "./commands/jobs.ts";
+import { loginCommands } from "./commands/login.ts";
+import { natsCommands } from "./commands/nats.ts";
 import { pluginCommands } from "./commands/plugin.ts";
 import { queueCommands } from "./commands/queues.ts";
+import { flagCommands, settingCommands } from "./commands/settings.ts";
 import { submitCommand } from "./commands/submit.ts";
+import { tokenCommands } from "./commands/tokens.ts";
+import { userCommands } from "./commands/users.ts";
 import { wasmCommands } from "./commands/wasm.ts";
 import { exitCodeHelp } from "./exit-codes.ts";
 
@@ -32,8 +39,16 @@ export function createProgram(context: CliContext): Command {
   queueCommands(program, context);
   pluginCommands(program, context);
   eventCommands(program, context);
+  loginCommands(program, context);
+  userCommands(program, context);
+  tokenCommands(program, context);
+  auditCommands(program, context);
+  settingCommands(program, context);
+  flagCommands(program, context);
   wasmCommands(program, context);
   infoCommand(program, context);
+  certsCommand(program, context);
+  natsCommands(program, context);
   demoCommand(program, context);
   return program;
 }

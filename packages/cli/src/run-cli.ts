@@ -32,6 +32,7 @@ function errorText(error: unknown, env: CliContext["env"]): string {
   if (error.code === "unavailable" && error.message.startsWith("cannot reach")) {
     lines.push("Is it running? Start it with `npm start`, or name another one with --server or MILLRACE_URL.");
   }
+  if (error.code === "unauthenticated") lines.push("Say who you are: `millrace login`, or a token in MILLRACE_TOKEN.");
   if (error.retryAfterMs !== undefined) lines.push(`Try again in ${Math.ceil(error.retryAfterMs / 1000)} s.`);
   return `${lines.map((line) => printable(line, true)).join("\n")}\n`;
 }

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { originOf } from "./credentials/origin-of.ts";
 
 /** Where a system that runs on this machine is reached. */
 export interface RuntimeFile {
@@ -11,11 +12,16 @@ export interface RuntimeFile {
 const fileName = "runtime.json";
 const defaultDataDir = resolve(import.meta.dirname, "../../../.millrace/data");
 
+/** The data folder of the system on this machine. */
+export function runtimeDataDir(env: Readonly<Record<string, string | undefined>>): string {
+  return env["MILLRACE_DATA_DIR"] || defaultDataDir;
+}
+
 /** @returns undefined when no system has written it, or it cannot be read */
 export async function readRuntimeFile(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<RuntimeFile | undefined> {
-  const path = join(env["MILLRACE_DATA_DIR"] || defaultDataDir, fileName);
+  const path = join(runtimeDataDir(env), fileName);
   try {
     const value: unknown = JSON.parse(await readFile(path, "utf8"));
     if (typeof value !== "object" || value === null) return undefined;
@@ -36,14 +42,5 @@ export async function findNatsUrl(
   if (env["NATS_URL"]) return env["NATS_URL"];
   const runtime = await readRuntimeFile(env);
   // A file of another system must not lead our jobs there.
-  return runtime !== undefined && sameOrigin(runtime.httpUrl, baseUrl) ? runtime.natsUrl : undefined;
-}
-
-function sameOrigin(one: string, other: string): boolean {
-  if (!URL.canParse(one) || !URL.canParse(other)) return false;
-  return origin(one) === origin(other);
-}
-
-function origin(url: string): string {
-  return new URL(url).origin.replace("//localhost", "//127.0.0.1");
+  return runtime !== undefined && originOf(runtime.httpUrl) === originOf(baseUrl) ? runtime.natsUrl : undefined;
 }

@@ -8,6 +8,8 @@ import {
 } from "@connectrpc/connect";
 import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import {
+  AuditService,
+  AuthService,
   EventService,
   isTerminal,
   JobResultSchema,
@@ -15,15 +17,22 @@ import {
   JobState,
   MillraceError,
   PluginService,
+  SettingsService,
   SystemService,
+  TokenService,
+  UserService,
   type JobResult,
   type WatchJobResponse,
   type WatchJobsResponse,
   type WatchPluginLogsResponse,
 } from "@millrace/protocol";
+import { bearerLogin, bearerToken, type Login } from "./bearer.ts";
 import { toSubmitRequest, type JobSpec } from "./job-spec.ts";
 import { resumeStream, type ResumeOptions } from "./resume-stream.ts";
 import { toMillraceError } from "./to-millrace-error.ts";
+
+/** Who a client is: a token for programs (`mr_…`), or a user who is signed in at the first call. */
+export type Credentials = { readonly token: string } | Login;
 
 export interface ClientOptions {
   /** `http://127.0.0.1:8080` */
@@ -32,6 +41,8 @@ export interface ClientOptions {
   readonly httpVersion?: "1.1" | "2";
   /** Bound on a unary call; 30 s when left out. What waits for a job has its own. */
   readonly timeoutMs?: number;
+  /** Nobody when left out. */
+  readonly credentials?: Credentials;
   /** Sent with every call. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly interceptors?: readonly Interceptor[];
@@ -60,7 +71,7 @@ export interface WatchFilter {
 
 /**
  * The services of a Millrace server, typed, and what most callers want of them.
- * `jobs`, `plugins`, `events` and `system` throw Connect's errors; the methods beside them throw MillraceError.
+ * The services throw Connect's errors; the methods beside them throw MillraceError.
  */
 export interface Client extends AsyncDisposable {
   readonly baseUrl: string;
@@ -68,6 +79,11 @@ export interface Client extends AsyncDisposable {
   readonly plugins: ServiceClient<typeof PluginService>;
   readonly events: ServiceClient<typeof EventService>;
   readonly system: ServiceClient<typeof SystemService>;
+  readonly audit: ServiceClient<typeof AuditService>;
+  readonly settings: ServiceClient<typeof SettingsService>;
+  readonly auth: ServiceClient<typeof AuthService>;
+  readonly users: ServiceClient<typeof UserService>;
+  readonly tokens: ServiceClient<typeof TokenService>;
   /** Resolves when the job is stored. */
   submit(job: JobSpec, options?: { signal?: AbortSignal }): Promise<Accepted>;
   /** Submits, and resolves with how the job ended, whether well or not. */
@@ -140,6 +156,11 @@ export function createClient(options: ClientOptions): Client {
     plugins,
     events: createServiceClient(EventService, transport),
     system: createServiceClient(SystemService, transport),
+    audit: createServiceClient(AuditService, transport),
+    settings: createServiceClient(SettingsService, transport),
+    auth: createServiceClient(AuthService, transport),
+    users: createServiceClient(UserService, transport),
+    tokens: createServiceClient(TokenService, transport),
     async submit(job, call = {}) {
       try {
         const { id, duplicate } = await jobs.submitJob(toSubmitRequest(job), call);
@@ -193,21 +214,29 @@ function resultOf({ update }: WatchJobResponse): JobResult | undefined {
   return done;
 }
 
-function createTransport(baseUrl: string, options: ClientOptions) {
-  const shared = {
-    baseUrl,
-    readMaxBytes,
-    defaultTimeoutMs: options.timeoutMs ?? 30_000,
-    interceptors: [withHeaders(options.headers ?? {}), ...(options.interceptors ?? [])],
+function createTransport(
+  baseUrl: string,
+  { timeoutMs, httpVersion, headers, credentials, interceptors }: ClientOptions,
+) {
+  const shared = { baseUrl, readMaxBytes, defaultTimeoutMs: timeoutMs ?? 30_000 };
+  const around = [withHeaders(headers ?? {}), ...(interceptors ?? [])];
+  const open = connectionTo(baseUrl, httpVersion);
+  const transportWith = (more: readonly Interceptor[]) =>
+    createConnectTransport({ ...shared, ...open.options, interceptors: [...more, ...around] });
+  const who = () => {
+    if (credentials === undefined) return [];
+    return ["token" in credentials ? bearerToken(credentials.token) : bearerLogin(credentials, transportWith([]))];
   };
-  if (options.httpVersion === "2") {
+  return { transport: transportWith(who()), close: open.close };
+}
+
+function connectionTo(baseUrl: string, httpVersion: ClientOptions["httpVersion"]) {
+  if (httpVersion === "2") {
     const sessionManager = new Http2SessionManager(baseUrl);
-    const transport = createConnectTransport({ ...shared, httpVersion: "2", sessionManager });
-    return { transport, close: async () => sessionManager.abort() };
+    return { options: { httpVersion: "2" as const, sessionManager }, close: async () => sessionManager.abort() };
   }
   const agent = baseUrl.startsWith("https:") ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
-  const transport = createConnectTransport({ ...shared, httpVersion: "1.1", nodeOptions: { agent } });
-  return { transport, close: async () => agent.destroy() };
+  return { options: { httpVersion: "1.1" as const, nodeOptions: { agent } }, close: async () => agent.destroy() };
 }
 
 function withHeaders(headers: Readonly<Record<string, string>>): Interceptor {

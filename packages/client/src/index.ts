@@ -1,8 +1,10 @@
+export { bearerLogin, bearerToken, type Login } from "./bearer.ts";
 export {
   createClient,
   type Accepted,
   type Client,
   type ClientOptions,
+  type Credentials,
   type WaitOptions,
   type WatchFilter,
 } from "./client.ts";

@@ -1,6 +1,7 @@
 import type { Bus } from "@millrace/bus";
-import type { Logger } from "@millrace/service-kit";
+import type { LiveConfig, Logger } from "@millrace/service-kit";
 import type { Store } from "@millrace/store";
+import type { AuditAnnouncer } from "./audit-announcer.ts";
 import type { CancelMarks } from "./cancel-marks.ts";
 import type { ControlConfig } from "./config.ts";
 import type { DryRunner } from "./dry-runner.ts";
@@ -14,6 +15,7 @@ import type { PluginRegistry } from "./plugin-registry.ts";
 import type { QueueSettingsMap } from "./queue-settings-map.ts";
 import type { RecentJobs } from "./recent-jobs.ts";
 import type { ResultInbox } from "./result-inbox.ts";
+import type { SettingsMirror } from "./settings-mirror.ts";
 import type { TypeClaims } from "./type-claims.ts";
 import type { UniqueKeys } from "./unique-keys.ts";
 
@@ -39,4 +41,8 @@ export interface ControlContext {
   readonly hooks: HookRunner;
   readonly lifecycle: PluginLifecycle;
   readonly dryRunner: DryRunner;
+  readonly announcer: AuditAnnouncer;
+  readonly settings: SettingsMirror;
+  /** Everything that is set in this process. */
+  readonly live: LiveConfig;
 }

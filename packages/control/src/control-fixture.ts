@@ -2,8 +2,8 @@ import { createClient, type Client } from "@connectrpc/connect";
 import { connectBus, type Bus } from "@millrace/bus";
 import { startTestNats, type TestNats } from "@millrace/bus/testing";
 import { startProjector, type Projector } from "@millrace/projector";
-import { JobService, PluginService, SystemService } from "@millrace/protocol";
-import { createDirectTransport, createPipeline } from "@millrace/rpc";
+import { AuditService, JobService, PluginService, SettingsService, SystemService } from "@millrace/protocol";
+import { createDirectTransport, createPipeline, type RpcTransport } from "@millrace/rpc";
 import { createLogger, createMetrics, Health } from "@millrace/service-kit";
 import { openStore, type Store } from "@millrace/store";
 import type { ControlConfig } from "./config.ts";
@@ -19,9 +19,14 @@ export interface ControlFixture extends AsyncDisposable {
   readonly jobs: Client<typeof JobService>;
   readonly plugins: Client<typeof PluginService>;
   readonly system: Client<typeof SystemService>;
+  readonly audit: Client<typeof AuditService>;
+  readonly settings: Client<typeof SettingsService>;
+  /** To services that no door offers. */
+  readonly transport: RpcTransport;
 }
 
-const logger = createLogger({ name: "control-test", level: "silent" });
+// Says nothing at any level: a test may change it.
+const logger = createLogger({ name: "control-test", level: "silent", destination: { write: () => undefined } });
 
 export async function startControlFixture(config: Partial<ControlConfig> = {}): Promise<ControlFixture> {
   await using stack = new AsyncDisposableStack();
@@ -45,6 +50,9 @@ export async function startControlFixture(config: Partial<ControlConfig> = {}): 
     jobs: createClient(JobService, transport),
     plugins: createClient(PluginService, transport),
     system: createClient(SystemService, transport),
+    audit: createClient(AuditService, transport),
+    settings: createClient(SettingsService, transport),
+    transport,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

@@ -28,6 +28,14 @@ export class ControlEvents {
     this.#logger.info({ queue }, "queue resumed");
   }
 
+  settingChanged(setting: string): void {
+    this.#logger.info({ setting }, "setting changed");
+  }
+
+  flagSet(flag: string, enabled: boolean, percent: number): void {
+    this.#logger.info({ flag, enabled, percent }, "flag set");
+  }
+
   pluginUploaded(plugin: Plugin): void {
     this.#logger.info(fields(plugin), "plugin uploaded");
   }

@@ -1,9 +1,10 @@
-import { connectBus } from "@millrace/bus";
+import { brokerOptions, connectBus } from "@millrace/bus";
 import { serveNats } from "@millrace/rpc";
 import {
   createLogger,
   createMetrics,
   Health,
+  LiveConfig,
   loadConfig,
   runService,
   startOpsServer,
@@ -12,11 +13,12 @@ import {
 import { openStore } from "@millrace/store";
 import { controlPipeline } from "./control-pipeline.ts";
 import { listenGrpc } from "./listen-grpc.ts";
-import { processConfig } from "./process-config.ts";
+import { grpcSecurity, processConfig } from "./process-config.ts";
 import { startControl } from "./start-control.ts";
 
 await runService(async () => {
-  const { values } = loadConfig(processConfig, { env: process.env, argv: process.argv.slice(2) });
+  const loaded = loadConfig(processConfig, { env: process.env, argv: process.argv.slice(2) });
+  const { values } = loaded;
   const { host, natsUrl, databaseUrl, opsPort, grpcPort, pluginSignatures, logLevel, otlpEndpoint, traceRatio } =
     values;
   await using starting = new AsyncDisposableStack();
@@ -26,13 +28,16 @@ await runService(async () => {
   const part = health.part("control");
   starting.use(startTracing({ service: "control", endpoint: otlpEndpoint, ratio: traceRatio }));
   starting.use(await startOpsServer({ host, port: opsPort, health, metrics }));
-  const bus = starting.use(await connectBus({ servers: natsUrl, name: "control", logger }));
+  const bus = starting.use(await connectBus({ ...brokerOptions("control", values), logger }));
   await bus.ensureTopology();
   const store = starting.use(await openStore({ databaseUrl }));
-  const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health }));
+  const live = new LiveConfig(processConfig, loaded);
+  const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health, live }));
   const pipeline = controlPipeline(control);
   starting.use(serveNats(bus, pipeline));
-  if (grpcPort !== undefined) starting.use(await listenGrpc(pipeline, host, grpcPort));
+  if (grpcPort !== undefined) {
+    starting.use(await listenGrpc(pipeline, { host, port: grpcPort }, grpcSecurity(values), logger));
+  }
   part.ready();
   logger.info({ natsUrl, grpcPort }, "control serves");
   return starting.move();

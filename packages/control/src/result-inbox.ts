@@ -20,7 +20,7 @@ export class ResultInbox implements Disposable {
 
   constructor(bus: Bus, most: number) {
     this.#most = most;
-    this.#inbox = bus.newInbox();
+    this.#inbox = bus.newInbox("results");
     this.#subscription = bus.subscribe(`${this.#inbox}.*`, {}, (message) => {
       const resolve = this.#waits.get(message.subject);
       if (resolve === undefined) return;

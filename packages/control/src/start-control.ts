@@ -1,11 +1,32 @@
 import { randomUUID } from "node:crypto";
 import type { Bus } from "@millrace/bus";
-import { EventService, JobService, PluginRuntimeService, PluginService, SystemService } from "@millrace/protocol";
+import {
+  AuditRuntimeService,
+  AuditService,
+  EventService,
+  JobService,
+  PluginRuntimeService,
+  PluginService,
+  SettingsRuntimeService,
+  SettingsService,
+  SystemService,
+} from "@millrace/protocol";
 import { bindService, type ServiceBinding } from "@millrace/rpc";
-import type { Health, Logger, Metrics } from "@millrace/service-kit";
+import {
+  LiveConfig,
+  loadConfig,
+  runtimeSettings,
+  z,
+  type Health,
+  type Logger,
+  type Metrics,
+} from "@millrace/service-kit";
 import type { Store } from "@millrace/store";
 import { CrashSweep } from "./crash-sweep.ts";
 import { announceTakenBack } from "./announce-taken-back.ts";
+import { AuditAnnouncer } from "./audit-announcer.ts";
+import { auditRuntimeService } from "./audit-runtime-service.ts";
+import { auditService } from "./audit-service.ts";
 import { CanaryWatch } from "./canary-watch.ts";
 import { CancelMarks } from "./cancel-marks.ts";
 import { defaultControlConfig, type ControlConfig } from "./config.ts";
@@ -29,6 +50,9 @@ import { QueueSettingsMap } from "./queue-settings-map.ts";
 import { countPending } from "./count-pending.ts";
 import { RecentJobs } from "./recent-jobs.ts";
 import { ResultInbox } from "./result-inbox.ts";
+import { SettingsMirror } from "./settings-mirror.ts";
+import { settingsRuntimeService } from "./settings-runtime-service.ts";
+import { settingsService } from "./settings-service.ts";
 import { TypeClaims } from "./type-claims.ts";
 import { UniqueKeys } from "./unique-keys.ts";
 
@@ -38,6 +62,8 @@ export interface ControlDeps {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly health: Health;
+  /** Everything that is set in this process; what may be changed while it runs, at its defaults, when left out. */
+  readonly live?: LiveConfig;
 }
 
 export interface Control extends AsyncDisposable {
@@ -45,7 +71,9 @@ export interface Control extends AsyncDisposable {
   readonly services: readonly ServiceBinding[];
 }
 
-/** Accepts, reads, steers and watches jobs, and keeps plugins. The streams and buckets must be there. */
+const changeable = z.object(runtimeSettings);
+
+/** Accepts, reads, steers and watches jobs, and keeps plugins, the audit trail and settings. The streams and buckets must be there. */
 export async function startControl(config: Partial<ControlConfig>, deps: ControlDeps): Promise<Control> {
   const { bus, store, logger, metrics, health } = deps;
   const all: ControlConfig = { ...defaultControlConfig, ...config };
@@ -57,6 +85,8 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
   const plugins = new PluginRegistry(bus);
   const keys = new PluginKeys(bus, all.pluginSignatures);
   const hooks = new HookRunner(bus, all.hookTimeoutMs);
+  const pressure = starting.use(new EventsPressure(bus));
+  const live = deps.live ?? new LiveConfig(changeable, loadConfig(changeable));
   const { workerPatienceMs, takeOverMs } = all;
   const context: ControlContext = {
     config: all,
@@ -65,7 +95,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     store,
     logger,
     events,
-    pressure: starting.use(new EventsPressure(bus)),
+    pressure,
     recent: new RecentJobs(all.recentJobs, all.recentBytes),
     inbox: starting.use(new ResultInbox(bus, all.maxWaiters)),
     uniqueKeys: new UniqueKeys(bus, store, all.lostKeyMs),
@@ -80,11 +110,14 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     hooks,
     lifecycle: starting.use(new PluginLifecycle({ bus, plugins, hooks, keys, events, workerPatienceMs, takeOverMs })),
     dryRunner: starting.use(new DryRunner(all.maxDryRuns)),
+    announcer: starting.use(new AuditAnnouncer({ bus, store, pressure })),
+    settings: starting.use(new SettingsMirror({ bus, store, live, logger })),
+    live,
   };
   starting.use(new CanaryWatch({ bus, plugins, events, onTakenBack: (plugin) => announceTakenBack(context, plugin) }));
   const { crashSweepMs: everyMs, projectionWaitMs, projectionCursor: cursor } = all;
   starting.use(new CrashSweep({ bus, store, everyMs, projectionWaitMs, cursor }));
-  await context.queueSettings.ready;
+  await Promise.all([context.queueSettings.ready, context.settings.ready]);
   // Jobs are accepted without the database; only reading them needs it.
   starting.use(health.check("nats", () => (bus.connected ? undefined : "not connected")));
   starting.use(health.check("events", () => context.pressure.reason || undefined));
@@ -98,6 +131,10 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
       bindService(PluginService, pluginService(context)),
       bindService(PluginRuntimeService, pluginRuntimeService(bus)),
       bindService(EventService, eventService(context)),
+      bindService(AuditService, auditService(context)),
+      bindService(AuditRuntimeService, auditRuntimeService(context)),
+      bindService(SettingsService, settingsService(context)),
+      bindService(SettingsRuntimeService, settingsRuntimeService(bus)),
       bindService(SystemService, { getInfo: () => info }),
     ],
     [Symbol.asyncDispose]: () => running.disposeAsync(),

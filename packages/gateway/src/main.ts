@@ -9,7 +9,11 @@ await runService(async () => {
   const logger = createLogger({ name: "gateway", level: config.logLevel });
   await using stack = new AsyncDisposableStack();
   stack.use(startTracing({ service: "gateway", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
-  const transport = stack.use(await connectTransport(config));
-  stack.use(await startGateway(config, { transport, logger, metrics: createMetrics(), health: new Health() }));
+  const transport = stack.use(await connectTransport(config, logger));
+  const { identityUrl: controlUrl } = config;
+  const identityTransport =
+    controlUrl === undefined ? transport : stack.use(await connectTransport({ ...config, controlUrl }, logger));
+  const deps = { transport, identityTransport, logger, metrics: createMetrics(), health: new Health() };
+  stack.use(await startGateway(config, deps));
   return stack.move();
 });

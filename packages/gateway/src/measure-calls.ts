@@ -31,3 +31,13 @@ export function measureCalls(metrics: Pick<Metrics, "rpcCalls" | "rpcSeconds">):
     },
   };
 }
+
+/** Tells two observers of every call. */
+export function observeBoth(first: CallObserver, second: CallObserver): CallObserver {
+  return {
+    ended(call, error, durationMs) {
+      first.ended?.(call, error, durationMs);
+      second.ended?.(call, error, durationMs);
+    },
+  };
+}

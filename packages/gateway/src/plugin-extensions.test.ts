@@ -30,7 +30,7 @@ beforeAll(async () => {
   const control = stack.use(await startControl({}, { bus, store, ...deps }));
   stack.use(serveNats(bus, controlPipeline(control)));
   // As between processes.
-  transport = stack.use(await openNatsTransport({ servers: nats.url, name: "gateway" }));
+  transport = stack.use(await openNatsTransport("gateway", { natsUrl: nats.url }));
   stack.use(await startWorker({ queues: ["default"], executors: 1, bus, logger }));
   gateway = stack.use(await startGateway({ ...readGatewayConfig(), httpPort: 0, grpcPort: 0 }, { transport, ...deps }));
   await createClient(PluginService, transport).uploadPlugin({

@@ -83,6 +83,7 @@ export function serveEndpoints(
       requestMethod: exchange.verb,
       url: exchange.path,
       headers: exchange.headers,
+      address: exchange.address,
       timeoutMs: endpointTimeoutMs,
     });
     const target = findTarget(feed, exchange);

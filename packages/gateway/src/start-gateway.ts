@@ -1,17 +1,26 @@
 import { createServer as createHttpServer } from "node:http";
 import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo, Server } from "node:net";
-import { Health, PluginRuntimeService, services, SystemService, version } from "@millrace/protocol";
+import {
+  csrfHeader,
+  Health,
+  identityServices,
+  PluginRuntimeService,
+  services,
+  SystemService,
+  version,
+} from "@millrace/protocol";
 import {
   apiPages,
+  BodyWatch,
   bindService,
   createGrpcHandler,
   createHealthService,
   createHttpHandler,
   createPipeline,
+  defaultCors,
   forwardService,
   reflectionServices,
-  type PipelineOptions,
   type RpcTransport,
 } from "@millrace/rpc";
 import {
@@ -24,9 +33,14 @@ import {
 } from "@millrace/service-kit";
 import type { GatewayConfig } from "./config.ts";
 import { ExtensionFeed } from "./extension-feed.ts";
+import { guardDoors } from "./guard-doors.ts";
+import { guardMetrics } from "./guard-metrics.ts";
 import { interceptRequests } from "./intercept-requests.ts";
-import { measureCalls } from "./measure-calls.ts";
+import { isLoopback } from "./is-loopback.ts";
+import { measureCalls, observeBoth } from "./measure-calls.ts";
 import { probeControl } from "./probe-control.ts";
+import { createRefusals } from "./refusals.ts";
+import { createResilientTransport } from "./resilient-transport.ts";
 import { serveEndpoints } from "./serve-endpoints.ts";
 import { systemService } from "./system-service.ts";
 import { traceCall } from "./trace-call.ts";
@@ -37,8 +51,8 @@ export interface GatewayDeps {
   readonly metrics: Metrics;
   readonly health: ProcessHealth;
   readonly logger: Logger;
-  /** Identity, permission and rate limits of every call. */
-  readonly hooks?: Pick<PipelineOptions, "identify" | "authorize" | "admit">;
+  /** Leads to `identity`; the same way as to the other services when left out. */
+  readonly identityTransport?: RpcTransport;
 }
 
 export interface Gateway extends AsyncDisposable {
@@ -52,19 +66,55 @@ const headersTimeoutMs = 15_000;
 const keepAliveTimeoutMs = 65_000;
 const idleCheckMs = 20;
 const maxConcurrentStreams = 1_000;
+/** A body that comes more slowly holds what others could use. */
+const bodyLimits = { timeoutMs: 30_000, maxHeldBytes: 256 * 1024 * 1024 };
+/** Of every answer: a browser must not guess what it is, frame it, or tell others where it came from. */
+const securityHeaders = {
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+  "referrer-policy": "no-referrer",
+};
+/** What is for one caller stays out of caches. */
+const privateHeaders = { "cache-control": "no-store" };
+/** A connection on which nothing happens is asked whether it is still there. */
+const idleSessionMs = 120_000;
+const pingTimeoutMs = 10_000;
 // A module of 16 MiB is 22 MiB in base64, and there is a manifest around it.
 const uploadPath = "/millrace.plugins.v1.PluginService/UploadPlugin";
 const uploadMaxBytes = 24 * 1024 * 1024;
 
 /** Listens for REST, Connect, gRPC-web and gRPC, and passes every call on. */
 export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Promise<Gateway> {
-  const health = createHealthService(services.map((service) => service.typeName));
+  const guarded = config.identity === "on";
+  if (!guarded && !isLoopback(config.host)) {
+    throw new RangeError(`host ${config.host} can be reached from elsewhere, so identity must be on`);
+  }
+  const { logger, metrics } = deps;
+  const offered = guarded ? [...services, ...identityServices] : services;
+  const refusals = createRefusals(metrics);
+  const transport = createResilientTransport(deps.transport, metrics);
+  const identityTransport =
+    deps.identityTransport === undefined || deps.identityTransport === deps.transport
+      ? transport
+      : createResilientTransport(deps.identityTransport, metrics);
+  const reflection = reflectionServices([...offered, Health]);
+  const served = [...offered, Health, PluginRuntimeService, ...reflection.map(([service]) => service)];
+  const guard = guarded
+    ? guardDoors(config, { services: served, transport, identityTransport, refusals, logger })
+    : undefined;
+  const health = createHealthService(offered.map((service) => service.typeName));
+  const measure = measureCalls(metrics);
   const around = {
-    ...deps.hooks,
-    observer: measureCalls(deps.metrics),
+    ...guard?.hooks,
+    observer: guard === undefined ? measure : observeBoth(measure, guard.observer),
     ...(tracingEnabled() ? { trace: traceCall } : {}),
   };
-  const forward = { traceparent: currentTraceparent };
+  const forward = {
+    traceparent: currentTraceparent,
+    ...(guard === undefined ? {} : { caller: guard.callerOf }),
+  };
+  // Browsers keep their tokens in cookies, and a session is shown with the browser it is of.
+  const toIdentity = { ...forward, headers: ["cookie", csrfHeader, "user-agent"] };
   const pipeline = createPipeline({
     ...around,
     limits: {
@@ -74,23 +124,29 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     services: [
       ...services
         .filter((service) => service.typeName !== SystemService.typeName)
-        .map((service) => forwardService(service, deps.transport, forward)),
+        .map((service) => forwardService(service, transport, forward)),
+      ...(guarded ? identityServices : []).map((service) => forwardService(service, identityTransport, toIdentity)),
       bindService(SystemService, systemService()),
       bindService(Health, health.impl),
-      ...reflectionServices([...services, Health]),
+      ...reflection,
     ],
   });
   // No door offers it: custom endpoints go through it, so that what holds for every method holds for them.
   const runtime = createPipeline({
     ...around,
-    services: [forwardService(PluginRuntimeService, deps.transport, forward)],
+    services: [forwardService(PluginRuntimeService, transport, forward)],
   });
   const extensions = new ExtensionFeed(deps.transport, deps.logger);
-  const cors = { allowOrigins: config.allowOrigins };
-  const pages = apiPages(services, { title: "Millrace", version });
+  const own = guarded ? ["self"] : [];
+  const cors = { allowOrigins: [...own, ...(config.allowOrigins ?? (guarded ? [] : defaultCors.allowOrigins))] };
+  const pages = apiPages(offered, { title: "Millrace", version });
   const serve = serveEndpoints(extensions, runtime, deps.logger);
   const intercept = interceptRequests(extensions, deps.transport, deps.logger);
-  const doors = { cors, pages, serve, intercept };
+  const ops = createOpsHandler(deps);
+  const bodies = new BodyWatch(bodyLimits);
+  const onOriginRefused = () => refusals.count("origin");
+  const headers = guarded ? { ...securityHeaders, ...privateHeaders } : securityHeaders;
+  const doors = { cors, pages, serve, intercept, bodies, headers, onOriginRefused };
 
   const http = createHttpServer(
     {
@@ -100,7 +156,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
       // Uploads may stream for as long as they like; a stalled one is cut by the socket's own idle time.
       requestTimeout: 0,
     },
-    createHttpHandler(pipeline, { ...doors, fallback: createOpsHandler(deps) }),
+    createHttpHandler(pipeline, { ...doors, fallback: guard === undefined ? ops : guardMetrics(ops, guard) }),
   );
   http.maxConnections = config.maxConnections;
   http.setTimeout(headersTimeoutMs * 8);
@@ -111,6 +167,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   grpc.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
+    watchSession(session);
   });
   grpc.on("sessionError", (error) => deps.logger.warn({ err: error }, "gRPC connection failed"));
   grpc.on("stream", createGrpcHandler(pipeline, doors));
@@ -122,6 +179,8 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     http.close();
     grpc.close();
     await extensions[Symbol.asyncDispose]();
+    await guard?.[Symbol.asyncDispose]();
+    bodies[Symbol.dispose]();
     throw reason;
   }
   const httpUrl = `http://${addressOf(http, config.host)}`;
@@ -149,6 +208,8 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     control[Symbol.dispose]();
     known[Symbol.dispose]();
     await extensions[Symbol.asyncDispose]();
+    await guard?.[Symbol.asyncDispose]();
+    bodies[Symbol.dispose]();
     clearTimeout(cut);
     clearInterval(idle);
   }
@@ -160,6 +221,15 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
       return (stopping ??= stop());
     },
   };
+}
+
+/** Ends a connection that nobody is at the other end of. A watcher may be silent for hours, and answers pings. */
+function watchSession(session: ServerHttp2Session): void {
+  session.setTimeout(idleSessionMs, () => {
+    const unanswered = setTimeout(() => session.destroy(), pingTimeoutMs);
+    session.once("close", () => clearTimeout(unanswered));
+    if (!session.destroyed) session.ping(() => clearTimeout(unanswered));
+  });
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

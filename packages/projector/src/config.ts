@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { ConfigError, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
+import { ConfigError, brokerSettings, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
 import type { StoreLocation } from "@millrace/store";
 
 /** How the projector runs. */
@@ -16,11 +16,11 @@ export const defaultProjectorConfig: ProjectorConfig = { name: "jobs", rowsPerWr
 
 const schema = z.object({
   ...serviceSettings,
+  ...brokerSettings,
   /** Where health and metrics are served. */
   host: z.string().default("127.0.0.1"),
   /** 0 picks a free port. */
   opsPort: z.number().int().min(0).max(65_535).default(0),
-  natsUrl: z.string().default("nats://127.0.0.1:4222").meta({ env: "NATS_URL" }),
   databaseUrl: z.string().optional().meta({ env: "DATABASE_URL", secret: true }),
   /** Holds PGlite's data where no PostgreSQL is given. */
   dataDir: z.string().optional(),

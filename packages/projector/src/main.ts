@@ -1,4 +1,4 @@
-import { connectBus } from "@millrace/bus";
+import { brokerOptions, connectBus } from "@millrace/bus";
 import { version } from "@millrace/protocol";
 import { createLogger, createMetrics, Health, runService, startOpsServer, startTracing } from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
@@ -14,7 +14,7 @@ await runService(async () => {
   await using stack = new AsyncDisposableStack();
   stack.use(startTracing({ service: "projector", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
   const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
-  const bus = stack.use(await connectBus({ servers: config.natsUrl, name: "projector", logger }));
+  const bus = stack.use(await connectBus({ ...brokerOptions("projector", config), logger }));
   await bus.ensureTopology();
   const store = stack.use(await openStore(config.store));
   const projector = stack.use(await startProjector({}, { bus, store, logger, metrics: projectorMetrics(metrics) }));

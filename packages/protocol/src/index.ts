@@ -1,16 +1,28 @@
+export * from "./gen/millrace/identity/v1/auth_service_pb.ts";
+export * from "./gen/millrace/identity/v1/identity_pb.ts";
+export * from "./gen/millrace/identity/v1/identity_runtime_pb.ts";
+export * from "./gen/millrace/identity/v1/limiter_runtime_pb.ts";
+export * from "./gen/millrace/identity/v1/token_service_pb.ts";
+export * from "./gen/millrace/identity/v1/user_service_pb.ts";
 export * from "./gen/millrace/jobs/v1/job_pb.ts";
 export * from "./gen/millrace/jobs/v1/job_service_pb.ts";
 export * from "./gen/millrace/plugins/v1/plugin_pb.ts";
 export * from "./gen/millrace/plugins/v1/plugin_runtime_pb.ts";
 export * from "./gen/millrace/plugins/v1/plugin_service_pb.ts";
+export * from "./gen/millrace/system/v1/audit_runtime_pb.ts";
+export * from "./gen/millrace/system/v1/audit_service_pb.ts";
+export * from "./gen/millrace/system/v1/settings_runtime_pb.ts";
+export * from "./gen/millrace/system/v1/settings_service_pb.ts";
 export * from "./gen/millrace/system/v1/system_service_pb.ts";
 export * from "./gen/millrace/events/v1/event_service_pb.ts";
 export * from "./gen/millrace/events/v1/events_pb.ts";
 export * from "./gen/grpc/health/v1/health_pb.ts";
 export * from "./gen/grpc/reflection/v1/reflection_pb.ts";
+export { access as accessRule, type Access } from "./gen/millrace/options/v1/access_pb.ts";
 export { http as httpRule } from "./gen/google/api/annotations_pb.ts";
 export type { HttpRule } from "./gen/google/api/http_pb.ts";
 export { backoffDelayMs, defaultBackoff, formatBackoff, parseBackoff, type BackoffPolicy } from "./backoff.ts";
+export { callerHeader, decodeCaller, encodeCaller, type CallerInfo } from "./caller.ts";
 export {
   errorTable,
   jobErrorCodes,
@@ -35,6 +47,14 @@ export { deriveJobId, newJobId } from "./job-id.ts";
 export { isJobId, isJobType, isQueueName, isTaggableExport } from "./names.ts";
 export { fromWirePayload, toWirePayload, type WirePayload } from "./payload.ts";
 export { matchesEvent } from "./event-pattern.ts";
+export {
+  isPermission,
+  isScope,
+  permissions,
+  permissionsOfRoles,
+  permissionsOfScopes,
+  type Permission,
+} from "./permissions.ts";
 export { decodePluginRecord, encodePluginRecord } from "./plugin-record.ts";
 export { canonicalManifest, pluginKeyId, refuseSignature, signPlugin, type SignedContent } from "./plugin-signature.ts";
 export { decodeQueueSettings, encodeQueueSettings, type QueueSettings } from "./queue-settings.ts";
@@ -48,7 +68,8 @@ export {
   type PriorityLevel,
   type PriorityName,
 } from "./priority.ts";
-export { services } from "./services.ts";
+export { csrfHeader, readCookie, secureCookiePrefix, sessionCookies } from "./session-cookies.ts";
+export { identityServices, services } from "./services.ts";
 export {
   eventName,
   isReplayable,

@@ -1,14 +1,30 @@
-import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import type { DescMethod, DescService, Message } from "@bufbuild/protobuf";
 import { Code, ConnectError, createContextValues, type ContextValues, type HandlerContext } from "@connectrpc/connect";
 
 /** Who calls, as the pipeline's `identify` hook says. */
 export interface Identity {
-  /** Stable name of the caller; `anonymous` without one. */
+  /** User id, or `anonymous`. */
   readonly subject: string;
-  readonly scopes: readonly string[];
+  readonly email: string;
+  readonly permissions: ReadonlySet<string>;
+  /** Of an API token: only these queues and types; all when empty. */
+  readonly queues: readonly string[];
+  readonly types: readonly string[];
+  /** Empty but for API tokens. */
+  readonly tokenId: string;
+  /** Empty but for sessions. */
+  readonly sessionId: string;
 }
 
-export const anonymous: Identity = { subject: "anonymous", scopes: [] };
+export const anonymous: Identity = {
+  subject: "anonymous",
+  email: "",
+  permissions: new Set(),
+  queues: [],
+  types: [],
+  tokenId: "",
+  sessionId: "",
+};
 
 /** Header values by lower-case name, as Node gives them; or a `Headers`, as Connect does. */
 export type RawHeaders = Readonly<Record<string, string | string[] | undefined>> | Headers;
@@ -21,6 +37,8 @@ export interface CallInit {
   /** Path, or absolute URL where the door has one. */
   readonly url: string;
   readonly headers: RawHeaders;
+  /** IP address of the peer, where the door knows one. */
+  readonly address?: string | undefined;
   /** Ends the call, counted from its start. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -43,9 +61,13 @@ export class CallContext implements HandlerContext {
   readonly protocolName: string;
   readonly requestMethod: string;
   readonly url: string;
+  /** IP address of the peer; empty where the door knows none. */
+  readonly address: string;
   /** On the clock of `performance.now()`. */
   readonly deadline: number | undefined;
   identity: Identity = anonymous;
+  /** The message, or the first of a stream; set before anything is checked where it is known by then. */
+  request: Message | undefined;
   readonly #headers: RawHeaders;
   readonly #linked: AbortSignal | undefined;
   #requestHeader: Headers | undefined;
@@ -63,6 +85,7 @@ export class CallContext implements HandlerContext {
     this.protocolName = init.protocolName;
     this.requestMethod = init.requestMethod;
     this.url = init.url;
+    this.address = init.address ?? "";
     this.#headers = init.headers;
     this.#linked = init.signal;
     this.#values = init.values;

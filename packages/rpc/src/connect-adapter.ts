@@ -1,10 +1,17 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { DescMethod, Message } from "@bufbuild/protobuf";
-import { createConnectRouter, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import {
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+  type ConnectRouter,
+  type HandlerContext,
+} from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { compressionBrotli, compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
 import { CallContext } from "./call-context.ts";
+import { addressOfSession } from "./exchange.ts";
 import { one } from "./one.ts";
 import type { Pipeline, PipelineMethod } from "./pipeline.ts";
 
@@ -17,6 +24,7 @@ export type ConnectAdapter = (
 export function createConnectAdapter(pipeline: Pipeline): ConnectAdapter {
   return connectNodeAdapter({
     routes: (router) => registerMethods(router, pipeline),
+    contextValues: (request) => createContextValues().set(peerAddress, addressOf(request)),
     readMaxBytes: pipeline.limits.readMaxBytes,
     maxTimeoutMs: pipeline.limits.maxTimeoutMs,
     acceptCompression: [compressionGzip, compressionBrotli],
@@ -32,6 +40,13 @@ export function createUniversalHandlers(pipeline: Pipeline): ReadonlyMap<string,
   });
   registerMethods(router, pipeline);
   return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+}
+
+/** Where the door puts the peer's address for Connect's handlers. */
+export const peerAddress = createContextKey("", { description: "peer address" });
+
+function addressOf(request: IncomingMessage | Http2ServerRequest): string {
+  return "stream" in request ? addressOfSession(request.stream.session) : (request.socket.remoteAddress ?? "");
 }
 
 function registerMethods(router: ConnectRouter, pipeline: Pipeline): void {
@@ -68,6 +83,7 @@ function callFrom(context: HandlerContext): CallContext {
     requestMethod: context.requestMethod,
     url: context.url,
     headers: context.requestHeader,
+    address: context.values.get(peerAddress),
     timeoutMs: context.timeoutMs(),
     signal: context.signal,
     values: context.values,

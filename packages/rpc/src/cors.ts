@@ -2,7 +2,7 @@ import { cors as connectCors } from "@connectrpc/connect";
 import type { Exchange, ReplyHeaders } from "./exchange.ts";
 
 export interface CorsOptions {
-  /** Origins that browsers may call from. `loopback` stands for http(s)://localhost, 127.0.0.1 and [::1] on any port, `*` for all. */
+  /** Origins that browsers may call from. `loopback` stands for http(s)://localhost, 127.0.0.1 and [::1] on any port, `self` for the host that was called, `*` for all. */
   readonly allowOrigins: readonly string[];
 }
 
@@ -17,13 +17,20 @@ const allowHeaders = [
   "Last-Event-ID",
   "X-Request-Id",
   "X-Request-Timeout-Ms",
+  "X-Csrf-Token",
   "traceparent",
 ].join(", ");
-const exposeHeaders = [...connectCors.exposedHeaders, "X-Request-Id", "Retry-After"].join(", ");
+const exposeHeaders = [
+  ...connectCors.exposedHeaders,
+  "X-Request-Id",
+  "Retry-After",
+  "RateLimit",
+  "RateLimit-Policy",
+].join(", ");
 
 export interface Cors {
-  /** Headers for an answer to a request from `origin`; undefined refuses. */
-  headersFor(origin: string): ReplyHeaders | undefined;
+  /** Headers for an answer to a request from `origin` to `host`; undefined refuses. */
+  headersFor(origin: string, host: string | undefined): ReplyHeaders | undefined;
   /** Answers a preflight request. */
   preflight(exchange: Exchange): void;
 }
@@ -31,9 +38,12 @@ export interface Cors {
 export function createCors(options: CorsOptions): Cors {
   const any = options.allowOrigins.includes("*");
   const loopback = options.allowOrigins.includes("loopback");
+  const self = options.allowOrigins.includes("self");
   const named = new Set(options.allowOrigins);
 
-  function headersFor(origin: string): ReplyHeaders | undefined {
+  function headersFor(origin: string, host: string | undefined): ReplyHeaders | undefined {
+    // A browser asks its own origin without leave, but names it with whatever changes something.
+    if (self && host !== undefined && (origin === `https://${host}` || origin === `http://${host}`)) return {};
     if (any) return { "access-control-allow-origin": "*", "access-control-expose-headers": exposeHeaders };
     if (!named.has(origin) && !(loopback && loopbackOrigin.test(origin))) return undefined;
     return { "access-control-allow-origin": origin, "access-control-expose-headers": exposeHeaders, vary: "Origin" };

@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { Http2Session, IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type { ConnectError } from "@connectrpc/connect";
+import type { BodyWatch } from "./body-watch.ts";
+import { collectBody, noBytes } from "./collect-body.ts";
 
 /** Header values by lower-case name; a list is one header line each. */
 export type ReplyHeaders = Record<string, string | string[]>;
@@ -13,6 +15,8 @@ export interface Exchange {
   /** After the `?`, not decoded. */
   readonly query: string;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** IP address of the peer. */
+  readonly address: string;
   /** Reads the whole body; refuses one over `maxBytes` with `resource_exhausted`, a broken one with `canceled`. */
   readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void;
   /** Body as it comes, for streams. */
@@ -30,63 +34,35 @@ export interface Exchange {
   onGone(listener: () => void): void;
 }
 
-const empty = new Uint8Array(0);
-
-interface Incoming {
-  on(event: "data", listener: (chunk: Buffer) => void): unknown;
-  on(event: "end" | "close" | "aborted", listener: () => void): unknown;
-  on(event: "error", listener: (error: Error) => void): unknown;
-  pause(): unknown;
-  resume(): unknown;
-}
-
-function collect(
-  source: Incoming,
-  maxBytes: number,
-  done: (body: Uint8Array, error: ConnectError | undefined) => void,
-): void {
-  let first: Buffer | undefined;
-  let rest: Buffer[] | undefined;
-  let size = 0;
-  let settled = false;
-  source.on("data", (chunk) => {
-    if (settled) return; // the remainder of a refused body is read and dropped
-    size += chunk.byteLength;
-    if (size > maxBytes) {
-      settled = true;
-      const head = first ?? chunk;
-      first = rest = undefined;
-      done(head, new ConnectError(tooLarge(maxBytes), Code.ResourceExhausted));
-      return;
-    }
-    if (first === undefined) first = chunk;
-    else (rest ??= [first]).push(chunk);
+/** Takes over what a method has set. Each cookie is a header line of its own, so they add up (RFC 6265, section 3). */
+export function addHeaders(into: ReplyHeaders, from: Headers, prefix = ""): void {
+  from.forEach((value, name) => {
+    const key = prefix + name;
+    const known = into[key];
+    into[key] = name === "set-cookie" && known !== undefined ? [known, value].flat() : value;
   });
-  source.on("end", () => {
-    if (settled) return;
-    settled = true;
-    done(rest !== undefined ? Buffer.concat(rest, size) : (first ?? empty), undefined);
-  });
-  const broken = () => {
-    if (settled) return;
-    settled = true;
-    done(empty, new ConnectError("the request was aborted", Code.Canceled));
-  };
-  source.on("error", broken);
-  source.on("close", broken);
-}
-
-/** Same words as Connect's own. */
-export function tooLarge(maxBytes: number, size?: number): string {
-  return size === undefined
-    ? `message size is larger than configured readMaxBytes ${maxBytes}`
-    : `message size ${size} is larger than configured readMaxBytes ${maxBytes}`;
 }
 
 function splitTarget(target: string): [path: string, query: string] {
   const mark = target.indexOf("?");
   return mark < 0 ? [target, ""] : [target.slice(0, mark), target.slice(mark + 1)];
 }
+
+/** What a door gives every exchange. */
+export interface ExchangeOptions {
+  /** Headers of every answer, such as CORS. */
+  readonly always?: ReplyHeaders | undefined;
+  /** Headers of answers that have none of that name. */
+  readonly defaults?: Readonly<Record<string, string>> | undefined;
+  readonly bodies?: BodyWatch | undefined;
+}
+
+function complete(headers: ReplyHeaders, { always, defaults }: ExchangeOptions): void {
+  if (defaults !== undefined) for (const name in defaults) headers[name] ??= defaults[name] ?? "";
+  if (always !== undefined) Object.assign(headers, always);
+}
+
+const noOptions: ExchangeOptions = {};
 
 export class Http1Exchange implements Exchange {
   readonly httpVersion = 1;
@@ -96,25 +72,29 @@ export class Http1Exchange implements Exchange {
   readonly headers: IncomingMessage["headers"];
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
-  /** Headers that every answer of this exchange carries, such as CORS. */
-  readonly #always: ReplyHeaders | undefined;
+  readonly #options: ExchangeOptions;
+  #cut = false;
 
-  constructor(request: IncomingMessage, response: ServerResponse, always?: ReplyHeaders) {
+  constructor(request: IncomingMessage, response: ServerResponse, options = noOptions) {
     this.#request = request;
     this.#response = response;
-    this.#always = always;
+    this.#options = options;
     this.verb = request.method ?? "GET";
     [this.path, this.query] = splitTarget(request.url ?? "/");
     this.headers = request.headers;
   }
 
+  get address(): string {
+    return this.#request.socket.remoteAddress ?? "";
+  }
+
   readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
     const length = this.headers["content-length"];
     if (length === undefined && this.headers["transfer-encoding"] === undefined) {
-      done(empty, undefined);
+      done(noBytes, undefined);
       return;
     }
-    collect(this.#request, maxBytes, done);
+    collectBody(this.#request, maxBytes, this.#options.bodies, () => (this.#cut = true), done);
   }
 
   bodyChunks(): AsyncIterable<Uint8Array> {
@@ -125,14 +105,15 @@ export class Http1Exchange implements Exchange {
     const response = this.#response;
     if (response.headersSent || response.destroyed) return;
     headers["content-length"] = String(typeof body === "string" ? Buffer.byteLength(body) : body.byteLength);
-    if (this.#always !== undefined) Object.assign(headers, this.#always);
+    complete(headers, this.#options);
+    if (this.#cut) headers["connection"] = "close";
     response.writeHead(status, headers);
     response.end(body);
   }
 
   open(status: number, headers: ReplyHeaders): void {
     if (this.#response.headersSent || this.#response.destroyed) return;
-    if (this.#always !== undefined) Object.assign(headers, this.#always);
+    complete(headers, this.#options);
     this.#response.writeHead(status, headers);
     this.#response.flushHeaders();
   }
@@ -157,6 +138,20 @@ export class Http1Exchange implements Exchange {
   }
 }
 
+// A session's socket is behind a proxy; asked for each stream it would cost more than the rest of the exchange.
+const sessionAddresses = new WeakMap<Http2Session, string>();
+
+/** IP address of the peer of an HTTP/2 connection. */
+export function addressOfSession(session: Http2Session | undefined): string {
+  if (session === undefined) return "";
+  let address = sessionAddresses.get(session);
+  if (address === undefined) {
+    address = session.destroyed ? "" : (session.socket.remoteAddress ?? "");
+    sessionAddresses.set(session, address);
+  }
+  return address;
+}
+
 export class Http2Exchange implements Exchange {
   readonly httpVersion = 2;
   readonly verb: string;
@@ -164,11 +159,12 @@ export class Http2Exchange implements Exchange {
   readonly query: string;
   readonly headers: IncomingHttpHeaders;
   readonly #stream: ServerHttp2Stream;
-  readonly #always: ReplyHeaders | undefined;
+  readonly #options: ExchangeOptions;
+  #cut = false;
 
-  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, always?: ReplyHeaders) {
+  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, options = noOptions) {
     this.#stream = stream;
-    this.#always = always;
+    this.#options = options;
     this.verb = headers[":method"] ?? "GET";
     [this.path, this.query] = splitTarget(headers[":path"] ?? "/");
     this.headers = headers;
@@ -176,8 +172,12 @@ export class Http2Exchange implements Exchange {
     stream.on("error", () => {});
   }
 
+  get address(): string {
+    return addressOfSession(this.#stream.session);
+  }
+
   readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
-    collect(this.#stream, maxBytes, done);
+    collectBody(this.#stream, maxBytes, this.#options.bodies, () => (this.#cut = true), done);
   }
 
   bodyChunks(): AsyncIterable<Uint8Array> {
@@ -188,22 +188,27 @@ export class Http2Exchange implements Exchange {
     const stream = this.#stream;
     if (stream.destroyed || stream.headersSent) return;
     headers[":status"] = String(status);
-    if (this.#always !== undefined) Object.assign(headers, this.#always);
+    complete(headers, this.#options);
     if (trailers === undefined) {
       headers["content-length"] = String(typeof body === "string" ? Buffer.byteLength(body) : body.byteLength);
       stream.respond(headers);
     } else {
       stream.respond(headers, { waitForTrailers: true });
-      stream.once("wantTrailers", () => stream.sendTrailers(trailers));
+      stream.once("wantTrailers", () => {
+        stream.sendTrailers(trailers);
+        // A reset in the same turn would overtake them.
+        if (this.#cut) setImmediate(() => stream.close());
+      });
     }
     stream.end(body);
+    if (this.#cut && trailers === undefined) stream.once("finish", () => stream.close());
   }
 
   open(status: number, headers: ReplyHeaders, trailers?: () => ReplyHeaders): void {
     const stream = this.#stream;
     if (stream.destroyed || stream.headersSent) return;
     headers[":status"] = String(status);
-    if (this.#always !== undefined) Object.assign(headers, this.#always);
+    complete(headers, this.#options);
     stream.respond(headers, { waitForTrailers: trailers !== undefined });
     if (trailers !== undefined) stream.once("wantTrailers", () => stream.sendTrailers(trailers()));
   }

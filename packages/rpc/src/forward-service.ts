@@ -7,16 +7,22 @@ import type {
   Message,
 } from "@bufbuild/protobuf";
 import { ConnectError, type HandlerContext, type Transport } from "@connectrpc/connect";
-import { callOf } from "./call-context.ts";
+import { callerHeader, encodeCaller, type CallerInfo } from "@millrace/protocol";
+import { callOf, type CallContext } from "./call-context.ts";
 import { one } from "./one.ts";
 import type { ServiceBinding } from "./pipeline.ts";
 
 // What a caller may say to the method behind the gateway; everything else stays at the door.
-const forwardedHeaders = ["authorization", "traceparent", "tracestate", "x-request-id"];
+const forwardedHeaders = ["traceparent", "tracestate", "x-request-id"];
+const credentials = ["authorization"];
 
 export interface ForwardOptions {
   /** The trace of the forwarder itself, in place of the caller's. */
   readonly traceparent?: () => string | undefined;
+  /** Tells the service who calls. The caller's credentials then stay at the door. */
+  readonly caller?: (call: CallContext) => CallerInfo;
+  /** Headers that this service gets besides. */
+  readonly headers?: readonly string[];
 }
 
 /** Serves every method of a service by calling it through a transport. */
@@ -25,7 +31,23 @@ export function forwardService(
   transport: Transport,
   options: ForwardOptions = {},
 ): ServiceBinding {
-  const headersOf = (context: HandlerContext) => forwardHeaders(context, options.traceparent?.());
+  const { caller, traceparent, headers = [] } = options;
+  const forwarded = [...forwardedHeaders, ...(caller === undefined ? credentials : []), ...headers];
+  const headersOf = (context: HandlerContext): Record<string, string> => {
+    const call = callOf(context);
+    const metadata: Record<string, string> = {};
+    for (const name of forwarded) {
+      const value = call.header(name);
+      if (value !== undefined) metadata[name] = value;
+    }
+    const trace = traceparent?.();
+    if (trace !== undefined) metadata["traceparent"] = trace;
+    if (caller !== undefined) {
+      metadata[callerHeader] = encodeCaller(caller(call));
+      metadata["x-request-id"] = call.requestId;
+    }
+    return metadata;
+  };
   const impl: Record<string, unknown> = {};
   for (const method of service.methods) impl[method.localName] = forward(method, transport, headersOf);
   return [service, impl as ServiceBinding[1]];
@@ -104,21 +126,11 @@ async function* forwardStream(
   }
 }
 
-function forwardHeaders(context: HandlerContext, traceparent: string | undefined): Record<string, string> {
-  const call = callOf(context);
-  const headers: Record<string, string> = {};
-  for (const name of forwardedHeaders) {
-    const value = call.header(name);
-    if (value !== undefined) headers[name] = value;
-  }
-  if (traceparent !== undefined) headers["traceparent"] = traceparent;
-  return headers;
-}
-
-const answerHeaders = new Set(["retry-after"]);
+const answerHeaders = new Set(["retry-after", "www-authenticate"]);
 
 function copyHeader(into: Headers, name: string, value: string): void {
-  if (answerHeaders.has(name) || name.startsWith("x-")) into.set(name, value);
+  if (name === "set-cookie") into.append(name, value);
+  else if (answerHeaders.has(name) || name.startsWith("x-")) into.set(name, value);
 }
 
 // An error from the wire keeps code, words and details; of its metadata only what the caller should see.

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Http2ServerRequest, Http2ServerResponse, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { followBody, type BodyWatch } from "./body-watch.ts";
 import { createConnectAdapter, createUniversalHandlers } from "./connect-adapter.ts";
 import { createCors, defaultCors, type CorsOptions } from "./cors.ts";
 import { Http1Exchange, Http2Exchange, type Exchange, type ReplyHeaders } from "./exchange.ts";
@@ -27,9 +28,19 @@ export interface DoorOptions {
   readonly serve?: (exchange: Exchange) => boolean;
   /** Stands around every request but CORS preflights. */
   readonly intercept?: Intercept;
+  /** Headers of answers that have none of that name; gRPC has no browser to protect, and goes without. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Bounds bodies on their way. */
+  readonly bodies?: BodyWatch;
+  /** Told of a call from a web page that may not. */
+  readonly onOriginRefused?: () => void;
   /** Gets what no route takes, HTTP/1.1 only; returns false to have it answered with 404. */
   readonly fallback?: (request: IncomingMessage, response: ServerResponse) => boolean;
 }
+
+/** Pages have their scripts and styles in themselves. */
+const pagePolicy =
+  "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 interface Door {
   /** Returns false when nothing took the exchange. */
@@ -39,7 +50,11 @@ interface Door {
   /** Serves an exchange with what stands around it. */
   serveIntercepted(exchange: Exchange, interception: Interception): Promise<void>;
   /** CORS headers of every answer, or `refused`. */
-  originHeaders(origin: string | undefined, verb: string): ReplyHeaders | undefined | "refused";
+  originHeaders(
+    origin: string | undefined,
+    verb: string,
+    host: string | undefined,
+  ): ReplyHeaders | undefined | "refused";
 }
 
 function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
@@ -74,7 +89,7 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
     }
     const page = verb === "GET" || verb === "HEAD" ? options.pages?.get(path) : undefined;
     if (page !== undefined) {
-      exchange.reply(200, { "content-type": page.contentType }, page.body);
+      exchange.reply(200, { "content-type": page.contentType, "content-security-policy": pagePolicy }, page.body);
       return true;
     }
     if (match.kind === "none") return options.serve?.(exchange) ?? false;
@@ -105,10 +120,10 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
     intercept: (exchange) =>
       options.intercept === undefined || isPreflight(exchange) ? undefined : options.intercept(exchange),
     serveIntercepted,
-    originHeaders(origin, verb) {
+    originHeaders(origin, verb, host) {
       if (origin === undefined) return undefined;
       // Reads are harmless without the header: the browser withholds the answer. Writes must not even happen.
-      return cors.headersFor(origin) ?? (verb === "GET" || verb === "HEAD" ? undefined : "refused");
+      return cors.headersFor(origin, host) ?? (verb === "GET" || verb === "HEAD" ? undefined : "refused");
     },
   };
 }
@@ -124,28 +139,31 @@ export function createHttpHandler(
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const door = createDoor(pipeline, options);
   const adapter = createConnectAdapter(pipeline);
+  const { headers: defaults, bodies } = options;
   return (request, response) => {
-    const origin = door.originHeaders(request.headers.origin, request.method ?? "GET");
+    const origin = door.originHeaders(request.headers.origin, request.method ?? "GET", request.headers.host);
     if (origin === "refused") {
-      refuse(
-        new Http1Exchange(request, response),
-        403,
-        Code.PermissionDenied,
-        "calls from this origin are not allowed",
-      );
+      options.onOriginRefused?.();
+      refuseOrigin(new Http1Exchange(request, response, { defaults }));
       return;
     }
-    const exchange = new Http1Exchange(request, response, origin);
+    const exchange = new Http1Exchange(request, response, { always: origin, defaults, bodies });
     const interception = door.intercept(exchange);
     if (interception !== undefined) {
       void door.serveIntercepted(exchange, interception);
       return;
     }
+    const setHeaders = () => {
+      for (const [name, value] of Object.entries({ ...defaults, ...origin })) response.setHeader(name, value);
+    };
     const adapt = () => {
-      if (origin !== undefined) for (const name of Object.keys(origin)) response.setHeader(name, origin[name] ?? "");
+      setHeaders();
+      if (bodies !== undefined && !isUpload(pipeline, exchange.path)) followBody(request, bodies);
       adapter(request, response);
     };
-    if (door.serve(exchange, adapt) || options.fallback?.(request, response) === true) return;
+    if (door.serve(exchange, adapt)) return;
+    if (options.fallback !== undefined) setHeaders();
+    if (options.fallback?.(request, response) === true) return;
     refuseUnknown(exchange);
   };
 }
@@ -157,13 +175,17 @@ export function createGrpcHandler(
 ): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags?: number, rawHeaders?: string[]) => void {
   const door = createDoor(pipeline, options);
   const adapter = createConnectAdapter(pipeline);
+  const { bodies } = options;
   return (stream, headers, _flags, rawHeaders) => {
-    const origin = door.originHeaders(headers.origin, headers[":method"] ?? "GET");
-    const exchange = new Http2Exchange(stream, headers, origin === "refused" ? undefined : origin);
+    const host = headers[":authority"] ?? headers.host;
+    const origin = door.originHeaders(headers.origin, headers[":method"] ?? "GET", host);
+    const defaults = headers["content-type"]?.startsWith("application/grpc") === true ? undefined : options.headers;
     if (origin === "refused") {
-      refuse(exchange, 403, Code.PermissionDenied, "calls from this origin are not allowed");
+      options.onOriginRefused?.();
+      refuseOrigin(new Http2Exchange(stream, headers, { defaults }));
       return;
     }
+    const exchange = new Http2Exchange(stream, headers, { always: origin, defaults, bodies });
     const interception = door.intercept(exchange);
     if (interception !== undefined) {
       void door.serveIntercepted(exchange, interception);
@@ -172,11 +194,22 @@ export function createGrpcHandler(
     const adapt = () => {
       const request = new Http2ServerRequest(stream, headers, {}, rawHeaders ?? []);
       const response = new Http2ServerResponse(stream);
-      if (origin !== undefined) for (const name of Object.keys(origin)) response.setHeader(name, origin[name] ?? "");
+      for (const [name, value] of Object.entries({ ...defaults, ...origin })) response.setHeader(name, value);
+      if (bodies !== undefined && !isUpload(pipeline, exchange.path)) followBody(stream, bodies);
       adapter(request, response);
     };
     if (!door.serve(exchange, adapt)) refuseUnknown(exchange);
   };
+}
+
+function refuseOrigin(exchange: Exchange): void {
+  refuse(exchange, 403, Code.PermissionDenied, "calls from this origin are not allowed");
+}
+
+/** Whether a caller may take its time with a body: who it is was asked before the first message. */
+function isUpload(pipeline: Pipeline, path: string): boolean {
+  const kind = pipeline.methods.get(path)?.desc.methodKind;
+  return kind === "client_streaming" || kind === "bidi_streaming";
 }
 
 function refuseUnknown(exchange: Exchange): void {

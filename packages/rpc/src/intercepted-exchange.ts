@@ -30,6 +30,10 @@ export class InterceptedExchange implements Exchange {
     this.#refuse = refuse;
   }
 
+  get address(): string {
+    return this.#inner.address;
+  }
+
   readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
     this.#inner.readBody(maxBytes, done);
   }

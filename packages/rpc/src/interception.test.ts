@@ -2,6 +2,7 @@ import { Code, ConnectError, createClient, type Transport } from "@connectrpc/co
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { JobService } from "@millrace/protocol";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { anonymous } from "./call-context.ts";
 import { listenDoor, listenHttp2, testPipeline, type Listening } from "./fixture.ts";
 import type { DoorOptions } from "./http-handler.ts";
 
@@ -26,7 +27,7 @@ let http1: Listening;
 let http2: Listening;
 beforeAll(async () => {
   const pipeline = testPipeline({
-    identify: (call) => ({ subject: call.header("x-user") ?? "anonymous", scopes: [] }),
+    identify: (call) => ({ ...anonymous, subject: call.header("x-user") ?? "anonymous" }),
   });
   http1 = await listenDoor(pipeline, { intercept });
   http2 = await listenHttp2(pipeline, { intercept });

@@ -361,7 +361,11 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
 }
 
 function setAll(into: Headers, pairs: FrameMeta["headers"]): void {
-  if (pairs !== undefined) for (const [name, value] of pairs) into.set(name, value);
+  if (pairs === undefined) return;
+  for (const [name, value] of pairs) {
+    if (name === "set-cookie") into.append(name, value);
+    else into.set(name, value);
+  }
 }
 
 function unavailable(message: string): ConnectError {

@@ -1,13 +1,17 @@
-import { connectBus, type BusOptions } from "@millrace/bus";
+import { brokerOptions, connectBus, type BrokerSettings, type BrokerUser, type BusLogger } from "@millrace/bus";
 import type { Transport } from "@connectrpc/connect";
 import { createNatsTransport, type NatsTransportOptions } from "./nats-transport.ts";
 
 /** A NATS transport with a connection of its own, for a process that does nothing else with NATS. */
 export async function openNatsTransport(
-  bus: BusOptions,
+  user: BrokerUser,
+  broker: BrokerSettings & { readonly logger?: BusLogger },
   options: NatsTransportOptions = {},
 ): Promise<Transport & AsyncDisposable> {
-  const connection = await connectBus(bus);
+  const connection = await connectBus({
+    ...brokerOptions(user, broker),
+    ...(broker.logger === undefined ? {} : { logger: broker.logger }),
+  });
   const transport = createNatsTransport(connection, options);
   return {
     unary: transport.unary.bind(transport),

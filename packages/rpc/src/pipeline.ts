@@ -49,6 +49,8 @@ export interface PipelineOptions {
   readonly authorize?: (call: CallContext) => void | Promise<void>;
   /** Rate limits and the like; throws `resource_exhausted`. */
   readonly admit?: (call: CallContext) => void | Promise<void>;
+  /** Looks at each valid request message, of streams too; throws `permission_denied` or `resource_exhausted`. */
+  readonly permit?: (call: CallContext, request: Message) => void | Promise<void>;
   readonly observer?: CallObserver;
   /** Runs a unary method inside a span. */
   readonly trace?: (call: CallContext, run: () => Message | Promise<Message>) => Message | Promise<Message>;
@@ -96,9 +98,8 @@ export interface Pipeline {
 
 export function createPipeline(options: PipelineOptions): Pipeline {
   const limits = { ...defaultPipelineLimits, ...options.limits };
-  const { identify, authorize, admit, observer, trace } = options;
+  const { identify, authorize, admit, permit, observer, trace } = options;
   const now = options.now ?? (() => performance.now());
-  const guarded = identify !== undefined || authorize !== undefined || admit !== undefined;
   const methods = new Map<string, BoundMethod>();
   for (const [service, impl] of options.services) {
     for (const method of service.methods) {
@@ -118,16 +119,38 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   let unaryCount = 0;
   let streamCount = 0;
 
-  async function guard(call: CallContext): Promise<void> {
-    call.identity = identify === undefined ? anonymous : await identify(call);
-    await authorize?.(call);
-    await admit?.(call);
+  // Synchronous wherever the hooks are: a call whose caller is known must not wait for a turn of the event loop.
+  function guard(call: CallContext): void | Promise<void> {
+    const identity = identify === undefined ? anonymous : identify(call);
+    if (isPromise(identity)) {
+      return identity.then((known) => {
+        call.identity = known;
+        return check(call);
+      });
+    }
+    call.identity = identity;
+    return check(call);
+  }
+
+  function check(call: CallContext): void | Promise<void> {
+    const authorized = authorize?.(call);
+    return authorized === undefined ? admit?.(call) : authorized.then(() => admit?.(call));
   }
 
   function invoke(method: BoundMethod, request: Message, call: CallContext): Message | Promise<Message> {
     method.validate?.(request);
-    const run = method.run as UnaryFn;
-    return trace === undefined ? run(request, call) : trace(call, () => run(request, call));
+    const permitted = permit?.(call, request);
+    return permitted === undefined ? run(method, request, call) : permitted.then(() => run(method, request, call));
+  }
+
+  function run(method: BoundMethod, request: Message, call: CallContext): Message | Promise<Message> {
+    const fn = method.run as UnaryFn;
+    return trace === undefined ? fn(request, call) : trace(call, () => fn(request, call));
+  }
+
+  function guarded(method: BoundMethod, request: Message, call: CallContext): Message | Promise<Message> {
+    const passed = guard(call);
+    return passed === undefined ? invoke(method, request, call) : passed.then(() => invoke(method, request, call));
   }
 
   function unary(method: BoundMethod, request: Message, call: CallContext): Message | Promise<Message> {
@@ -135,9 +158,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const startedAt = observer === undefined ? 0 : now();
     observer?.started?.(call);
     unaryCount += 1;
+    call.request = request;
     let result: Message | Promise<Message>;
     try {
-      result = guarded ? guard(call).then(() => invoke(method, request, call)) : invoke(method, request, call);
+      result = guarded(method, request, call);
     } catch (reason) {
       throw settle(call, startedAt, toConnectError(reason));
     }
@@ -174,8 +198,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     streamCount += 1;
     let error: ConnectError | undefined;
     try {
-      if (guarded) await guard(call);
-      const input = validated(method, requests);
+      await guard(call);
+      const input = validated(method, requests, call);
       const output = openStream(method, input, call);
       for await (const message of untilAborted(output, call.signal)) yield complete(method, message);
     } catch (reason) {
@@ -185,6 +209,19 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       streamCount -= 1;
       observer?.ended?.(call, error, now() - startedAt);
       call.finish();
+    }
+  }
+
+  async function* validated(
+    method: BoundMethod,
+    requests: AsyncIterable<Message>,
+    call: CallContext,
+  ): AsyncIterable<Message> {
+    for await (const request of requests) {
+      call.request ??= request;
+      method.validate?.(request);
+      await permit?.(call, request);
+      yield request;
     }
   }
 
@@ -203,13 +240,6 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 // Method implementations may give a plain object; what leaves the pipeline is always a whole message.
 function complete(method: BoundMethod, message: Message): Message {
   return message.$typeName === undefined ? create(method.desc.output, message) : message;
-}
-
-async function* validated(method: BoundMethod, requests: AsyncIterable<Message>): AsyncIterable<Message> {
-  for await (const request of requests) {
-    method.validate?.(request);
-    yield request;
-  }
 }
 
 async function* openStream(
@@ -299,6 +329,6 @@ function overloaded(): ConnectError {
   return error;
 }
 
-function isPromise(value: Message | Promise<Message>): value is Promise<Message> {
-  return typeof (value as Promise<Message>).then === "function";
+function isPromise<T extends object>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as Promise<T>).then === "function";
 }

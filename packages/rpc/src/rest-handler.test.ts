@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { anonymous } from "./call-context.ts";
 import { listenDoor, testPipeline, type Listening, type Traces } from "./fixture.ts";
 
 const traces: Traces = { ended: [], onEnded: () => {} };
@@ -8,7 +9,7 @@ beforeAll(async () => {
     testPipeline(
       {
         limits: { readMaxBytes: 4096 },
-        identify: (call) => ({ subject: call.header("x-user") ?? "anonymous", scopes: [] }),
+        identify: (call) => ({ ...anonymous, subject: call.header("x-user") ?? "anonymous" }),
       },
       traces,
     ),

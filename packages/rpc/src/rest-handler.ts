@@ -21,6 +21,7 @@ export function serveRest(pipeline: Pipeline, route: RestRoute, values: readonly
     requestMethod: exchange.verb,
     url: exchange.path,
     headers: exchange.headers,
+    address: exchange.address,
     timeoutMs: timeoutMs === undefined ? undefined : Math.min(timeoutMs, pipeline.limits.maxTimeoutMs),
   });
   const kind = route.method.desc.methodKind;

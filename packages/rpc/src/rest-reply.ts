@@ -2,16 +2,14 @@ import type { Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { mergeNonProtocolHeaders } from "@connectrpc/connect/protocol";
 import type { CallContext } from "./call-context.ts";
-import type { Exchange, ReplyHeaders } from "./exchange.ts";
+import { addHeaders, type Exchange, type ReplyHeaders } from "./exchange.ts";
 import type { RestRoute } from "./rest-routes.ts";
 import { errorBody, restStatus, toConnectError } from "./rpc-error.ts";
 
 /** Sends a method's answer as the JSON body of a REST call. */
 export function replyMessage(exchange: Exchange, call: CallContext, route: RestRoute, message: Message): void {
   const headers: ReplyHeaders = { "content-type": "application/json" };
-  call.responseHeaderIfSet?.forEach((value, name) => {
-    headers[name] = value;
-  });
+  if (call.responseHeaderIfSet !== undefined) addHeaders(headers, call.responseHeaderIfSet);
   try {
     let json = route.method.output.encodeJson(message);
     if (route.responseBody !== "") {
@@ -32,9 +30,7 @@ export function replyError(exchange: Exchange, call: CallContext, error: Connect
   const headers: ReplyHeaders = { "content-type": "application/json", "x-request-id": call.requestId };
   const metadata = new Headers();
   mergeNonProtocolHeaders(metadata, shown.metadata);
-  metadata.forEach((value, name) => {
-    headers[name] = value;
-  });
+  addHeaders(headers, metadata);
   if ((status === 429 || status === 503) && headers["retry-after"] === undefined) headers["retry-after"] = "1";
   exchange.reply(status, headers, JSON.stringify(errorBody(shown, call.requestId)));
 }

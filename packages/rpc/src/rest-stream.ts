@@ -1,7 +1,8 @@
 import type { Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { CallContext } from "./call-context.ts";
-import { tooLarge, type Exchange } from "./exchange.ts";
+import { tooLarge } from "./collect-body.ts";
+import { type Exchange } from "./exchange.ts";
 import { one } from "./one.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { replyError, replyMessage } from "./rest-reply.ts";

@@ -44,7 +44,7 @@ const encoder = new TextEncoder();
 export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOptions = {}): NatsServer {
   const pieceBytes = options.pieceBytes ?? defaultPieceBytes;
   const streams = new Map<string, NatsStream>();
-  const inbox = bus.newInbox();
+  const inbox = bus.newInbox("streams");
   const prefix = `${inbox}.`;
   let count = 0;
 

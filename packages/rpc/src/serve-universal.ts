@@ -1,5 +1,7 @@
+import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
-import type { Exchange, ReplyHeaders } from "./exchange.ts";
+import { peerAddress } from "./connect-adapter.ts";
+import { addHeaders, type Exchange, type ReplyHeaders } from "./exchange.ts";
 
 const webText = /grpc-web-text/i;
 
@@ -27,15 +29,16 @@ export async function serveUniversal(handler: UniversalHandler, exchange: Exchan
       header,
       body: text ? decodeBase64(exchange.bodyChunks()) : exchange.bodyChunks(),
       signal: abort.signal,
+      contextValues: createContextValues().set(peerAddress, exchange.address),
     });
   } catch {
     exchange.reply(500, {}, "");
     return;
   }
   const headers: ReplyHeaders = {};
-  answer.header?.forEach((value, name) => {
-    headers[name] = text && name === "content-type" ? value.replace("grpc-web", "grpc-web-text") : value;
-  });
+  if (answer.header !== undefined) addHeaders(headers, answer.header);
+  const { "content-type": replyType } = headers;
+  if (text && typeof replyType === "string") headers["content-type"] = replyType.replace("grpc-web", "grpc-web-text");
   // Whole only when the body has ended.
   const { trailer } = answer;
   const trailers = trailer === undefined ? undefined : (): ReplyHeaders => Object.fromEntries(trailer);

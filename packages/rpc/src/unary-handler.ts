@@ -18,7 +18,8 @@ import {
   trailerSerialize,
 } from "@connectrpc/connect/protocol-grpc-web";
 import { CallContext } from "./call-context.ts";
-import { tooLarge, type Exchange, type ReplyHeaders } from "./exchange.ts";
+import { tooLarge } from "./collect-body.ts";
+import { addHeaders, type Exchange, type ReplyHeaders } from "./exchange.ts";
 import type { Pipeline, PipelineMethod } from "./pipeline.ts";
 import { toConnectError } from "./rpc-error.ts";
 
@@ -86,6 +87,7 @@ export function serveUnary(pipeline: Pipeline, method: PipelineMethod, format: U
     requestMethod: exchange.verb,
     url: exchange.path,
     headers,
+    address: exchange.address,
     timeoutMs: timeout?.error === undefined ? timeout?.timeoutMs : undefined,
   });
   const answer = connect ? answerConnect : answerGrpc;
@@ -166,12 +168,6 @@ function decodeBase64Chunks(raw: Uint8Array): Uint8Array {
     : Buffer.concat(parts.map((part) => Buffer.from(part, "base64")));
 }
 
-function addAll(into: ReplyHeaders, from: Headers, prefix = ""): void {
-  from.forEach((value, name) => {
-    into[prefix + name] = value;
-  });
-}
-
 function answerConnect(
   exchange: Exchange,
   method: PipelineMethod,
@@ -181,8 +177,8 @@ function answerConnect(
   error: ConnectError | undefined,
 ): void {
   const headers: ReplyHeaders = {};
-  if (call.responseHeaderIfSet !== undefined) addAll(headers, call.responseHeaderIfSet);
-  if (call.responseTrailerIfSet !== undefined) addAll(headers, call.responseTrailerIfSet, "trailer-");
+  if (call.responseHeaderIfSet !== undefined) addHeaders(headers, call.responseHeaderIfSet);
+  if (call.responseTrailerIfSet !== undefined) addHeaders(headers, call.responseTrailerIfSet, "trailer-");
   if (error === undefined && message !== undefined) {
     headers["content-type"] = format.replyType;
     const body = format.binary ? method.output.encode(message, true) : method.output.encodeJson(message);
@@ -199,7 +195,7 @@ function answerConnect(
 function addErrorMetadata(headers: ReplyHeaders, error: ConnectError): void {
   const metadata = new Headers();
   mergeNonProtocolHeaders(metadata, error.metadata);
-  addAll(headers, metadata);
+  addHeaders(headers, metadata);
 }
 
 function envelope(bytes: Uint8Array): Buffer {
@@ -235,11 +231,11 @@ function answerGrpc(
     trailers = new Headers(call.responseTrailerIfSet);
     setTrailerStatus(trailers, error);
   }
-  if (call.responseHeaderIfSet !== undefined) addAll(headers, call.responseHeaderIfSet);
+  if (call.responseHeaderIfSet !== undefined) addHeaders(headers, call.responseHeaderIfSet);
   if (error !== undefined) headers["x-request-id"] = call.requestId;
   if (format.protocol === "grpc") {
     const lines: ReplyHeaders = {};
-    addAll(lines, trailers);
+    addHeaders(lines, trailers);
     exchange.reply(200, headers, body, lines);
     return;
   }

@@ -29,7 +29,7 @@ export class JobEndings implements Disposable {
   constructor(bus: Bus, store: Store, logger: SchedulerLogger) {
     this.#store = store;
     this.#logger = logger;
-    this.#inbox = bus.newInbox();
+    this.#inbox = bus.newInbox("results");
     this.#subscription = bus.subscribe(`${this.#inbox}.*`, {}, ({ subject }) => this.#waits.get(subject)?.());
   }
 

@@ -1,4 +1,4 @@
-import { connectBus } from "@millrace/bus";
+import { brokerOptions, connectBus } from "@millrace/bus";
 import { version } from "@millrace/protocol";
 import { createLogger, createMetrics, Health, runService, startOpsServer, startTracing } from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
@@ -13,7 +13,7 @@ await runService(async () => {
   await using stack = new AsyncDisposableStack();
   stack.use(startTracing({ service: "scheduler", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
   const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
-  const bus = stack.use(await connectBus({ servers: config.natsUrl, name: "scheduler", logger }));
+  const bus = stack.use(await connectBus({ ...brokerOptions("scheduler", config), logger }));
   await bus.ensureTopology();
   const store = stack.use(await openStore(config.store));
   const scheduler = stack.use(await startScheduler({}, { bus, store, logger }));

@@ -55,6 +55,14 @@ export interface Metrics {
   /** RPC calls by method, door (`rest`, `connect`, `grpc`, …) and code (`ok`, `not_found`, …). */
   readonly rpcCalls: Counter<"method" | "door" | "code">;
   readonly rpcSeconds: Histogram<"method" | "door">;
+  /** What the doors refused: `unauthenticated`, `permission`, `rate_limit`, `csrf`, `overloaded`, … */
+  readonly refusals: Counter<"reason">;
+  /** Calls to the services behind the gateway that were made again. */
+  readonly upstreamRetries: Counter<"service">;
+  /** Calls that were not made: `open` (the breaker), `full` (the bulkhead). */
+  readonly upstreamRejections: Counter<"service" | "reason">;
+  /** Methods whose breaker is open. */
+  readonly upstreamOpen: Gauge<"service">;
   /** Runs before each scrape, for gauges that are asked for instead of kept. Dispose to remove it. */
   beforeScrape(collect: () => void | Promise<void>): Disposable;
   /** The text format that Prometheus reads. */
@@ -106,6 +114,10 @@ export function createMetrics(): Metrics {
     pluginCanariesTakenBack: counter("plugin_canaries_taken_back_total", "Canaries that were taken back", ["plugin"]),
     rpcCalls: counter("rpc_calls_total", "RPC calls", ["method", "door", "code"]),
     rpcSeconds: histogram("rpc_seconds", "Duration of RPC calls", runBuckets, ["method", "door"]),
+    refusals: counter("refusals_total", "Requests refused at the doors", ["reason"]),
+    upstreamRetries: counter("upstream_retries_total", "Calls to services made again", ["service"]),
+    upstreamRejections: counter("upstream_rejections_total", "Calls to services not made", ["service", "reason"]),
+    upstreamOpen: gauge("upstream_open_breakers", "Methods that are not called for now", ["service"]),
     beforeScrape(collect) {
       collectors.add(collect);
       return { [Symbol.dispose]: () => void collectors.delete(collect) };

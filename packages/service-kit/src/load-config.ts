@@ -4,8 +4,8 @@ import { ConfigError, type ConfigProblem } from "./config-error.ts";
 import { envName, flagName, isSecret, settingKind, valueFromText } from "./config-setting.ts";
 import { readConfigFile } from "./read-config-file.ts";
 
-/** Where a value came from; the first that has one wins. */
-export type ConfigSource = "argv" | "env" | "file" | "default";
+/** Where a value came from; the first that has one wins. Only LiveConfig knows the database. */
+export type ConfigSource = "argv" | "env" | "file" | "database" | "default";
 
 export interface ConfigInputs {
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -51,9 +51,8 @@ export function loadConfig<S extends z.ZodObject>(schema: S, inputs: ConfigInput
     else if (variable !== undefined) [raw[key], sources[key]] = [valueFromText(setting, variable), "env"];
     else if (fromFile.has(key)) [raw[key], sources[key]] = [fromFile.get(key), "file"];
     else sources[key] = "default";
-    origins[key] = { argv: `--${flagName(key)}`, env: envName(key, setting), file: `${file}`, default: "default" }[
-      sources[key]
-    ];
+    const names = { argv: `--${flagName(key)}`, env: envName(key, setting), file: `${file}`, database: "database" };
+    origins[key] = sources[key] === "default" ? "default" : names[sources[key]];
   }
 
   const parsed = schema.safeParse(raw);

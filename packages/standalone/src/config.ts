@@ -1,21 +1,18 @@
 import { fileURLToPath } from "node:url";
+import { identitySettings } from "@millrace/identity";
 import { serviceSettings, z } from "@millrace/service-kit";
 
 const port = z.number().int().min(0).max(65_535);
 const repository = fileURLToPath(new URL("../../..", import.meta.url));
 
-/** Until callers have an identity, only this machine may call. */
 const loopback = /^(127(\.\d{1,3}){3}|::1|localhost)$/;
 
-export const standaloneSettings = z.object({
+const settings = z.object({
   ...serviceSettings,
-  host: z
-    .string()
-    .refine(
-      (host) => loopback.test(host),
-      "must be a loopback address: callers have no identity yet, so that only this machine may call",
-    )
-    .default("127.0.0.1"),
+  host: z.string().default("127.0.0.1"),
+  /** `on`: whoever calls has to say who they are, and may do what their roles give. */
+  identity: z.enum(["on", "off"]).default("on"),
+  ...identitySettings,
   /** REST, Connect, gRPC-web, documentation, health and metrics. */
   httpPort: port.default(8080),
   grpcPort: port.default(9090),
@@ -43,6 +40,11 @@ export const standaloneSettings = z.object({
   executors: z.number().int().min(0).max(256).default(0),
   /** Log lines go to a file in the data folder while the terminal shows the summary. */
   logTo: z.enum(["auto", "stderr", "file"]).default("auto"),
+});
+
+export const standaloneSettings = settings.refine(({ host, identity }) => identity === "on" || loopback.test(host), {
+  path: ["host"],
+  message: "must be a loopback address while identity is off: whoever reaches the ports could do everything",
 });
 
 export type StandaloneConfig = z.output<typeof standaloneSettings>;

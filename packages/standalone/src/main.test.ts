@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,9 +22,14 @@ interface Run {
   readonly ended: Promise<number | null>;
 }
 
-async function run(env: Record<string, string> = {}): Promise<Run> {
+async function newDataDir(): Promise<string> {
   const dataDir = await mkdtemp(join(tmpdir(), "millrace-standalone-"));
   stack.push(() => rm(dataDir, { recursive: true, force: true }));
+  return dataDir;
+}
+
+async function run(env: Record<string, string> = {}, given?: string): Promise<Run> {
+  const dataDir = given ?? (await newDataDir());
   const child = spawn(process.execPath, [main], {
     env: {
       ...process.env,
@@ -72,14 +77,26 @@ function urlIn(output: string): string {
   return /http:\/\/127\.0\.0\.1:\d+/.exec(output)?.[0] ?? "";
 }
 
+/** The administrator's, as the first start wrote it. */
+async function tokenOf({ dataDir }: Run): Promise<string> {
+  const text = await readFile(join(dataDir, "credentials.json"), "utf8");
+  return (JSON.parse(text) as { token: string }).token;
+}
+
+/** The status of a call as the owner of this token; nobody's when empty. */
+async function statusOf(system: Run, path: string, token: string): Promise<number> {
+  const headers = token === "" ? {} : { authorization: `Bearer ${token}` };
+  return (await fetch(`${urlIn(system.output())}/api/v1/${path}`, { headers })).status;
+}
+
 test("two systems run side by side, and stop in order with their nats-server", async () => {
   const systems = [await run(), await run()];
   for (const { says } of systems) await says("Ctrl-C stops it in order.");
   const ids = await Promise.all(
-    systems.map(async ({ output }) => {
-      const response = await fetch(`${urlIn(output())}/api/v1/jobs`, {
+    systems.map(async (system) => {
+      const response = await fetch(`${urlIn(system.output())}/api/v1/jobs`, {
         method: "POST",
-        headers: { "content-type": "application/json" },
+        headers: { "content-type": "application/json", authorization: `Bearer ${await tokenOf(system)}` },
         body: JSON.stringify({ type: "audit", payload: { json: { type: "user.login" } }, waitMs: 10_000 }),
       });
       expect(response.status).toBe(200);
@@ -88,8 +105,9 @@ test("two systems run side by side, and stop in order with their nats-server", a
   );
   const [first, second] = systems;
   if (first === undefined || second === undefined) throw new Error("two were started");
-  expect((await fetch(`${urlIn(first.output())}/api/v1/jobs/${ids[0]}`)).status).toBe(200);
-  expect((await fetch(`${urlIn(second.output())}/api/v1/jobs/${ids[0]}`)).status).toBe(404);
+  expect(await statusOf(first, `jobs/${ids[0]}`, await tokenOf(first))).toBe(200);
+  expect(await statusOf(second, `jobs/${ids[0]}`, await tokenOf(second))).toBe(404);
+  expect(await statusOf(second, `jobs/${ids[0]}`, await tokenOf(first))).toBe(401);
   for (const { child, ended, dataDir } of systems) {
     const pid = Number(await readFile(join(dataDir, "nats", "nats.pid"), "utf8"));
     child.kill("SIGINT");
@@ -114,9 +132,48 @@ test("a port in use is named with the setting that changes it", async () => {
   }
 }, 120_000);
 
-test("it listens for this machine only", async () => {
-  const { ended, output } = await run({ MILLRACE_HOST: "0.0.0.0" });
-  expect(await ended).toBe(1);
-  expect(output()).toContain("MILLRACE_HOST");
-  expect(output()).toContain("loopback");
-});
+test("the first start makes an administrator, whose password is shown once and whose token stays", async () => {
+  const first = await run();
+  await first.says("Ctrl-C stops it in order.");
+  const [, password = ""] = /^ +Password +(\S+)$/m.exec(first.output()) ?? [];
+  expect(first.output()).toContain("admin@localhost");
+  expect((await stat(join(first.dataDir, "credentials.json"))).mode & 0o777).toBe(0o600);
+  const token = await tokenOf(first);
+  expect(await statusOf(first, "users", token)).toBe(200);
+  expect(await statusOf(first, "users", "")).toBe(401);
+  expect(await statusOf(first, "jobs", `${token}x`)).toBe(401);
+  const login = await fetch(`${urlIn(first.output())}/api/v1/auth/login`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ email: "Admin@localhost", password }),
+  });
+  expect(await login.json()).toMatchObject({ user: { email: "admin@localhost", passwordExpired: true } });
+  first.child.kill("SIGINT");
+  expect(await first.ended).toBe(0);
+
+  const second = await run({}, first.dataDir);
+  await second.says("Ctrl-C stops it in order.");
+  expect(second.output()).not.toContain("Password");
+  expect(await tokenOf(second)).toBe(token);
+  expect(await statusOf(second, "users", token)).toBe(200);
+}, 120_000);
+
+test("without identity nobody is asked, and it listens for this machine only", async () => {
+  const open = await run({ MILLRACE_IDENTITY: "off" });
+  await open.says("Ctrl-C stops it in order.");
+  expect(open.output()).not.toContain("authorization");
+  expect(await statusOf(open, "jobs", "")).toBe(200);
+  expect(await statusOf(open, "users", "")).toBe(404);
+  await expect(tokenOf(open)).rejects.toThrow("ENOENT");
+
+  const wide = await run({ MILLRACE_IDENTITY: "off", MILLRACE_HOST: "0.0.0.0" });
+  expect(await wide.ended).toBe(1);
+  expect(wide.output()).toContain("MILLRACE_HOST");
+  expect(wide.output()).toContain("loopback");
+}, 120_000);
+
+test("with identity it may listen for other machines", async () => {
+  const wide = await run({ MILLRACE_HOST: "0.0.0.0" });
+  await wide.says("Ctrl-C stops it in order.");
+  expect(wide.output()).toContain("http://0.0.0.0:");
+}, 120_000);

@@ -1,4 +1,4 @@
-import { ConfigError, loadConfig, runService } from "@millrace/service-kit";
+import { ConfigError, LiveConfig, loadConfig, runService } from "@millrace/service-kit";
 import { MillraceError } from "@millrace/protocol";
 import { standaloneSettings } from "./config.ts";
 import { openLog } from "./open-log.ts";
@@ -6,13 +6,15 @@ import { startStandalone } from "./start-standalone.ts";
 import { summary } from "./summary.ts";
 
 try {
-  const { values: config } = loadConfig(standaloneSettings, { env: process.env, argv: process.argv.slice(2) });
+  const loaded = loadConfig(standaloneSettings, { env: process.env, argv: process.argv.slice(2) });
+  const { values: config } = loaded;
+  const live = new LiveConfig(standaloneSettings, loaded);
   const { logger, file } = await openLog(config);
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
   await runService(
     async (signal) => {
       try {
-        const system = await startStandalone(config, { logger, logFile: file, signal, say });
+        const system = await startStandalone(config, { logger, logFile: file, live, signal, say });
         process.stdout.write(summary(config, system));
         return system;
       } catch (error) {

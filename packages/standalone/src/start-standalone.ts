@@ -3,19 +3,29 @@ import { join } from "node:path";
 import { connectBus } from "@millrace/bus";
 import { controlPipeline, startControl } from "@millrace/control";
 import { readGatewayConfig, startGateway } from "@millrace/gateway";
+import { identityConfigOf, startIdentity, type FirstAdministrator } from "@millrace/identity";
 import { projectorMetrics, startProjector } from "@millrace/projector";
-import { createDirectTransport, serveNats } from "@millrace/rpc";
+import { createDirectTransport, createPipeline, serveNats, type RpcTransport } from "@millrace/rpc";
 import { startScheduler } from "@millrace/scheduler";
-import { createMetrics, Health, startTracing, type Logger } from "@millrace/service-kit";
-import { openStore } from "@millrace/store";
+import { createMetrics, Health, startTracing, type LiveConfig, type Logger } from "@millrace/service-kit";
+import { openStore, type Store } from "@millrace/store";
 import { startWorker } from "@millrace/worker";
 import { checkPort } from "./check-port.ts";
 import type { StandaloneConfig } from "./config.ts";
 import { deployPlugins } from "./deploy-plugins.ts";
+import { keepCredentials } from "./keep-credentials.ts";
 import { provideNats } from "./provide-nats.ts";
 import { watchPlugins } from "./watch-plugins.ts";
 import { writeRuntimeFile } from "./runtime-file.ts";
 import { untilReady } from "./until-ready.ts";
+
+/** How people and programs come in. */
+export interface Access {
+  /** Set once, at the first start. */
+  readonly administrator: FirstAdministrator | undefined;
+  /** Holds an administrator's token; undefined when there is no administrator. */
+  readonly credentialsFile: string | undefined;
+}
 
 export interface Standalone extends AsyncDisposable {
   readonly httpUrl: string;
@@ -25,8 +35,20 @@ export interface Standalone extends AsyncDisposable {
   /** Names of those that serve. */
   readonly plugins: readonly string[];
   readonly logFile: string | undefined;
+  /** Undefined when identity is off: nobody is asked who they are. */
+  readonly access: Access | undefined;
   /** What is missing though the system has started; empty when it is ready. */
   readonly missing: string;
+}
+
+export interface StandaloneOptions {
+  readonly logger: Logger;
+  readonly logFile?: string | undefined;
+  /** Where `config` comes from, for those who list settings and change them. */
+  readonly live: LiveConfig;
+  readonly signal?: AbortSignal;
+  /** One line for the person who develops plugins. */
+  readonly say?: (line: string) => void;
 }
 
 /**
@@ -35,12 +57,7 @@ export interface Standalone extends AsyncDisposable {
  */
 export async function startStandalone(
   config: StandaloneConfig,
-  {
-    logger,
-    logFile,
-    signal = new AbortController().signal,
-    say = () => undefined,
-  }: { logger: Logger; logFile?: string | undefined; signal?: AbortSignal; say?: (line: string) => void },
+  { logger, logFile, live, signal = new AbortController().signal, say = () => undefined }: StandaloneOptions,
 ): Promise<Standalone> {
   const { host, httpPort, grpcPort, dataDir, databaseUrl, pluginSignatures, pluginsDir } = config;
   await checkPort(host, httpPort, "MILLRACE_HTTP_PORT", "REST");
@@ -65,7 +82,7 @@ export async function startStandalone(
   health.check("projector", () => projector.status().reason || undefined);
   const scheduler = starting.use(await startScheduler({}, { bus, store, logger }));
   health.check("scheduler", () => scheduler.status().reason || undefined);
-  const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health }));
+  const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health, live }));
   const pipeline = controlPipeline(control);
   starting.use(serveNats(bus, pipeline));
   const transport = createDirectTransport(pipeline);
@@ -80,8 +97,19 @@ export async function startStandalone(
   }
   // Behind the worker, which runs their hooks.
   const plugins = await deployPlugins(pluginsDir, { bus, transport, logger });
+  const identity =
+    config.identity === "off" ? undefined : starting.use(await serveIdentity(config, { store, logger, health }));
   const gateway = starting.use(
-    await startGateway({ ...readGatewayConfig(), host, httpPort, grpcPort }, { transport, health, metrics, logger }),
+    await startGateway(
+      { ...readGatewayConfig(), host, httpPort, grpcPort, identity: config.identity },
+      {
+        transport,
+        health,
+        metrics,
+        logger,
+        ...(identity === undefined ? {} : { identityTransport: identity.transport }),
+      },
+    ),
   );
   const { httpUrl, grpcAddress } = gateway;
   const natsUrl = nats.url;
@@ -94,7 +122,26 @@ export async function startStandalone(
     natsUrl,
     plugins,
     logFile,
+    access: identity?.access,
     missing,
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+/** Only the gateway reaches it: not even the broker, which anybody on this machine may use, leads to it. */
+async function serveIdentity(
+  config: StandaloneConfig,
+  deps: { readonly store: Store; readonly logger: Logger; readonly health: Health },
+): Promise<AsyncDisposable & { readonly transport: RpcTransport; readonly access: Access }> {
+  await using starting = new AsyncDisposableStack();
+  const identity = starting.use(await startIdentity(identityConfigOf(config), deps));
+  const transport = createDirectTransport(createPipeline({ services: identity.services }));
+  const administrator = await identity.ensureAdministrator();
+  const credentialsFile = await keepCredentials(config.dataDir, identity, transport);
+  const running = starting.move();
+  return {
+    transport,
+    access: { administrator, credentialsFile },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

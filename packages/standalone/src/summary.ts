@@ -1,9 +1,9 @@
 import type { StandaloneConfig } from "./config.ts";
-import type { Standalone } from "./start-standalone.ts";
+import type { Access, Standalone } from "./start-standalone.ts";
 
 /** What a person needs to know first. */
 export function summary(config: StandaloneConfig, system: Standalone): string {
-  const { httpUrl, grpcAddress, natsUrl, plugins, logFile, missing } = system;
+  const { httpUrl, grpcAddress, natsUrl, plugins, logFile, access, missing } = system;
   const rows: [string, string][] = [
     ["REST, Connect, gRPC-web", `${httpUrl}/api/v1/`],
     ["API documentation", `${httpUrl}/docs`],
@@ -18,17 +18,36 @@ export function summary(config: StandaloneConfig, system: Standalone): string {
     ["Worker queues", config.queues.join(", ")],
   ];
   const width = Math.max(...rows.map(([label]) => label.length));
+  const { credentialsFile } = access ?? {};
+  const knows = credentialsFile !== undefined;
   return `
 Millrace runs.${missing === "" ? "" : `\nStill missing: ${missing}`}
 
 ${rows.map(([label, value]) => `  ${label.padEnd(width)}  ${value}`).join("\n")}
-
+${access === undefined ? "" : `\n${accessText(access, httpUrl)}\n`}
 A first job:
-
+${knows ? `\n  TOKEN=$(node -p 'require("${credentialsFile}").token')` : ""}
   curl -X POST ${httpUrl}/api/v1/jobs \\
-    -H 'content-type: application/json' \\
+    -H 'content-type: application/json' \\${knows ? `\n    -H "authorization: Bearer $TOKEN" \\` : ""}
     -d '{"type":"audit","payload":{"json":{"type":"user.login","actor":"ada"}},"waitMs":5000}'
 
 Ctrl-C stops it in order.
 `;
+}
+
+function accessText({ administrator, credentialsFile }: Access, httpUrl: string): string {
+  const lines = ["Whoever calls has to say who they are.", ""];
+  if (credentialsFile !== undefined) {
+    lines.push("  On this machine  the command line finds its token in", `                   ${credentialsFile}`);
+  }
+  const email = administrator === undefined ? "" : ` --email ${administrator.email}`;
+  lines.push(`  From elsewhere   npm run -s millrace -- login --server ${httpUrl}${email}`);
+  if (administrator !== undefined) {
+    lines.push(
+      `  Administrator    ${administrator.email}`,
+      `  Password         ${administrator.password}`,
+      "                   It is shown this once, and has to be changed at the first login.",
+    );
+  }
+  return lines.join("\n");
 }

@@ -1,3 +1,21 @@
+export type { NewApiToken } from "./identity/api-tokens.ts";
+export { emailKey } from "./identity/email-key.ts";
+export type { IdentityStore } from "./identity/identity-store.ts";
+export type { DelayPolicy } from "./identity/login-failures.ts";
+export type { Revocation } from "./identity/revocations.ts";
+export type { OpenSession } from "./identity/sessions.ts";
+export type { StoredSigningKey } from "./identity/signing-keys.ts";
+export type { StoredUser, UserChanges } from "./identity/users.ts";
+export {
+  chainStart,
+  endChain,
+  followChain,
+  sameHash,
+  type AuditRecord,
+  type ChainCheck,
+  type ChainedRecord,
+} from "./audit-chain.ts";
+export type { AuditStore } from "./audit-store.ts";
 export { jobVersion, maxFailures, type JobPatch, type JobPlace, type JobSubmission } from "./job-patch.ts";
 export { openStore, type StoreLocation } from "./open-store.ts";
 export { formatPosition, parsePosition, type EventPosition } from "./position.ts";
@@ -8,3 +26,7 @@ export type { StoredJob } from "./sql/get-job.ts";
 export type { Schedule } from "./sql/insert-schedules.ts";
 export { maxPageSize, type JobFilter, type JobPage } from "./sql/list-jobs.ts";
 export type { Store } from "./store.ts";
+export type { AuditFilter, AuditPage } from "./sql/list-audit.ts";
+export type { AuditHead } from "./sql/read-audit.ts";
+export type { SettingsStore } from "./settings-store.ts";
+export type { StoredFlag, StoredSetting } from "./sql/settings.ts";

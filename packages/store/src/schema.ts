@@ -1,5 +1,6 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 import type { JobState, Priority } from "@millrace/protocol";
+import type { IdentitySchema } from "./identity/identity-schema.ts";
 
 /** Rows as the driver returns them: bigint as number (all of ours stay below 2^53), timestamptz as Date. */
 
@@ -95,7 +96,47 @@ export interface PluginVersionsTable {
   uploaded_at: Date;
 }
 
-export interface Schema {
+export interface AuditEntriesTable {
+  seq: number;
+  id: string;
+  at: Date;
+  user_id: string;
+  email: string;
+  token_id: string;
+  address: string;
+  door: string;
+  action: string;
+  object: string;
+  result: string;
+  request_id: string;
+  hash: Buffer;
+}
+
+export interface AuditHeadTable {
+  one: boolean;
+  seq: number;
+  hash: Buffer;
+  announced_seq: number;
+}
+
+export interface SettingsTable {
+  name: string;
+  value: JsonValue;
+  updated_at: Date;
+}
+
+export interface FlagsTable {
+  name: string;
+  enabled: boolean;
+  percent: number;
+  updated_at: Date;
+}
+
+export interface Schema extends IdentitySchema {
+  audit_entries: AuditEntriesTable;
+  audit_head: AuditHeadTable;
+  settings: SettingsTable;
+  flags: FlagsTable;
   jobs: JobsTable;
   queue_stats: QueueStatsTable;
   projection_cursor: ProjectionCursorTable;

@@ -1,10 +1,13 @@
 import type { QueueStats } from "@millrace/protocol";
 import { Kysely, PostgresDialect, sql } from "kysely";
+import { AuditStore } from "./audit-store.ts";
+import { IdentityStore } from "./identity/identity-store.ts";
 import type { JobPatch } from "./job-patch.ts";
 import { migrate } from "./migrations.ts";
 import type { OpenPool } from "./open-pool.ts";
 import type { StoredPluginVersion } from "./plugin-version.ts";
 import type { Schema } from "./schema.ts";
+import { SettingsStore } from "./settings-store.ts";
 import type { CursorStep, ProjectionCursor } from "./sql/advance-cursor.ts";
 import { applyEvents } from "./sql/apply-events.ts";
 import { claimDueSchedules } from "./sql/claim-due-schedules.ts";
@@ -21,13 +24,18 @@ import { readCursor } from "./sql/read-cursor.ts";
 import { translateStoreError } from "./store-error.ts";
 
 /**
- * The read model, the schedules and the versions of plugins, on PostgreSQL or PGlite. While the database is away every method throws
- * MillraceError `unavailable`, and works again when it is back; nothing else happens to the process.
+ * The read model, the schedules, the versions of plugins, the audit trail and settings, on PostgreSQL or PGlite. While the
+ * database is away every method throws MillraceError `unavailable`, and works again when it is back; nothing else happens
+ * to the process.
  */
 export class Store implements AsyncDisposable {
   readonly #open: OpenPool;
   /** For this package and its tests. @internal */
   readonly db: Kysely<Schema>;
+  /** Users, sessions and tokens. */
+  readonly identity: IdentityStore = new IdentityStore((work) => this.#run(work));
+  readonly audit: AuditStore = new AuditStore((work) => this.#run(work));
+  readonly settings: SettingsStore = new SettingsStore((work) => this.#run(work));
 
   constructor(open: OpenPool) {
     this.#open = open;

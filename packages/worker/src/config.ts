@@ -1,13 +1,13 @@
-import { loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
+import { brokerSettings, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
 import { defaultExecutorKind } from "./executors/executor-channel.ts";
 
 const schema = z.object({
   ...serviceSettings,
+  ...brokerSettings,
   /** Where health and metrics are served. */
   host: z.string().default("127.0.0.1"),
   /** 0 picks a free port. */
   opsPort: z.number().int().min(0).max(65_535).default(0),
-  natsUrl: z.string().default("nats://127.0.0.1:4222").meta({ env: "NATS_URL" }),
   /** Comma separated. */
   queues: z.string().default("default"),
   /** Module whose export `handlers` holds native handlers by job type. */

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { brokerOptions, connectBus } from "@millrace/bus";
 import { version } from "@millrace/protocol";
 import { createLogger, createMetrics, Health, runService, startOpsServer, startTracing } from "@millrace/service-kit";
 import { readWorkerConfig } from "./config.ts";
@@ -14,9 +15,11 @@ await runService(async () => {
   await using stack = new AsyncDisposableStack();
   stack.use(startTracing({ service: "worker", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
   const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
+  const bus = stack.use(await connectBus({ ...brokerOptions("worker", config), logger }));
   const worker = stack.use(
     await startWorker({
       ...config,
+      bus,
       handlers: config.handlers === undefined ? {} : await loadHandlers(config.handlers),
       logger,
       metrics,

@@ -6,6 +6,8 @@ import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import {
+  AuditService,
+  AuthService,
   EventService,
   isTerminal,
   JobEventViewSchema,
@@ -15,15 +17,20 @@ import {
   newJobId,
   PluginService,
   Priority,
+  SettingsService,
   stateName,
   SystemService,
+  TokenService,
+  UserService,
   type Job,
   type JobEventView,
   type Payload,
   type PublishEventRequest,
   type SubmitJobRequest,
 } from "@millrace/protocol";
+import { MemoryAccounts } from "./memory-accounts.ts";
 import { MemoryPlugins } from "./memory-plugins.ts";
+import { MemorySystem } from "./memory-system.ts";
 
 /** Ends a job at once; undefined leaves it queued. */
 export type MemoryHandler = (job: Job) => { result: Payload } | { error: string } | undefined;
@@ -32,6 +39,8 @@ export type MemoryHandler = (job: Job) => { result: Payload } | { error: string 
 export class MemoryServer implements AsyncDisposable {
   readonly jobs = new Map<string, Job>();
   readonly plugins = new MemoryPlugins();
+  readonly accounts = new MemoryAccounts();
+  readonly operations = new MemorySystem();
   readonly published: PublishEventRequest[] = [];
   readonly paused = new Set<string>();
   readonly #http: Server;
@@ -47,6 +56,11 @@ export class MemoryServer implements AsyncDisposable {
         routes: (router) => {
           router.service(JobService, this.#jobService());
           router.service(PluginService, this.plugins.service);
+          router.service(AuthService, this.accounts.auth);
+          router.service(TokenService, this.accounts.tokenService);
+          router.service(UserService, this.accounts.userService);
+          router.service(AuditService, this.operations.audit);
+          router.service(SettingsService, this.operations.settings);
           router.service(EventService, {
             publishEvent: (request) => {
               this.published.push(request);

@@ -7,13 +7,14 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_millrace_options_v1_access } from "../../options/v1/access_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file millrace/system/v1/system_service.proto.
  */
 export const file_millrace_system_v1_system_service: GenFile = /*@__PURE__*/
-  fileDesc("CidtaWxscmFjZS9zeXN0ZW0vdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SEm1pbGxyYWNlLnN5c3RlbS52MSIQCg5HZXRJbmZvUmVxdWVzdCJuCg9HZXRJbmZvUmVzcG9uc2USDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEgwKBG5vZGUYAyABKAkSLgoKc3RhcnRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAygwEKDVN5c3RlbVNlcnZpY2UScgoHR2V0SW5mbxIiLm1pbGxyYWNlLnN5c3RlbS52MS5HZXRJbmZvUmVxdWVzdBojLm1pbGxyYWNlLnN5c3RlbS52MS5HZXRJbmZvUmVzcG9uc2UiHpACAYLT5JMCFRITL2FwaS92MS9zeXN0ZW0vaW5mb2IGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp]);
+  fileDesc("CidtaWxscmFjZS9zeXN0ZW0vdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SEm1pbGxyYWNlLnN5c3RlbS52MSIQCg5HZXRJbmZvUmVxdWVzdCJuCg9HZXRJbmZvUmVzcG9uc2USDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEgwKBG5vZGUYAyABKAkSLgoKc3RhcnRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAylQEKDVN5c3RlbVNlcnZpY2USgwEKB0dldEluZm8SIi5taWxscmFjZS5zeXN0ZW0udjEuR2V0SW5mb1JlcXVlc3QaIy5taWxscmFjZS5zeXN0ZW0udjEuR2V0SW5mb1Jlc3BvbnNlIi+QAgGKzhgNCgtzeXN0ZW06cmVhZILT5JMCFRITL2FwaS92MS9zeXN0ZW0vaW5mb2IGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp, file_millrace_options_v1_access]);
 
 /**
  * @generated from message millrace.system.v1.GetInfoRequest

@@ -1,0 +1,9 @@
+DROP TABLE revocations;
+DROP TABLE login_failures;
+DROP TABLE oidc_logins;
+DROP TABLE identity_codes;
+DROP TABLE signing_keys;
+DROP TABLE api_tokens;
+DROP TABLE refresh_tokens;
+DROP TABLE sessions;
+DROP TABLE users;

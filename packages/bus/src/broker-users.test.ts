@@ -1,0 +1,199 @@
+/** Each user of the broker tries what it must not do, against a real nats-server with the generated configuration. */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect, Events, nkeyAuthenticator } from "nats";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { authorizationConfig, createBrokerKeys } from "./broker-config.ts";
+import { brokerUsers, permissionsOf, type BrokerUser } from "./broker-users.ts";
+import { provideNatsServer, type NatsServer } from "./nats-server.ts";
+
+const keys = createBrokerKeys();
+let folder: string;
+let server: NatsServer;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "millrace-users-"));
+  const include = join(folder, "authorization.conf");
+  await writeFile(include, authorizationConfig(keys));
+  server = await provideNatsServer({ dataDir: join(folder, "server"), include: [include] });
+});
+
+afterAll(async () => {
+  await server?.[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Attempt {
+  /** In the words of the broker. */
+  readonly verb: "publish" | "subscription";
+  readonly subject: string;
+}
+
+const publish = (...subjects: string[]): Attempt[] => subjects.map((subject) => ({ verb: "publish", subject }));
+const subscribe = (...subjects: string[]): Attempt[] => subjects.map((subject) => ({ verb: "subscription", subject }));
+const text = ({ verb, subject }: Attempt): string => `${verb} ${subject}`;
+
+/** What the broker refused of these. */
+async function refusedOf(user: BrokerUser, attempts: readonly Attempt[]): Promise<string[]> {
+  const seed = new TextEncoder().encode(keys.find((key) => key.user === user)?.seed);
+  const client = await connect({ servers: server.url, authenticator: nkeyAuthenticator(seed), noAsyncTraces: true });
+  const refused: string[] = [];
+  void (async () => {
+    // Never ends: the client leaves it open when it closes.
+    for await (const { type, permissionContext } of client.status()) {
+      if (type !== Events.Error || permissionContext === undefined) continue;
+      refused.push(`${permissionContext.operation} ${permissionContext.subject}`);
+    }
+  })();
+  for (const { verb, subject } of attempts) {
+    if (verb === "publish") client.publish(subject);
+    else client.subscribe(subject, { callback: () => undefined });
+  }
+  // The broker answers in order: its refusals are here when a round trip is over, and were heard when another is.
+  await client.flush();
+  await client.flush();
+  await client.close();
+  return refused;
+}
+
+/** For everybody but `admin`'s own verbs. */
+const forAll = [
+  ...publish(
+    "$JS.API.INFO",
+    "$JS.API.STREAM.LIST",
+    "$JS.API.STREAM.NAMES",
+    "$JS.API.STREAM.CREATE.SPY",
+    "$JS.API.STREAM.UPDATE.SPY",
+    "$JS.API.STREAM.DELETE.EVENTS",
+    "$JS.API.STREAM.DELETE.JOBS_HIGH",
+    "$JS.API.STREAM.PURGE.JOBS_HIGH",
+    "$JS.API.STREAM.SNAPSHOT.EVENTS",
+    "$JS.API.STREAM.RESTORE.EVENTS",
+    "$JS.API.CONSUMER.LIST.EVENTS",
+    "$JS.API.CONSUMER.NAMES.JOBS_HIGH",
+    "$JS.API.CONSUMER.DURABLE.CREATE.JOBS_HIGH.w_default",
+    "$JS.API.CONSUMER.CREATE.EVENTS",
+    "$SYS.REQ.SERVER.PING",
+    "$SYS.REQ.ACCOUNT.PING.CONNZ",
+    "events.submitted.high.default.send_email.1",
+    "events.scheduled.high.default.send_email.1",
+    "cmd.all",
+    "cmd.worker.w1",
+    "anything.else",
+  ),
+  ...subscribe(
+    ">",
+    "*",
+    "_INBOX.>",
+    "_INBOX.*.>",
+    "$SYS.>",
+    "$JS.>",
+    "$KV.>",
+    "$O.>",
+    "jobs.>",
+    "schedule.>",
+    "events.>",
+  ),
+];
+
+const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
+  admin: [
+    ...publish("jobs.high.default.t.1", "rpc.millrace.jobs.v1.JobService.GetJob", "$KV.millrace_plugins.x"),
+    ...publish("$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.CONSUMER.CREATE.EVENTS.spy", "_INBOX.gateway.x"),
+    ...subscribe("rpc.>", "invoke.plugin"),
+  ],
+  gateway: [
+    ...publish("jobs.high.default.t.1", "schedule.high.default.t.1", "events.batch.x", "events.app.x"),
+    ...publish("invoke.plugin", "cmd.cancel", "$KV.millrace_settings.x", "$JS.API.STREAM.INFO.EVENTS"),
+    ...publish("$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0", "_INBOX.control.x", "_INBOX.worker.results.x"),
+    ...subscribe("rpc.>", "rpc.millrace.jobs.v1.JobService.GetJob", "cmd.all", "stats.plugin.*"),
+  ],
+  control: [
+    ...publish("cmd.worker.w1", "rpc.millrace.identity.v1.AuthService.Login", "$KV.millrace_plugin_state.x"),
+    ...publish("$KV.millrace_crashes.x", "$JS.API.CONSUMER.MSG.NEXT.JOBS_HIGH.w_default", "_INBOX.worker.x"),
+    ...publish("$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0", "$JS.API.STREAM.PURGE.EVENTS", "_INBOX.publisher.x"),
+    ...subscribe("rpc.>", "rpc.millrace.identity.v1.AuthService.Login", "invoke.plugin", "cmd.all"),
+  ],
+  worker: [
+    ...publish("rpc.millrace.jobs.v1.JobService.CancelJob", "cmd.cancel", "invoke.plugin", "_INBOX.gateway.x"),
+    ...publish("_INBOX.control.x", "_INBOX.identity.answers.x", "$KV.millrace_plugins.x", "$KV.millrace_plugin_keys.x"),
+    ...publish(
+      "$KV.millrace_queues.x",
+      "$KV.millrace_settings.x",
+      "$O.millrace_modules.C.x",
+      "$O.millrace_modules.M.x",
+    ),
+    ...publish("$JS.API.CONSUMER.CREATE.EVENTS.spy", "$JS.API.CONSUMER.CREATE.SCHEDULE.spy.schedule.>"),
+    ...publish("$JS.API.CONSUMER.CREATE.JOBS_HIGH.spy", "$JS.API.CONSUMER.CREATE.JOBS_HIGH.spy.jobs.high.>"),
+    ...publish("$JS.API.CONSUMER.DELETE.JOBS_HIGH.w_default", "$JS.API.STREAM.MSG.GET.JOBS_HIGH"),
+    ...publish("$JS.API.STREAM.MSG.DELETE.JOBS_HIGH", "$JS.API.DIRECT.GET.KV_millrace_unique.$KV.millrace_unique.x"),
+    ...publish("$JS.API.DIRECT.GET.KV_millrace_recordings.$KV.millrace_recordings.x"),
+    ...subscribe("rpc.>", "logs.plugin.*", "cmd.>", "$KV.millrace_unique.>"),
+  ],
+  projector: [
+    ...publish("jobs.high.default.t.1", "schedule.high.default.t.1", "rpc.x", "events.app.user.login"),
+    ...publish("$KV.millrace_plugins.x", "$JS.API.CONSUMER.CREATE.JOBS_HIGH.w_default.jobs.high.default.>"),
+    ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
+  ],
+  scheduler: [
+    ...publish("schedule.high.default.t.1", "rpc.x", "events.app.user.login", "$KV.millrace_plugins.x"),
+    ...publish("$JS.API.CONSUMER.CREATE.SCHEDULE.spy.schedule.>", "$JS.API.CONSUMER.MSG.NEXT.JOBS_HIGH.w_default"),
+    ...publish("$JS.API.STREAM.PURGE.EVENTS", "$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0"),
+    ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
+  ],
+  identity: [
+    ...publish("jobs.high.default.t.1", "rpc.millrace.jobs.v1.JobService.GetJob", "$KV.millrace_settings.x"),
+    ...publish("$JS.API.STREAM.INFO.EVENTS", "_INBOX.control.x", "events.batch.x", "events.app.x"),
+    ...subscribe("rpc.>", "rpc.millrace.jobs.v1.JobService.GetJob", "cmd.all"),
+  ],
+  publisher: [
+    ...publish("schedule.high.default.t.1", "events.batch.x", "events.app.x", "$JS.API.STREAM.INFO.JOBS_HIGH"),
+    ...publish("rpc.millrace.jobs.v1.JobService.CancelJob", "rpc.millrace.identity.v1.AuthService.Login"),
+    ...publish("rpc.millrace.plugins.v1.PluginService.UploadPlugin", "_INBOX.gateway.x", "cmd.cancel"),
+    ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
+  ],
+};
+
+describe.each(brokerUsers)("the user %s", (user) => {
+  it("is refused what it must not do", async () => {
+    const inboxes = brokerUsers.filter((other) => other !== user).map((other) => `_INBOX.${other}.>`);
+    const attempts = [...forAll, ...subscribe(...inboxes), ...refusals[user]];
+    expect((await refusedOf(user, attempts)).toSorted()).toEqual(attempts.map(text).toSorted());
+  });
+
+  it("is allowed what it is there for", async () => {
+    const allowed = permissionsOf(user);
+    // A wildcard stands for a token of some name, or several.
+    const named = allowed.publish.map((subject) => subject.replaceAll("*", "name").replace(/>$/, "a.name"));
+    const attempts = [...publish(...named.filter((subject) => !endsIt(subject))), ...subscribe(...allowed.subscribe)];
+    expect(await refusedOf(user, attempts)).toEqual([]);
+  });
+});
+
+/** Would change what the next test finds. */
+function endsIt(subject: string): boolean {
+  return /\.(CREATE|UPDATE|DELETE|PURGE)\./.test(subject);
+}
+
+it("lets nobody in without a key of a user", async () => {
+  await expect(connect({ servers: server.url, maxReconnectAttempts: 0 })).rejects.toMatchObject({
+    code: "AUTHORIZATION_VIOLATION",
+  });
+});
+
+it("gives nobody all of JetStream, and no two users one inbox", () => {
+  for (const user of brokerUsers) {
+    const { publish: may, subscribe: hears } = permissionsOf(user);
+    expect(may.filter((subject) => /^(>|\$JS\.>|\$JS\.API\.>|\$JS\.ACK\.>|_INBOX\.>|\$KV\.>)$/.test(subject))).toEqual(
+      [],
+    );
+    expect(hears.filter((subject) => subject.startsWith("_INBOX"))).toEqual([`_INBOX.${user}.>`]);
+    expect(new Set(may).size).toBe(may.length);
+  }
+});
+
+it("is what deploy/nats holds", async () => {
+  const file = join(import.meta.dirname, "../../../deploy/nats/authorization.conf");
+  expect(await readFile(file, "utf8"), "run node deploy/nats/generate.ts").toBe(authorizationConfig());
+});

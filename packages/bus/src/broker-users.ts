@@ -1,0 +1,251 @@
+import {
+  buckets,
+  commandAllSubject,
+  commandCancelSubject,
+  commandSubject,
+  eventBatchSubject,
+  eventsStream,
+  invokeSubject,
+  JobService,
+  jobStream,
+  moduleBucket,
+  pluginLogSubject,
+  pluginStatsSubject,
+  priorityLevels,
+  priorityName,
+  queueFilter,
+  rpcSubject,
+  schedulerConsumer,
+  scheduleStream,
+  streamTopology,
+  subjectRoots,
+} from "@millrace/protocol";
+import { inboxOf, type InboxPurpose } from "./inbox.ts";
+
+/** A user of the broker for each service; `admin` makes the streams and does nothing else. */
+export const brokerUsers = [
+  "admin",
+  "gateway",
+  "control",
+  "worker",
+  "projector",
+  "scheduler",
+  "identity",
+  "publisher",
+] as const;
+
+export type BrokerUser = (typeof brokerUsers)[number];
+
+/** Subjects, with wildcards. What is not here is refused. */
+export interface BrokerPermissions {
+  readonly publish: readonly string[];
+  readonly subscribe: readonly string[];
+}
+
+type Bucket = keyof typeof buckets;
+
+const api = "$JS.API";
+const jobStreams = priorityLevels.map((level) => jobStream(priorityName(level)));
+const kvStream = (bucket: Bucket): string => `KV_${buckets[bucket].name}`;
+const moduleStream = `OBJ_${moduleBucket}`;
+const allStreams = [
+  ...streamTopology().map((stream) => stream.name),
+  ...(Object.keys(buckets) as Bucket[]).map(kvStream),
+  moduleStream,
+];
+const jobSubjects = `${subjectRoots.jobs}.>`;
+const scheduleSubjects = `${subjectRoots.schedule}.>`;
+const platformSubjects = `${subjectRoots.platformEvents}.>`;
+
+/**
+ * The least that each service works with. Nobody has `$JS.API.>`, and nobody but `admin` makes or changes a stream: a stream
+ * may copy any subject, so whoever makes one hears everything. Each service hears answers under an inbox of its own only.
+ */
+export function permissionsOf(user: BrokerUser): BrokerPermissions {
+  const { publish, subscribe = [] } = tables[user]();
+  return { publish, subscribe: [inboxOf(user, ">"), ...subscribe] };
+}
+
+interface Table {
+  readonly publish: readonly string[];
+  /** Beside the inbox. */
+  readonly subscribe?: readonly string[];
+}
+
+const tables: Readonly<Record<BrokerUser, () => Table>> = {
+  admin: () => ({
+    publish: allStreams.flatMap((stream) =>
+      ["INFO", "CREATE", "UPDATE"].map((verb) => `${api}.STREAM.${verb}.${stream}`),
+    ),
+  }),
+
+  gateway: () => ({
+    publish: [
+      `${subjectRoots.rpc}.>`,
+      // Credit and pings of a stream of messages go back to who serves it.
+      purposeInbox("control", "streams"),
+      purposeInbox("identity", "streams"),
+    ],
+  }),
+
+  control: () => ({
+    publish: [
+      inboxOf("gateway", ">"),
+      purposeInbox("publisher", "answers"),
+      jobSubjects,
+      scheduleSubjects,
+      eventBatchSubject("*"),
+      platformSubjects,
+      commandCancelSubject,
+      invokeSubject,
+      ...reads(eventsStream),
+      ...[...jobStreams, scheduleStream].flatMap(repairs),
+      ...(["queues", "cancel", "plugins", "pluginKeys", "settings"] as const).flatMap(follows),
+      ...(["queues", "cancel", "plugins", "pluginKeys", "settings"] as const).map(writes),
+      ...(["unique", "pluginTypes"] as const).flatMap((bucket) => [gets(bucket), writes(bucket)]),
+      gets("recordings"),
+      ...compacts("cancel"),
+      ...readsModules(),
+      ...writesModules(),
+    ],
+    subscribe: [
+      ...["jobs", "plugins", "events", "system"].map((area) => `${subjectRoots.rpc}.millrace.${area}.>`),
+      pluginStatsSubject("*"),
+      pluginLogSubject("*"),
+    ],
+  }),
+
+  worker: () => ({
+    publish: [
+      ...priorityLevels.flatMap(serveQueues),
+      eventBatchSubject("*"),
+      scheduleSubjects,
+      // Jobs and events of plugins that were granted it.
+      jobSubjects,
+      platformSubjects,
+      pluginStatsSubject("*"),
+      pluginLogSubject("*"),
+      purposeInbox("*", "results"),
+      purposeInbox("control", "answers"),
+      ...(["queues", "cancel", "plugins", "pluginKeys", "pluginState"] as const).flatMap(follows),
+      gets("crashes"),
+      ...(["pluginState", "crashes", "recordings"] as const).map(writes),
+      ...readsModules(),
+    ],
+    subscribe: [commandAllSubject, commandCancelSubject, commandSubject("*"), invokeSubject],
+  }),
+
+  projector: () => ({
+    publish: [
+      eventBatchSubject("*"),
+      ...reads(eventsStream),
+      `${api}.STREAM.PURGE.${eventsStream}`,
+      ...[...jobStreams, scheduleStream].flatMap((stream) => [info(stream), `${api}.STREAM.MSG.DELETE.${stream}`]),
+    ],
+  }),
+
+  scheduler: () => ({
+    publish: [
+      jobSubjects,
+      eventBatchSubject("*"),
+      ...reads(eventsStream),
+      // Plugins that hear of no jobs.
+      consumerCreation(eventsStream, platformSubjects),
+      ...[...jobStreams, scheduleStream].map(info),
+      ...serves(scheduleStream, schedulerConsumer, scheduleSubjects),
+      ...follows("plugins"),
+      ...follows("eventCursors"),
+      writes("eventCursors"),
+    ],
+  }),
+
+  identity: () => ({
+    publish: [inboxOf("gateway", ">")],
+    subscribe: [`${subjectRoots.rpc}.millrace.identity.>`],
+  }),
+
+  publisher: () => ({
+    publish: [
+      jobSubjects,
+      // Jobs with a unique key are looked at before they are stored.
+      rpcSubject(JobService.typeName, JobService.method.submitJob.name),
+    ],
+  }),
+};
+
+function purposeInbox(user: BrokerUser | "*", purpose: InboxPurpose): string {
+  return `${inboxOf(user, purpose)}.>`;
+}
+
+function info(stream: string): string {
+  return `${api}.STREAM.INFO.${stream}`;
+}
+
+/** By a consumer of one's own that is made for it; with a filter the broker holds the consumer to it. */
+function reads(stream: string, filter?: string): string[] {
+  return [
+    info(stream),
+    consumerCreation(stream, filter),
+    `${api}.CONSUMER.MSG.NEXT.${stream}.*`,
+    `${api}.CONSUMER.DELETE.${stream}.*`,
+  ];
+}
+
+function consumerCreation(stream: string, filter?: string): string {
+  return `${api}.CONSUMER.CREATE.${stream}.*${filter === undefined ? "" : `.${filter}`}`;
+}
+
+/** Makes the durable consumer, pulls from it, answers for what came. */
+function serves(stream: string, consumer: string, filter: string): string[] {
+  return [
+    `${api}.CONSUMER.INFO.${stream}.${consumer}`,
+    `${api}.CONSUMER.CREATE.${stream}.${consumer}.${filter}`,
+    `${api}.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
+    `$JS.ACK.${stream}.${consumer}.>`,
+  ];
+}
+
+function serveQueues(level: (typeof priorityLevels)[number]): string[] {
+  const stream = jobStream(priorityName(level));
+  // A wildcard stands for a whole token, so not for the queue in a consumer's name; the filter holds it to a queue.
+  return [info(stream), ...serves(stream, "*", queueFilter(level, "*"))];
+}
+
+/** What the sweep after a crash of the broker does, and what cancelling and counting need. */
+function repairs(stream: string): string[] {
+  return [
+    info(stream),
+    ...["LIST.%", "INFO.%.*", "DELETE.%.*"].map((verb) => `${api}.CONSUMER.${verb.replace("%", stream)}`),
+    `${api}.CONSUMER.CREATE.${stream}.*.>`,
+    `${api}.STREAM.MSG.GET.${stream}`,
+    `${api}.STREAM.MSG.DELETE.${stream}`,
+  ];
+}
+
+function gets(bucket: Bucket): string {
+  return `${api}.DIRECT.GET.${kvStream(bucket)}.${keysOf(bucket)}`;
+}
+
+function follows(bucket: Bucket): string[] {
+  return [...reads(kvStream(bucket), keysOf(bucket)), gets(bucket)];
+}
+
+function writes(bucket: Bucket): string {
+  return keysOf(bucket);
+}
+
+function keysOf(bucket: Bucket): string {
+  return `$KV.${buckets[bucket].name}.>`;
+}
+
+function compacts(bucket: Bucket): string[] {
+  return [`${api}.STREAM.MSG.DELETE.${kvStream(bucket)}`];
+}
+
+function readsModules(): string[] {
+  return [...reads(moduleStream, `$O.${moduleBucket}.C.>`), `${api}.DIRECT.GET.${moduleStream}.$O.${moduleBucket}.M.>`];
+}
+
+function writesModules(): string[] {
+  return [`$O.${moduleBucket}.C.>`, `$O.${moduleBucket}.M.>`, `${api}.STREAM.PURGE.${moduleStream}`];
+}

@@ -1,0 +1,138 @@
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { Role } from "@millrace/protocol";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { MemoryServer } from "../testing/memory-server.ts";
+import { runHere } from "../testing/run-here.ts";
+
+let server: MemoryServer;
+let folder: string;
+let env: Record<string, string>;
+
+beforeEach(async () => {
+  server = await MemoryServer.start();
+  server.accounts.add("ada@example.com", "long enough it is");
+  folder = await mkdtemp(join(tmpdir(), "millrace-login-"));
+  env = { XDG_CONFIG_HOME: folder, MILLRACE_DATA_DIR: join(folder, "data"), MILLRACE_URL: server.url };
+});
+
+afterEach(async () => {
+  await server[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true });
+});
+
+const run = (args: string[], input = "") => runHere(args, { env, input });
+const file = () => join(folder, "millrace", "credentials.json");
+
+it("logs in with a token of its own for this machine, shows who one is, and logs out", async () => {
+  const login = await run(["login"], "ada@example.com\nlong enough it is\n");
+  expect(login).toMatchObject({ code: 0, stdout: `ada@example.com is logged in at ${server.url}\n`, stderr: "" });
+  expect((await stat(file())).mode & 0o777).toBe(0o600);
+  const [token] = server.accounts.tokens.values();
+  expect(token).toMatchObject({ name: `millrace on ${hostname()}`, scopes: ["admin"] });
+  expect(server.accounts.sessions).toBe(0);
+
+  const me = await run(["whoami"]);
+  expect(me.stdout).toMatch(/^email +ada@example\.com\nroles +administrator\nmay +jobs:read, .*\ntoken of +\/.*json/);
+  expect((await run(["logout"])).stdout).toContain("is logged out");
+  expect(server.accounts.tokens.size).toBe(0);
+  const nobody = await run(["whoami"]);
+  expect(nobody).toMatchObject({ code: 7, stderr: expect.stringContaining("millrace login") });
+  expect(await run(["logout"])).toMatchObject({ code: 4, stderr: expect.stringContaining("nobody is logged in") });
+});
+
+it("asks for a new password when the old one has to be changed", async () => {
+  const user = server.accounts.add("new@example.com", "one-time", { passwordExpired: true });
+  const login = await run(["login", "--email", "new@example.com"], "one-time\nchosen by herself\n");
+  expect(login).toMatchObject({ code: 0, stderr: "" });
+  expect(server.accounts.passwords.get(user.id)).toBe("chosen by herself");
+});
+
+it("says when the password is wrong, or there is no answer", async () => {
+  const wrong = await run(["login", "--email", "ada@example.com"], "wrong\n");
+  expect(wrong).toMatchObject({ code: 7, stderr: expect.stringContaining("wrong email or password") });
+  const silent = await run(["login", "--email", "ada@example.com"]);
+  expect(silent).toMatchObject({ code: 130, stderr: expect.stringContaining("no answer") });
+  await expect(stat(file())).rejects.toThrow("ENOENT");
+});
+
+it("keeps a token that somebody has, and does not revoke it", async () => {
+  await run(["login"], "ada@example.com\nlong enough it is\n");
+  const secret = (await run(["tokens", "create", "mine", "--scope", "read"])).stdout;
+  await run(["logout"]);
+  expect(await run(["login", "--with-token"], secret)).toMatchObject({ code: 0 });
+  expect((await run(["whoami"])).code).toBe(0);
+  await run(["logout"]);
+  expect(server.accounts.tokens.size).toBe(1);
+});
+
+it("takes MILLRACE_TOKEN first, then the login, then what a system on this machine has written", async () => {
+  await run(["login"], "ada@example.com\nlong enough it is\n");
+  const create = async (name: string) => (await run(["tokens", "create", name, "--scope", "admin"])).stdout.trim();
+  const [given, local] = [await create("given"), await create("local")];
+  env["MILLRACE_TOKEN"] = given;
+  expect((await run(["whoami"])).stdout).toContain("token of  MILLRACE_TOKEN");
+  expect((await run(["tokens", "show"])).stdout).toBe(`${given}\n`);
+  delete env["MILLRACE_TOKEN"];
+  expect((await run(["whoami"])).stdout).toContain(`token of  ${file()}`);
+  await run(["logout"]);
+
+  env["MILLRACE_DATA_DIR"] = folder;
+  const kept = join(folder, "credentials.json");
+  await writeFile(kept, JSON.stringify({ token: local }), { mode: 0o600 });
+  await writeFile(join(folder, "runtime.json"), JSON.stringify({ httpUrl: server.url, natsUrl: "nats://none" }));
+  expect((await run(["whoami"])).stdout).toContain(`token of  ${kept}`);
+  await writeFile(
+    join(folder, "runtime.json"),
+    JSON.stringify({ httpUrl: "http://127.0.0.1:9", natsUrl: "nats://none" }),
+  );
+  expect((await run(["whoami"])).code).toBe(7);
+});
+
+it("does not use what others may read", async () => {
+  await run(["login"], "ada@example.com\nlong enough it is\n");
+  await chmod(file(), 0o644);
+  expect(await run(["whoami"])).toMatchObject({ code: 7, stderr: expect.stringContaining(`chmod 600 ${file()}`) });
+  expect(await readFile(file(), "utf8")).toContain("mr_");
+});
+
+it("keeps users", async () => {
+  await run(["login"], "ada@example.com\nlong enough it is\n");
+  const created = await run(["users", "create", "bob@example.com", "--name", "Bob", "--role", "viewer,plugin-author"]);
+  expect(created.stdout).toBe("email     bob@example.com\npassword  made-by-the-server\n");
+  const bob = [...server.accounts.users.values()].find(({ email }) => email === "bob@example.com");
+  expect(bob?.roles).toEqual([Role.VIEWER, Role.PLUGIN_AUTHOR]);
+  expect((await run(["users", "get", "BOB@example.com"])).stdout).toMatch(
+    /roles +viewer, plugin-author\nstate +active/,
+  );
+  expect((await run(["users", "list", "--role", "viewer"])).stdout).toMatch(
+    /^ID .*\nu\d+ +bob@example.com +Bob +viewer,/,
+  );
+  const changed = await run(["users", "update", "bob@example.com", "--role", "operator", "--disable"]);
+  expect(changed.stdout).toMatch(/name +Bob\nroles +operator\nstate +disabled/);
+  expect((await run(["users", "delete", "bob@example.com"])).stdout).toContain("is deleted");
+  expect((await run(["users", "get", "bob@example.com"])).stdout).toMatch(/state +deleted/);
+  expect(await run(["users", "get", "eve@example.com"])).toMatchObject({ code: 3 });
+  expect(await run(["users", "list", "--role", "king"])).toMatchObject({ code: 2 });
+  expect((await run(["users", "invite", "cy@example.com", "--role", "publisher", "--valid", "90m"])).stdout).toBe(
+    "code-1\n",
+  );
+  expect(server.accounts.invitations[0]).toMatchObject({
+    email: "cy@example.com",
+    validHours: 2,
+    roles: [Role.PUBLISHER],
+  });
+});
+
+it("keeps tokens", async () => {
+  await run(["login"], "ada@example.com\nlong enough it is\n");
+  const args = ["--scope", "jobs:submit", "--scope", "jobs:read", "--queue", "builds", "--expires", "+30d"];
+  const { stdout } = await run(["tokens", "create", "ci", ...args]);
+  expect(stdout).toMatch(/^mr_\S+\n$/);
+  const list = (await run(["tokens", "list"])).stdout;
+  const [, id = ""] = /^(t\d+) +ci +mr_\S+ +jobs:submit,jobs:read +builds/m.exec(list) ?? [];
+  expect((await run(["tokens", "revoke", id])).stdout).toBe(`${id} is revoked\n`);
+  expect((await run(["tokens", "revoke", id])).code).toBe(3);
+  expect(await run(["tokens", "create", "x"])).toMatchObject({ code: 2, stderr: expect.stringContaining("--scope") });
+});

@@ -1,0 +1,35 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { MemoryServer } from "../testing/memory-server.ts";
+import { runMillrace } from "../testing/run-millrace.ts";
+
+let server: MemoryServer;
+beforeAll(async () => {
+  server = await MemoryServer.start();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+const run = (...args: string[]) => runMillrace(["--server", server.url, ...args]);
+
+it("lists, sets and resets settings, and says when something else comes first", async () => {
+  const { stdout } = await run("settings", "list");
+  expect(stdout).toMatch(
+    /\* +logLevel +info +default +info +MILLRACE_LOG_LEVEL\n +databaseUrl +\(secret\) +environment/,
+  );
+  expect((await run("settings", "set", "logLevel", "debug")).stdout).toBe("logLevel is debug (database)\n");
+  server.operations.pinned = "error";
+  expect((await run("settings", "set", "logLevel", '"warn"')).stdout).toBe(
+    "logLevel is error (environment): it comes before the database; see MILLRACE_LOG_LEVEL\n",
+  );
+  server.operations.pinned = undefined;
+  expect((await run("settings", "reset", "logLevel")).stdout).toBe("logLevel is info (default)\n");
+  expect((await run("settings", "set", "other", "1")).code).toBe(3);
+});
+
+it("sets and lists flags", async () => {
+  expect((await run("flags", "set", "new-page", "on", "--percent", "10%")).stdout).toBe(
+    "new-page is on for 10 % of users\n",
+  );
+  expect((await run("flags", "list")).stdout).toMatch(/new-page +on +10 %/);
+  expect((await run("flags", "set", "new-page", "off")).stdout).toBe("new-page is off\n");
+  expect((await run("flags", "set", "new-page", "perhaps")).code).toBe(2);
+});

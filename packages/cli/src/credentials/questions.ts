@@ -1,0 +1,60 @@
+import { createInterface, type Interface } from "node:readline";
+import { Writable } from "node:stream";
+import { MillraceError } from "@millrace/protocol";
+import type { CliContext } from "../cli-context.ts";
+
+/** Asks a person; a program writes the answers to standard input, one a line. */
+export class Questions implements Disposable {
+  readonly #stderr: CliContext["stderr"];
+  readonly #isTerminal: boolean;
+  readonly #lines: Interface;
+  readonly #answers: AsyncIterator<string>;
+  #isSecret = false;
+
+  constructor({ stdin, stderr }: Pick<CliContext, "stdin" | "stderr">) {
+    this.#stderr = stderr;
+    this.#isTerminal = stdin.isTTY === true;
+    const echo = new Writable({
+      write: (chunk, _, done) => {
+        if (!this.#isSecret) stderr.write(chunk);
+        done();
+      },
+    });
+    this.#lines = createInterface({ input: stdin, output: echo, terminal: this.#isTerminal, historySize: 0 });
+    // In a terminal Ctrl-C is a key here, and no signal.
+    this.#lines.on("SIGINT", () => this.#lines.close());
+    this.#answers = this.#lines[Symbol.asyncIterator]();
+  }
+
+  /** @throws MillraceError canceled when there is no answer */
+  async ask(question: string): Promise<string> {
+    if (this.#isTerminal) this.#stderr.write(`${question}: `);
+    const { value, done } = await this.#answers.next();
+    if (done === true) throw new MillraceError("canceled", `${question}: no answer`);
+    return value;
+  }
+
+  /** As `ask`; what is typed is not shown. */
+  async askSecretly(question: string): Promise<string> {
+    this.#isSecret = true;
+    try {
+      return await this.ask(question);
+    } finally {
+      this.#isSecret = false;
+      if (this.#isTerminal) this.#stderr.write("\n");
+    }
+  }
+
+  /** A new password; a person types it twice. */
+  async askNewPassword(question: string): Promise<string> {
+    for (;;) {
+      const password = await this.askSecretly(question);
+      if (!this.#isTerminal || password === (await this.askSecretly("Once more"))) return password;
+      this.#stderr.write("These were not the same.\n");
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#lines.close();
+  }
+}

@@ -1,0 +1,114 @@
+import { randomUUID } from "node:crypto";
+import { create, type DescMethod, type Message } from "@bufbuild/protobuf";
+import { timestampNow } from "@bufbuild/protobuf/wkt";
+import { AuditEntrySchema, AuditRuntimeService, type AuditEntry } from "@millrace/protocol";
+import { createClient, errorCodeName, type CallContext, type ConnectError, type RpcTransport } from "@millrace/rpc";
+import type { Logger } from "@millrace/service-kit";
+import type { MethodAccess } from "./check-access.ts";
+import type { Refusals } from "./refusals.ts";
+
+/** Entries wait so long for others to go with them. */
+const batchMs = 50;
+const maxBatch = 500;
+/** Entries that control has not taken; beyond, audited calls are refused. */
+const maxWaiting = 5_000;
+const appendTimeoutMs = 5_000;
+const retryMs = 500;
+/** What is left when the gateway stops is tried for so long. */
+const maxLastTries = 3;
+/** The first of these that the request has says what the call was about. */
+const objectFields = ["id", "jobId", "name", "keyId", "queue", "key", "email", "type"];
+
+/** Writes down who did what. While control does not take entries, what has to be written down is not done. */
+export class AuditTrail implements AsyncDisposable {
+  readonly #client;
+  readonly #refusals: Refusals;
+  readonly #logger: Logger;
+  readonly #access: ReadonlyMap<DescMethod, MethodAccess>;
+  readonly #addressOf: (call: CallContext) => string;
+  readonly #waiting: AuditEntry[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #sending: Promise<void> | undefined;
+  #away = false;
+
+  constructor(
+    transport: RpcTransport,
+    access: ReadonlyMap<DescMethod, MethodAccess>,
+    addressOf: (call: CallContext) => string,
+    refusals: Refusals,
+    logger: Logger,
+  ) {
+    this.#client = createClient(AuditRuntimeService, transport);
+    this.#access = access;
+    this.#addressOf = addressOf;
+    this.#refusals = refusals;
+    this.#logger = logger;
+  }
+
+  /** @throws ConnectError unavailable for a call that could not be written down */
+  require(access: MethodAccess | undefined): void {
+    if (access?.audited !== true || (!this.#away && this.#waiting.length < maxWaiting)) return;
+    throw this.#refusals.away("audit_away", "the audit trail cannot be written");
+  }
+
+  /** Takes down a call that has ended, well or not. */
+  record(call: CallContext, error: ConnectError | undefined): void {
+    if (this.#access.get(call.method)?.audited !== true || this.#waiting.length >= maxWaiting) return;
+    const { subject, email, tokenId } = call.identity;
+    this.#waiting.push(
+      create(AuditEntrySchema, {
+        id: randomUUID(),
+        at: timestampNow(),
+        actor: { userId: subject, email, tokenId },
+        address: this.#addressOf(call),
+        door: call.protocolName,
+        action: `${call.service.name}/${call.method.name}`,
+        object: objectOf(call.request),
+        result: error === undefined ? "ok" : errorCodeName(error.code),
+        requestId: call.requestId,
+      }),
+    );
+    this.#timer ??= setTimeout(() => this.#flush(), batchMs);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#sending;
+    for (let tries = 0; this.#waiting.length > 0 && tries < maxLastTries; tries++) {
+      clearTimeout(this.#timer);
+      await this.#send();
+    }
+    clearTimeout(this.#timer);
+    if (this.#waiting.length > 0) this.#logger.error({ entries: this.#waiting.length }, "audit entries are lost");
+  }
+
+  #flush(): void {
+    this.#timer = undefined;
+    this.#sending ??= this.#send().finally(() => (this.#sending = undefined));
+  }
+
+  async #send(): Promise<void> {
+    const entries = this.#waiting.slice(0, maxBatch);
+    try {
+      // The same entries again change nothing, so a lost answer does no harm.
+      await this.#client.append({ entries }, { timeoutMs: appendTimeoutMs });
+      this.#waiting.splice(0, entries.length);
+      if (this.#away) this.#logger.info("the audit trail is written again");
+      this.#away = false;
+    } catch (err) {
+      if (!this.#away) this.#logger.warn({ err }, "the audit trail cannot be written");
+      this.#away = true;
+    }
+    if (this.#waiting.length > 0) this.#timer ??= setTimeout(() => this.#flush(), this.#away ? retryMs : 0);
+  }
+}
+
+function objectOf(request: Message | undefined): string {
+  if (request === undefined) return "";
+  const fields = request as unknown as Readonly<Record<string, unknown>>;
+  for (const name of objectFields) {
+    const value = fields[name];
+    if (typeof value === "string" && value !== "") return value;
+  }
+  return "";
+}

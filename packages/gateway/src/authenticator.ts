@@ -1,0 +1,152 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { errors } from "jose";
+import { csrfHeader, IdentityRuntimeService, readCookie, sessionCookies } from "@millrace/protocol";
+import {
+  anonymous,
+  createClient,
+  csrfTokenOf,
+  type CallContext,
+  type Identity,
+  type RpcTransport,
+} from "@millrace/rpc";
+import type { Logger } from "@millrace/service-kit";
+import { BoundedCache } from "./bounded-cache.ts";
+import { KeyRing } from "./key-ring.ts";
+import type { Refusals } from "./refusals.ts";
+import { RevocationFeed } from "./revocation-feed.ts";
+import { verifyAccessToken, type KnownCaller } from "./verify-access-token.ts";
+
+/** Callers known at once. Each costs about 2 kB; beyond, the oldest is verified again. */
+const cacheSize = 10_000;
+/** Verifications at once, of tokens not known yet: strangers choose how many. */
+const maxVerifying = 256;
+/** Longer than any token that identity makes. */
+const maxTokenChars = 4_096;
+/** An API token is looked up again after so long; a revocation is heard of long before. */
+const apiTokenMs = 30_000;
+const lookUpTimeoutMs = 3_000;
+const apiTokenForm = /^mr_[A-Za-z0-9_-]{20,128}$/;
+const bearer = /^Bearer +([^ ]+) *$/i;
+
+/** Says who calls, by access token, API token or the cookie of a browser. */
+export class Authenticator implements AsyncDisposable {
+  readonly #refusals: Refusals;
+  readonly #keys: KeyRing;
+  readonly #client;
+  readonly #revoked: RevocationFeed;
+  readonly #known = new BoundedCache<string, KnownCaller>(cacheSize);
+  readonly #pending = new Map<string, Promise<KnownCaller>>();
+
+  readonly #admitStranger: (call: CallContext) => void | Promise<void>;
+
+  /** @param admitStranger asked before credentials that are not known are looked into, which costs; throws to refuse */
+  constructor(
+    transport: RpcTransport,
+    refusals: Refusals,
+    logger: Logger,
+    admitStranger: (call: CallContext) => void | Promise<void>,
+  ) {
+    this.#refusals = refusals;
+    this.#admitStranger = admitStranger;
+    this.#keys = new KeyRing(transport);
+    this.#client = createClient(IdentityRuntimeService, transport);
+    // Which of the secrets in the cache they belong to is not worth an index: it happens rarely.
+    this.#revoked = new RevocationFeed(transport, logger, () => this.#known.clear());
+  }
+
+  /**
+   * The caller, at once where the token is known; `anonymous` without credentials.
+   * @throws ConnectError unauthenticated, permission_denied (CSRF) or unavailable
+   */
+  identify(call: CallContext): Identity | Promise<Identity> {
+    const header = call.header("authorization");
+    if (header !== undefined) {
+      const token = bearer.exec(header)?.[1];
+      if (token === undefined) throw this.#refusals.unauthenticated("invalid_token");
+      return this.#identifyToken(call, token);
+    }
+    const cookie = readCookie(call.header("cookie"), sessionCookies.access);
+    if (cookie === undefined || cookie === "") return anonymous;
+    this.#checkCsrf(call, cookie);
+    return this.#identifyToken(call, cookie);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#revoked[Symbol.asyncDispose]();
+    await Promise.allSettled(this.#pending.values());
+  }
+
+  #identifyToken(call: CallContext, token: string): Identity | Promise<Identity> {
+    const known = this.#known.get(token);
+    if (known !== undefined && known.expiresAtMs > Date.now()) return this.#admit(known);
+    if (token.length > maxTokenChars) throw this.#refusals.unauthenticated("invalid_token");
+    return this.#meet(call, token);
+  }
+
+  async #meet(call: CallContext, token: string): Promise<Identity> {
+    await this.#admitStranger(call);
+    return this.#admit(await this.#learn(token));
+  }
+
+  /** The last word, on every call: a caller may have been known for minutes. */
+  #admit({ identity, issuedAtMs }: KnownCaller): Identity {
+    const revoked = this.#revoked;
+    if (!revoked.hears) throw this.#refusals.away("identity_away", "it cannot be told who calls");
+    const ended =
+      identity.tokenId === ""
+        ? revoked.endedSession(identity.sessionId, identity.subject, issuedAtMs)
+        : revoked.endedToken(identity.tokenId);
+    if (ended) throw this.#refusals.unauthenticated("revoked");
+    return identity;
+  }
+
+  #learn(token: string): Promise<KnownCaller> {
+    const pending = this.#pending.get(token);
+    if (pending !== undefined) return pending;
+    if (this.#pending.size >= maxVerifying) throw this.#refusals.away("overloaded", "too many new callers at once");
+    const learned = this.#verify(token)
+      .then((caller) => {
+        this.#known.set(token, caller);
+        return caller;
+      })
+      .finally(() => this.#pending.delete(token));
+    this.#pending.set(token, learned);
+    return learned;
+  }
+
+  async #verify(token: string): Promise<KnownCaller> {
+    if (apiTokenForm.test(token)) return this.#lookUp(token);
+    try {
+      return await verifyAccessToken(token, this.#keys);
+    } catch (reason) {
+      if (reason instanceof errors.JOSEError) throw this.#refusals.unauthenticated("invalid_token", reason);
+      throw this.#refusals.away("identity_away", "it cannot be told who calls", reason);
+    }
+  }
+
+  async #lookUp(token: string): Promise<KnownCaller> {
+    const secretHash = createHash("sha256").update(token).digest();
+    const { caller } = await this.#client.findToken({ secretHash }, { timeoutMs: lookUpTimeoutMs }).catch((reason) => {
+      throw this.#refusals.away("identity_away", "it cannot be told who calls", reason);
+    });
+    if (caller === undefined) throw this.#refusals.unauthenticated("invalid_token");
+    const now = Date.now();
+    const expiresAtMs = caller.expiresAt === undefined ? Number.POSITIVE_INFINITY : timestampMs(caller.expiresAt);
+    const { userId, email, permissions, queues, types, tokenId } = caller;
+    return {
+      identity: { subject: userId, email, permissions: new Set(permissions), queues, types, tokenId, sessionId: "" },
+      issuedAtMs: now,
+      expiresAtMs: Math.min(expiresAtMs, now + apiTokenMs),
+    };
+  }
+
+  /** A browser sends cookies with requests that other sites make it do; the token it does not. */
+  #checkCsrf(call: CallContext, cookie: string): void {
+    if (call.requestMethod === "GET" || call.requestMethod === "HEAD") return;
+    const given = Buffer.from(call.header(csrfHeader) ?? "");
+    const expected = Buffer.from(csrfTokenOf(cookie));
+    if (given.byteLength === expected.byteLength && timingSafeEqual(given, expected)) return;
+    throw this.#refusals.denied("csrf", `the header ${csrfHeader} is missing or wrong`);
+  }
+}

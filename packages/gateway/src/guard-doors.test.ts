@@ -1,0 +1,280 @@
+import { createHmac } from "node:crypto";
+import { JobService, Role, ServerReflection, SystemService } from "@millrace/protocol";
+import { csrfTokenOf } from "@millrace/rpc";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import { exportSPKI, generateKeyPair, SignJWT } from "jose";
+import { expect, test } from "vitest";
+import { startGuarded, type Guarded } from "./guard-fixture.ts";
+
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+const jobUrl = ({ gateway }: Guarded, id = "a-b") => `${gateway.httpUrl}/api/v1/jobs/${id}`;
+
+async function status(guarded: Guarded, headers: Record<string, string>, init: RequestInit = {}): Promise<number> {
+  const response = await fetch(jobUrl(guarded), { ...init, headers });
+  await response.body?.cancel();
+  return response.status;
+}
+
+test("tokens that are not ours, not for us, or not in time are refused in the same words", async () => {
+  await using guarded = await startGuarded();
+  const { identity, gateway } = guarded;
+  const now = Math.floor(Date.now() / 1000);
+  const good = await identity.accessToken([Role.VIEWER]);
+  expect(await status(guarded, bearer(good))).toBe(200);
+  const [head = "", body = "", signature = ""] = good.split(".");
+  const unsigned = Buffer.from('{"alg":"none","kid":"key-0"}').toString("base64url");
+  const stranger = await generateKeyPair("EdDSA", { extractable: true });
+  const claims = { sub: "u1", sid: "s1", roles: [5], iat: now, exp: now + 900, iss: "millrace", aud: "millrace" };
+  // The public key as the secret of a symmetric algorithm.
+  const hs = `${Buffer.from('{"alg":"HS256","kid":"key-0"}').toString("base64url")}.${body}`;
+  const mac = createHmac("sha256", await exportSPKI(stranger.publicKey))
+    .update(hs)
+    .digest("base64url");
+  const tampered = Buffer.from(JSON.stringify({ ...claims, roles: [5] })).toString("base64url");
+  const bad = {
+    "alg none": `${unsigned}.${body}.`,
+    "alg swapped": `${hs}.${mac}`,
+    "no key id": await new SignJWT(claims).setProtectedHeader({ alg: "EdDSA" }).sign(stranger.privateKey),
+    "wrong key id": await identity.accessToken([5], {}, { kid: "key-77" }),
+    "wrong key": await new SignJWT(claims).setProtectedHeader({ alg: "EdDSA", kid: "key-0" }).sign(stranger.privateKey),
+    "changed claims": `${head}.${tampered}.${signature}`,
+    expired: await identity.accessToken([5], { iat: now - 900, exp: now - 60 }),
+    "not yet valid": await identity.accessToken([5], { nbf: now + 60 }),
+    "from the future": await identity.accessToken([5], { iat: now + 60 }),
+    "too old": await identity.accessToken([5], { iat: now - 5_000 }),
+    "wrong audience": await identity.accessToken([5], { aud: "others" }),
+    "wrong issuer": await identity.accessToken([5], { iss: "others" }),
+    "no session": await identity.accessToken([5], { sid: undefined }),
+    "no such API token": `mr_${"A".repeat(43)}`,
+    "no token": "",
+    "a book": "x".repeat(20_000),
+  };
+  const bodies = new Set<string>();
+  for (const [name, token] of Object.entries(bad)) {
+    const response = await fetch(jobUrl(guarded), { headers: { ...bearer(token), "x-request-id": "r" } });
+    expect([name, response.status]).toEqual([name, 401]);
+    expect(response.headers.get("www-authenticate")).toBe("Bearer");
+    bodies.add(await response.text());
+  }
+  expect(bodies.size).toBe(1);
+  const client = createClient(JobService, createGrpcTransport({ baseUrl: `http://${gateway.grpcAddress}` }));
+  const refused = await client.getJob({ id: "a" }, { headers: bearer(bad.expired) }).catch(ConnectError.from);
+  expect(refused).toMatchObject({ code: Code.Unauthenticated, rawMessage: "valid credentials are needed" });
+});
+
+test("a key that is new is fetched, and those who sign with none are not worth a fetch each", async () => {
+  await using guarded = await startGuarded();
+  const { identity } = guarded;
+  expect(await status(guarded, bearer(await identity.accessToken([Role.VIEWER])))).toBe(200);
+  for (let n = 0; n < 5; n++) await status(guarded, bearer(await identity.accessToken([5], { n }, { kid: `no-${n}` })));
+  expect(identity.getKeysCalls).toBe(1);
+});
+
+test("what is revoked is refused at once, from the cache too", async () => {
+  await using guarded = await startGuarded();
+  const { identity } = guarded;
+  const byStatus = async (headers: Record<string, string>, wanted: number) =>
+    expect.poll(() => status(guarded, headers), { timeout: 1_000 }).toBe(wanted);
+
+  const session = bearer(await identity.accessToken([Role.VIEWER], { sid: "s9", sub: "u9" }));
+  const other = bearer(await identity.accessToken([Role.VIEWER], { sid: "s8", sub: "u9" }));
+  expect(await status(guarded, session)).toBe(200);
+  expect(await status(guarded, other)).toBe(200);
+  identity.revoke({ sessionIds: ["s9"] });
+  await byStatus(session, 401);
+  expect(await status(guarded, other)).toBe(200);
+  identity.revoke({ user: "u9" });
+  await byStatus(other, 401);
+
+  const token = bearer(identity.apiToken("t1", ["jobs:read"]));
+  expect(await status(guarded, token)).toBe(200);
+  expect(await status(guarded, token)).toBe(200);
+  expect(identity.findTokenCalls).toBe(1);
+  identity.revoke({ tokenIds: ["t1"] });
+  await byStatus(token, 401);
+});
+
+test("a browser's cookie counts, and with a write only beside its CSRF token", async () => {
+  await using guarded = await startGuarded();
+  const token = await guarded.identity.accessToken([Role.PUBLISHER]);
+  const cookie = `theme=dark; mr_session=${token}`;
+  const write = { method: "POST", body: "{}" };
+  const url = `${guarded.gateway.httpUrl}/api/v1/jobs/a-b:cancel`;
+  const post = async (headers: Record<string, string>) => (await fetch(url, { ...write, headers })).status;
+  expect(await status(guarded, { cookie })).toBe(200);
+  expect(await post({ cookie })).toBe(403);
+  expect(await post({ cookie, "x-csrf-token": "guess" })).toBe(403);
+  expect(await post({ cookie, "x-csrf-token": csrfTokenOf(token) })).toBe(200);
+  expect(await post({ cookie: `__Host-mr_session=${token}`, "x-csrf-token": csrfTokenOf(token) })).toBe(200);
+  expect(await status(guarded, { cookie: `mr_session=${token.slice(0, -8)}AAAAAAAA` })).toBe(401);
+  // Another site's page, in the same browser.
+  expect(await post({ cookie, "x-csrf-token": csrfTokenOf(token), origin: "https://elsewhere.example" })).toBe(403);
+  expect(await post({ cookie, "x-csrf-token": csrfTokenOf(token), origin: guarded.gateway.httpUrl })).toBe(200);
+});
+
+test("an API token stays within its queues and types, on every method", async () => {
+  await using guarded = await startGuarded();
+  const { identity, gateway } = guarded;
+  const scopes = ["jobs:read", "jobs:submit", "jobs:cancel", "queues:read", "queues:manage", "users:manage"];
+  const headers = bearer(identity.apiToken("limited", scopes, { queues: ["a"], types: ["b"] }));
+  for (const transport of [
+    createConnectTransport({ baseUrl: gateway.httpUrl, httpVersion: "1.1" }),
+    createGrpcTransport({ baseUrl: `http://${gateway.grpcAddress}` }),
+  ]) {
+    const client = createClient(JobService, transport);
+    const code = (call: Promise<unknown>): Promise<Code | "ok"> =>
+      call.then(
+        () => "ok" as const,
+        (reason: unknown) => ConnectError.from(reason).code,
+      );
+    expect(await code(client.submitJob({ queue: "a", type: "b" }, { headers }))).toBe("ok");
+    expect(await code(client.submitJob({ queue: "c", type: "b" }, { headers }))).toBe(Code.PermissionDenied);
+    expect(await code(client.submitJob({ queue: "", type: "b" }, { headers }))).toBe(Code.PermissionDenied);
+    expect(await code(client.submitJob({ queue: "a", type: "c" }, { headers }))).toBe(Code.PermissionDenied);
+    const jobs = [
+      { queue: "a", type: "b" },
+      { queue: "c", type: "b" },
+    ];
+    expect(await code(client.submitJobs({ jobs }, { headers }))).toBe(Code.PermissionDenied);
+    const streamed = (async function* () {
+      yield* jobs;
+    })();
+    expect(await code(client.streamJobs(streamed, { headers }))).toBe(Code.PermissionDenied);
+    expect(await code(client.getJob({ id: "a-b" }, { headers }))).toBe("ok");
+    expect(await code(client.getJob({ id: "c-b" }, { headers }))).toBe(Code.NotFound);
+    expect(await code(client.cancelJob({ id: "a-c" }, { headers }))).toBe(Code.NotFound);
+    expect(await code(client.listJobs({ queue: "a" }, { headers }))).toBe(Code.PermissionDenied);
+    expect(await code(client.listJobs({ queue: "a", type: "b" }, { headers }))).toBe(Code.Unimplemented);
+    expect(await code(client.pauseQueue({ queue: "a" }, { headers }))).toBe(Code.PermissionDenied);
+    expect(await code(client.listQueues({}, { headers }))).toBe(Code.PermissionDenied);
+  }
+  const users = await fetch(`${gateway.httpUrl}/api/v1/users`, { method: "POST", headers, body: '{"email":"a@b.c"}' });
+  expect(users.status).toBe(403);
+});
+
+test("the services hear who calls, and from nobody but the gateway", async () => {
+  await using guarded = await startGuarded({ trustedProxyHops: 1 });
+  const { identity } = guarded;
+  const headers = {
+    ...bearer(await identity.accessToken([Role.VIEWER], { email: "zoë@example.org" })),
+    "millrace-caller": '{"subject":"root"}',
+    "x-forwarded-for": "6.6.6.6, 203.0.113.9",
+    "x-request-id": "req-1",
+  };
+  expect(await status(guarded, headers)).toBe(200);
+  expect(identity.callers.at(-1)).toMatchObject({
+    subject: "u1",
+    email: "zoë@example.org",
+    sessionId: "s1",
+    address: "203.0.113.9",
+    requestId: "req-1",
+    door: "rest",
+  });
+});
+
+test("audited calls and their refusals are written down, and not done when they cannot be", async () => {
+  await using guarded = await startGuarded();
+  const { identity, gateway } = guarded;
+  const cancel = async (id: string, headers: Record<string, string>) =>
+    (await fetch(`${gateway.httpUrl}/api/v1/jobs/${id}:cancel`, { method: "POST", headers, body: "{}" })).status;
+  const viewer = bearer(await identity.accessToken([Role.VIEWER]));
+  const publisher = bearer(await identity.accessToken([Role.PUBLISHER]));
+  expect(await cancel("j1", publisher)).toBe(200);
+  expect(await cancel("ended", publisher)).toBe(409);
+  expect(await cancel("j2", viewer)).toBe(403);
+  expect(await cancel("j3", {})).toBe(401);
+  expect(await status(guarded, viewer)).toBe(200);
+  const entries = await identity.audited(4);
+  expect(entries.map(({ action, object, result, actor }) => [action, object, result, actor?.userId])).toEqual([
+    ["JobService/CancelJob", "j1", "ok", "u1"],
+    ["JobService/CancelJob", "ended", "aborted", "u1"],
+    ["JobService/CancelJob", "j2", "permission_denied", "u1"],
+    ["JobService/CancelJob", "j3", "unauthenticated", "anonymous"],
+  ]);
+  identity.away = true;
+  expect(await cancel("j4", publisher)).toBe(200); // what is written down late is kept until it is
+  await expect.poll(() => cancel("j5", publisher), { timeout: 2_000 }).toBe(503);
+  expect(await status(guarded, viewer)).toBe(200);
+  identity.away = false;
+  await expect.poll(() => cancel("j6", publisher), { timeout: 2_000 }).toBe(200);
+  await identity.audited(7);
+  expect(identity.audit.map((entry) => entry.object)).toContain("j4");
+});
+
+test("callers, addresses and strangers have rates, and are told", async () => {
+  await using guarded = await startGuarded({ identityRate: 1, identityBurst: 5, strangerRate: 1, strangerBurst: 4 });
+  const { identity, gateway, metrics } = guarded;
+  const headers = bearer(await identity.accessToken([Role.VIEWER]));
+  const answers = [];
+  for (let n = 0; n < 7; n++) answers.push(await fetch(jobUrl(guarded), { headers }));
+  expect(answers.map((one) => one.status)).toEqual([200, 200, 200, 200, 200, 429, 429]);
+  const refused = answers.at(-1);
+  expect(refused?.headers.get("retry-after")).toBe("1");
+  expect(refused?.headers.get("ratelimit-policy")).toBe('"default";q=5;w=5');
+  expect(refused?.headers.get("ratelimit-remaining")).toBe("0");
+  expect(await refused?.json()).toMatchObject({ error: { code: "resource_exhausted", message: "too many calls" } });
+  // Another user of the same address has a bucket of their own.
+  const other = bearer(identity.apiToken("t2", ["jobs:read"]));
+  expect(await status(guarded, other)).toBe(200);
+  const system = createClient(SystemService, createGrpcTransport({ baseUrl: `http://${gateway.grpcAddress}` }));
+  const limited = await system.getInfo({}, { headers }).catch(ConnectError.from);
+  expect(limited).toMatchObject({ code: Code.ResourceExhausted });
+  // Two of the strangers' four went to the tokens above.
+  const guesses = [];
+  for (let n = 0; n < 4; n++) guesses.push(await status(guarded, bearer(`mr_${"B".repeat(40)}${n}`)));
+  expect(guesses).toEqual([401, 401, 429, 429]);
+  const { text } = await metrics.expose();
+  expect(text).toMatch(/millrace_refusals_total\{reason="rate_limit"\} 5/);
+  expect(text).toMatch(/millrace_refusals_total\{reason="invalid_token"\} 2/);
+});
+
+test("without the limiter a gateway limits on its own, and without identity nobody new gets in", async () => {
+  await using guarded = await startGuarded({ identityRate: 0.5, identityBurst: 3 });
+  const { identity } = guarded;
+  const token = bearer(await identity.accessToken([Role.VIEWER]));
+  expect(await status(guarded, token)).toBe(200);
+  identity.away = true;
+  const codes = [];
+  for (let n = 0; n < 6; n++) codes.push(await status(guarded, token));
+  expect(codes.slice(-2)).toEqual([429, 429]);
+  expect(await status(guarded, bearer(identity.apiToken("new", ["jobs:read"])))).toBe(503);
+});
+
+test("without credentials there are probes, and nothing else", async () => {
+  await using guarded = await startGuarded();
+  const { gateway, identity } = guarded;
+  const get = async (path: string, headers = {}) => (await fetch(`${gateway.httpUrl}${path}`, { headers })).status;
+  expect(await get("/health/live")).toBe(200);
+  expect(await get("/metrics")).toBe(401);
+  expect(await get("/metrics", bearer(identity.apiToken("m", ["jobs:read"])))).toBe(403);
+  expect(await get("/metrics", bearer(identity.apiToken("n", ["system:read"])))).toBe(200);
+  const transport = createGrpcTransport({ baseUrl: `http://${gateway.grpcAddress}` });
+  const ask = (async function* () {
+    yield { messageRequest: { case: "listServices" as const, value: "" } };
+  })();
+  const answers = createClient(ServerReflection, transport).serverReflectionInfo(ask);
+  await expect(answers[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: Code.Unauthenticated });
+});
+
+test("web pages of other sites are kept out, and answers are not kept", async () => {
+  await using guarded = await startGuarded();
+  const { gateway, identity, metrics } = guarded;
+  const headers = bearer(await identity.accessToken([Role.PUBLISHER]));
+  const loopback = { ...headers, origin: "http://localhost:3000" };
+  expect(await status(guarded, loopback, { method: "POST" })).toBe(403);
+  const read = await fetch(jobUrl(guarded), { headers: loopback });
+  expect(read.headers.get("access-control-allow-origin")).toBeNull();
+  expect(read.headers.get("cache-control")).toBe("no-store");
+  expect(read.headers.get("x-frame-options")).toBe("DENY");
+  expect((await fetch(`${gateway.httpUrl}/docs`)).headers.get("content-security-policy")).toContain("frame-ancestors");
+  expect((await metrics.expose()).text).toContain('millrace_refusals_total{reason="origin"} 1');
+});
+
+test("identity off: everybody may, on loopback only", async () => {
+  await using guarded = await startGuarded({ identity: "off" });
+  expect(await status(guarded, {})).toBe(200);
+  const login = await fetch(`${guarded.gateway.httpUrl}/api/v1/auth/login`, { method: "POST", body: "{}" });
+  expect(login.status).toBe(404);
+  await expect(startGuarded({ identity: "off", host: "0.0.0.0" })).rejects.toThrow("identity must be on");
+});

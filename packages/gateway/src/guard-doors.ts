@@ -1,0 +1,89 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { CallerInfo } from "@millrace/protocol";
+import { anonymous, type CallContext, type CallObserver, type PipelineOptions, type RpcTransport } from "@millrace/rpc";
+import type { Logger } from "@millrace/service-kit";
+import { createAdmission } from "./admit-calls.ts";
+import { AuditTrail } from "./audit-trail.ts";
+import { Authenticator } from "./authenticator.ts";
+import { createCallerAddress } from "./caller-address.ts";
+import { accessTable, checkAccess } from "./check-access.ts";
+import { createScopeCheck } from "./check-scope.ts";
+import type { GatewayConfig } from "./config.ts";
+import { RateLimiter } from "./rate-limiter.ts";
+import type { Refusals } from "./refusals.ts";
+
+/** What stands before every call while identity is on. */
+export interface DoorGuard extends AsyncDisposable {
+  readonly hooks: Required<Pick<PipelineOptions, "identify" | "authorize" | "admit" | "permit">>;
+  /** Writes down what has to be. */
+  readonly observer: CallObserver;
+  /** What the services behind hear of the caller. */
+  callerOf(call: CallContext): CallerInfo;
+}
+
+export interface DoorGuardDeps {
+  /** Every service that a door offers, and those that custom endpoints go through. */
+  readonly services: readonly DescService[];
+  readonly transport: RpcTransport;
+  readonly identityTransport: RpcTransport;
+  readonly refusals: Refusals;
+  readonly logger: Logger;
+}
+
+/** @throws TypeError when a method does not say who may call it */
+export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuard {
+  const { transport, identityTransport, refusals, logger } = deps;
+  const access = accessTable(deps.services);
+  const addressOf = createCallerAddress(config.trustedProxyHops);
+  const limits = {
+    perIdentity: { perSecond: config.identityRate, burst: config.identityBurst },
+    perAddress: { perSecond: config.addressRate, burst: config.addressBurst },
+    strangers: { perSecond: config.strangerRate, burst: config.strangerBurst },
+  };
+  const admission = createAdmission(new RateLimiter(identityTransport), limits, addressOf, refusals);
+  const authenticator = new Authenticator(identityTransport, refusals, logger, admission.stranger);
+  const trail = new AuditTrail(transport, access, addressOf, refusals, logger);
+  const checkScope = createScopeCheck(transport, refusals);
+
+  return {
+    hooks: {
+      identify(call) {
+        const asked = access.get(call.method);
+        // Credentials that ended must not keep anybody from signing in again.
+        const know = () => (asked?.permission === "public" ? anonymous : authenticator.identify(call));
+        const admitted = admission.byAddress(call, asked);
+        return admitted === undefined ? know() : admitted.then(know);
+      },
+      authorize(call) {
+        const asked = access.get(call.method);
+        checkAccess(call, asked, refusals);
+        trail.require(asked);
+      },
+      admit: admission.byIdentity,
+      permit(call, request) {
+        const asked = access.get(call.method);
+        if (asked !== undefined) return checkScope(call, request, asked);
+      },
+    },
+    observer: { ended: (call, error) => trail.record(call, error) },
+    callerOf(call) {
+      const { subject, email, permissions, queues, types, tokenId, sessionId } = call.identity;
+      return {
+        subject,
+        email,
+        permissions: [...permissions],
+        queues,
+        types,
+        tokenId,
+        sessionId,
+        address: addressOf(call),
+        requestId: call.requestId,
+        door: call.protocolName,
+      };
+    },
+    async [Symbol.asyncDispose]() {
+      await authenticator[Symbol.asyncDispose]();
+      await trail[Symbol.asyncDispose]();
+    },
+  };
+}

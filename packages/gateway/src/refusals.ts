@@ -1,0 +1,47 @@
+import { Code, ConnectError } from "@millrace/rpc";
+import type { Metrics } from "@millrace/service-kit";
+
+/** Why a door refused. One word each, for the counter; the caller hears less. */
+export type RefusalReason =
+  | "unauthenticated"
+  | "invalid_token"
+  | "revoked"
+  | "csrf"
+  | "permission"
+  | "scope"
+  | "rate_limit"
+  | "quota"
+  | "identity_away"
+  | "audit_away"
+  | "body_size"
+  | "slow_body"
+  | "origin"
+  | "overloaded";
+
+export type Refusals = ReturnType<typeof createRefusals>;
+
+/** Makes the errors that doors answer with, and counts each. */
+export function createRefusals(metrics: Pick<Metrics, "refusals">) {
+  const count = (reason: RefusalReason): void => metrics.refusals.labels({ reason }).inc();
+  return {
+    count,
+    /** One text for whatever is wrong with credentials: which it was would help whoever guesses. */
+    unauthenticated(reason: RefusalReason, cause?: unknown): ConnectError {
+      count(reason);
+      const metadata = { "www-authenticate": "Bearer" };
+      return new ConnectError("valid credentials are needed", Code.Unauthenticated, metadata, undefined, cause);
+    },
+    denied(reason: RefusalReason, message: string): ConnectError {
+      count(reason);
+      return new ConnectError(message, Code.PermissionDenied);
+    },
+    limited(reason: RefusalReason, message: string, headers: Record<string, string>): ConnectError {
+      count(reason);
+      return new ConnectError(message, Code.ResourceExhausted, headers);
+    },
+    away(reason: RefusalReason, message: string, cause?: unknown): ConnectError {
+      count(reason);
+      return new ConnectError(message, Code.Unavailable, { "retry-after": "1" }, undefined, cause);
+    },
+  };
+}

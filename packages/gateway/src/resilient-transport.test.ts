@@ -1,0 +1,83 @@
+import { Code, ConnectError, createClient, type ServiceImpl } from "@connectrpc/connect";
+import { JobService, MillraceError } from "@millrace/protocol";
+import { bindService, createDirectTransport, createPipeline } from "@millrace/rpc";
+import { createMetrics } from "@millrace/service-kit";
+import { expect, test } from "vitest";
+import { createResilientTransport, defaultResilience } from "./resilient-transport.ts";
+
+function setUp(limits: Partial<typeof defaultResilience> = {}) {
+  const calls = { get: 0, submit: 0, away: false };
+  const waiting: (() => void)[] = [];
+  const jobs: Partial<ServiceImpl<typeof JobService>> = {
+    getJob({ id }) {
+      calls.get++;
+      if (calls.away || (id === "once" && calls.get === 1))
+        throw new MillraceError("unavailable", "the database is away");
+      if (id === "missing") throw new MillraceError("not_found", "no job missing");
+      return { job: { id } };
+    },
+    async submitJob({ type }) {
+      calls.submit++;
+      if (type === "held") await new Promise<void>((resolve) => waiting.push(resolve));
+      if (calls.away) throw new MillraceError("unavailable", "the broker is away");
+      return { id: "a" };
+    },
+  };
+  const pipeline = createPipeline({ services: [bindService(JobService, jobs as ServiceImpl<typeof JobService>)] });
+  const metrics = createMetrics();
+  const transport = createResilientTransport(createDirectTransport(pipeline), metrics, {
+    ...defaultResilience,
+    ...limits,
+  });
+  return { client: createClient(JobService, transport), calls, metrics, release: () => waiting.forEach((go) => go()) };
+}
+
+const failure = (call: Promise<unknown>) =>
+  call.then(
+    () => undefined,
+    (reason: unknown) => ConnectError.from(reason),
+  );
+
+test("a read is tried again, a write is not", async () => {
+  const { client, calls, metrics } = setUp();
+  expect((await client.getJob({ id: "once" })).job?.id).toBe("once");
+  expect(calls.get).toBe(2);
+  calls.away = true;
+  expect((await failure(client.submitJob({ type: "t" })))?.rawMessage).toBe("the broker is away");
+  expect(calls.submit).toBe(1);
+  expect((await metrics.expose()).text).toContain(
+    'millrace_upstream_retries_total{service="millrace.jobs.v1.JobService"} 1',
+  );
+});
+
+test("a method that keeps failing is not called for a while; others are", async () => {
+  const { client, calls, metrics } = setUp({ failuresToOpen: 3, openMs: 50 });
+  calls.away = true;
+  for (let n = 0; n < 3; n++) await failure(client.submitJob({ type: "t" }));
+  const refused = await failure(client.submitJob({ type: "t" }));
+  expect(refused).toMatchObject({ code: Code.Unavailable, rawMessage: "the service does not answer" });
+  expect(refused?.metadata.get("retry-after")).toBe("1");
+  expect(calls.submit).toBe(3);
+  calls.away = false;
+  expect((await client.getJob({ id: "a" })).job?.id).toBe("a");
+  expect((await metrics.expose()).text).toMatch(/upstream_open_breakers\{.*\} 1/);
+  await expect.poll(() => failure(client.submitJob({ type: "t" }))).toBeUndefined();
+  expect((await metrics.expose()).text).toMatch(/upstream_open_breakers\{.*\} 0/);
+});
+
+test("what callers do wrong opens nothing", async () => {
+  const { client, calls } = setUp({ failuresToOpen: 3 });
+  for (let n = 0; n < 9; n++) expect((await failure(client.getJob({ id: "missing" })))?.code).toBe(Code.NotFound);
+  expect(calls.get).toBe(9);
+});
+
+test("calls that hang leave room for no more than there is, and end by the timeout", async () => {
+  const { client, metrics, release } = setUp({ maxPerService: 2, timeoutMs: 5_000 });
+  const held = [client.submitJob({ type: "held" }), client.submitJob({ type: "held" })];
+  expect(await failure(client.submitJob({ type: "t" }))).toMatchObject({ code: Code.Unavailable });
+  expect((await metrics.expose()).text).toMatch(/upstream_rejections_total\{.*reason="full"\} 1/);
+  release();
+  await Promise.all(held);
+  const slow = setUp({ timeoutMs: 20 });
+  expect(await failure(slow.client.submitJob({ type: "held" }))).toMatchObject({ code: Code.DeadlineExceeded });
+});

@@ -1,0 +1,39 @@
+import { timestampFromMs, type Timestamp } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext } from "@connectrpc/connect";
+import { MillraceError, type CreateInvitationRequest } from "@millrace/protocol";
+import { checkEmail, checkRoles } from "./check-account-input.ts";
+import type { IdentityContext } from "./identity-context.ts";
+import { hashSecret, newSecret } from "./secret.ts";
+import { refuseMoreThan, requirePermission } from "./signed-in.ts";
+
+const hourMs = 3_600_000;
+const defaultHours = 7 * 24;
+
+/** A code that lets one person register, or set a new password. Shown once. */
+export async function createInvitation(
+  { store }: IdentityContext,
+  request: CreateInvitationRequest,
+  call: HandlerContext,
+): Promise<{ readonly code: string; readonly expiresAt: Timestamp }> {
+  const caller = requirePermission(call, "users:manage");
+  const { email, passwordReset } = request;
+  const roles = checkRoles(request.roles);
+  refuseMoreThan(caller, roles);
+  if (email !== "") checkEmail(email);
+  const user = passwordReset ? (await store.users.findByEmail(email))?.user : undefined;
+  if (passwordReset && (user === undefined || user.deletedAt !== undefined)) {
+    throw new MillraceError("not_found", `no user has the email ${email}`);
+  }
+  // Whoever sets a password becomes that user.
+  if (user !== undefined) refuseMoreThan(caller, user.roles);
+  const code = newSecret();
+  const expiresAtMs = Date.now() + (request.validHours || defaultHours) * hourMs;
+  await store.codes.insert({
+    hash: hashSecret(code),
+    ...(user === undefined ? {} : { userId: user.id }),
+    ...(email === "" ? {} : { email }),
+    roles,
+    expiresAtMs,
+  });
+  return { code, expiresAt: timestampFromMs(expiresAtMs) };
+}

@@ -1,0 +1,29 @@
+import { brokerOptions, connectBus } from "@millrace/bus";
+import { createPipeline, serveNats } from "@millrace/rpc";
+import { createLogger, createMetrics, Health, runService, startOpsServer, startTracing } from "@millrace/service-kit";
+import { openStore } from "@millrace/store";
+import { identityConfigOf, readProcessConfig } from "./process-config.ts";
+import { startIdentity } from "./start-identity.ts";
+
+await runService(async () => {
+  const values = readProcessConfig({ env: process.env, argv: process.argv.slice(2) });
+  const { host, natsUrl, databaseUrl, opsPort, logLevel, otlpEndpoint, traceRatio } = values;
+  await using starting = new AsyncDisposableStack();
+  const logger = createLogger({ name: "identity", level: logLevel });
+  const health = new Health();
+  const part = health.part("identity");
+  starting.use(startTracing({ service: "identity", endpoint: otlpEndpoint, ratio: traceRatio }));
+  starting.use(await startOpsServer({ host, port: opsPort, health, metrics: createMetrics() }));
+  const bus = starting.use(await connectBus({ ...brokerOptions("identity", values), logger }));
+  const store = starting.use(await openStore({ databaseUrl }));
+  await store.migrate();
+  const identity = starting.use(await startIdentity(identityConfigOf(values), { store, logger, health }));
+  starting.use(health.check("nats", () => (bus.connected ? undefined : "not connected")));
+  const first = await identity.ensureAdministrator();
+  // Not into the log, which is kept and read by others.
+  if (first !== undefined) process.stdout.write(`administrator ${first.email}, one-time password ${first.password}\n`);
+  starting.use(serveNats(bus, createPipeline({ services: identity.services })));
+  part.ready();
+  logger.info({ natsUrl }, "identity serves");
+  return starting.move();
+});

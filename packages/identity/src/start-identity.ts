@@ -1,0 +1,86 @@
+import {
+  AuthService,
+  IdentityRuntimeService,
+  LimiterRuntimeService,
+  TokenService,
+  UserService,
+} from "@millrace/protocol";
+import { bindService, type ServiceBinding } from "@millrace/rpc";
+import type { Health, Logger } from "@millrace/service-kit";
+import type { Store } from "@millrace/store";
+import { authService } from "./auth-service.ts";
+import { defaultIdentityConfig, type IdentityConfig } from "./config.ts";
+import { IdentityEvents } from "./events.ts";
+import { ensureAdministrator, issueLocalToken, type FirstAdministrator } from "./first-administrator.ts";
+import type { IdentityContext } from "./identity-context.ts";
+import { identityRuntimeService } from "./identity-runtime-service.ts";
+import { KeyRing } from "./key-ring.ts";
+import { limiterRuntimeService } from "./limiter-runtime-service.ts";
+import { LoginGuard } from "./login-guard.ts";
+import { OidcProvider } from "./oidc-provider.ts";
+import { PasswordHasher } from "./password-hasher.ts";
+import { RevocationFeed } from "./revocation-feed.ts";
+import { tokenService } from "./token-service.ts";
+import { Upkeep } from "./upkeep.ts";
+import { userService } from "./user-service.ts";
+
+export interface IdentityDeps {
+  readonly store: Store;
+  readonly logger: Logger;
+  readonly health: Health;
+}
+
+export interface Identity extends AsyncDisposable {
+  /** For `createPipeline`. The runtime services among them are for gateways only. */
+  readonly services: readonly ServiceBinding[];
+  /** Makes an administrator with a one-time password where there is no user at all. */
+  ensureAdministrator(email?: string): Promise<FirstAdministrator | undefined>;
+  /** A token of the first administrator, in place of the one that was issued under the name before. */
+  issueLocalToken(name: string): Promise<string>;
+}
+
+const firstAdministratorEmail = "admin@localhost";
+/** Revocations are told for so much longer than an access token lives. */
+const skewMs = 60_000;
+
+/** Keeps users, sessions and tokens. The database must be migrated. */
+export async function startIdentity(config: Partial<IdentityConfig>, deps: IdentityDeps): Promise<Identity> {
+  const { logger, health } = deps;
+  const store = deps.store.identity;
+  const all: IdentityConfig = { ...defaultIdentityConfig, ...config };
+  const events = new IdentityEvents(logger);
+  await using starting = new AsyncDisposableStack();
+  const keys = new KeyRing(store.signingKeys, { keyMs: all.keyMs, overlapMs: all.keyOverlapMs });
+  await keys.rotate();
+  const context: IdentityContext = {
+    config: all,
+    store,
+    events,
+    keys,
+    hasher: new PasswordHasher({ atOnce: all.hashesAtOnce, mostWaiting: all.hashesWaiting }),
+    guard: new LoginGuard(store.loginFailures),
+    feed: starting.use(
+      new RevocationFeed(store.revocations, {
+        pollMs: all.revocationPollMs,
+        rememberMs: all.accessMs + skewMs,
+        onError: (error) => events.upkeepFailed(error),
+      }),
+    ),
+    oidc: all.oidc === undefined ? undefined : new OidcProvider(all.oidc),
+  };
+  starting.use(new Upkeep({ keys, store, events }));
+  starting.use(health.check("users", () => deps.store.ping().then(() => undefined)));
+  const running = starting.move();
+  return {
+    services: [
+      bindService(AuthService, authService(context)),
+      bindService(UserService, userService(context)),
+      bindService(TokenService, tokenService(context)),
+      bindService(IdentityRuntimeService, identityRuntimeService(context)),
+      bindService(LimiterRuntimeService, limiterRuntimeService()),
+    ],
+    ensureAdministrator: (email = firstAdministratorEmail) => ensureAdministrator(context, email),
+    issueLocalToken: (name) => issueLocalToken(context, name),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}

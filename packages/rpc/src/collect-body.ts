@@ -1,0 +1,78 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { BodyWatch, PendingBody } from "./body-watch.ts";
+
+export const noBytes = new Uint8Array(0);
+
+interface Incoming {
+  on(event: "data", listener: (chunk: Buffer) => void): unknown;
+  on(event: "end" | "close" | "aborted", listener: () => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
+  destroy(): unknown;
+}
+
+// A caller that was refused for its size may send so much more before it is cut off: most read the answer only then.
+const maxDroppedBytes = 16 * 1024 * 1024;
+
+/**
+ * Reads a body whole, within bounds.
+ * @param cut called before `done` gets the error of a caller that is too slow, or one too many: nothing more is read
+ */
+export function collectBody(
+  source: Incoming,
+  maxBytes: number,
+  watch: BodyWatch | undefined,
+  cut: () => void,
+  done: (body: Uint8Array, error: ConnectError | undefined) => void,
+): void {
+  let first: Buffer | undefined;
+  let rest: Buffer[] | undefined;
+  let size = 0;
+  let settled = false;
+  const settle = (body: Uint8Array, error: ConnectError | undefined): void => {
+    settled = true;
+    watch?.remove(pending);
+    first = rest = undefined;
+    done(body, error);
+  };
+  const pending: PendingBody = {
+    since: watch === undefined ? 0 : performance.now(),
+    heldBytes: 0,
+    refuse(error) {
+      cut();
+      settle(noBytes, error);
+    },
+  };
+  watch?.add(pending);
+  source.on("data", (chunk) => {
+    size += chunk.byteLength;
+    if (settled) {
+      if (size > maxBytes + maxDroppedBytes) source.destroy();
+      return;
+    }
+    if (size > maxBytes) {
+      settle(first ?? chunk, new ConnectError(tooLarge(maxBytes), Code.ResourceExhausted));
+      return;
+    }
+    const full = watch?.hold(pending, chunk.byteLength);
+    if (full !== undefined) {
+      cut();
+      settle(noBytes, full);
+    } else if (first === undefined) first = chunk;
+    else (rest ??= [first]).push(chunk);
+  });
+  source.on("end", () => {
+    if (!settled) settle(rest !== undefined ? Buffer.concat(rest, size) : (first ?? noBytes), undefined);
+  });
+  const broken = () => {
+    if (!settled) settle(noBytes, new ConnectError("the request was aborted", Code.Canceled));
+  };
+  source.on("error", broken);
+  source.on("close", broken);
+}
+
+/** Same words as Connect's own. */
+export function tooLarge(maxBytes: number, size?: number): string {
+  return size === undefined
+    ? `message size is larger than configured readMaxBytes ${maxBytes}`
+    : `message size ${size} is larger than configured readMaxBytes ${maxBytes}`;
+}

@@ -1,0 +1,44 @@
+import type { JsonValue } from "@bufbuild/protobuf";
+import type { RunQuery } from "./run-query.ts";
+
+/** A key of access tokens. */
+export interface StoredSigningKey {
+  readonly kid: string;
+  /** With its private part. */
+  readonly privateJwk: JsonValue;
+  readonly createdAtMs: number;
+}
+
+/** Keys that sign access tokens, or have done so a short time ago. */
+export class SigningKeys {
+  readonly #run: RunQuery;
+
+  constructor(run: RunQuery) {
+    this.#run = run;
+  }
+
+  /** Newest first. */
+  async list(): Promise<StoredSigningKey[]> {
+    const rows = await this.#run((db) =>
+      db.selectFrom("signing_keys").selectAll().orderBy("created_at", "desc").orderBy("kid").execute(),
+    );
+    return rows.map((row) => ({
+      kid: row.kid,
+      privateJwk: row.private_jwk,
+      createdAtMs: row.created_at.getTime(),
+    }));
+  }
+
+  async insert({ kid, privateJwk, createdAtMs }: StoredSigningKey): Promise<void> {
+    await this.#run((db) =>
+      db
+        .insertInto("signing_keys")
+        .values({ kid, private_jwk: JSON.stringify(privateJwk), created_at: new Date(createdAtMs) })
+        .execute(),
+    );
+  }
+
+  async delete(kid: string): Promise<void> {
+    await this.#run((db) => db.deleteFrom("signing_keys").where("kid", "=", kid).execute());
+  }
+}
