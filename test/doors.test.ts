@@ -16,11 +16,13 @@ type System = Awaited<ReturnType<typeof startStandaloneProcess>>;
 let system: System;
 let nats: NatsConnection;
 
+/** Where a browser's page comes from that may call. */
+const app = "http://127.0.0.1:5173";
 const login = { type: "user.login", actor: "ada", success: true };
 const text = StringCodec();
 
 beforeAll(async () => {
-  system = await startStandaloneProcess();
+  system = await startStandaloneProcess({ MILLRACE_ALLOW_ORIGINS: app });
   nats = await connect({ servers: system.natsUrl });
 }, 120_000);
 
@@ -169,17 +171,20 @@ describe("Connect", () => {
     expect(states.at(-1)).toBe(JobState.SUCCEEDED);
   });
 
-  it("answers a browser's preflight", async () => {
-    const response = await fetch(`${system.httpUrl}/millrace.jobs.v1.JobService/GetJob`, {
-      method: "OPTIONS",
-      headers: {
-        origin: "http://127.0.0.1:5173",
-        "access-control-request-method": "POST",
-        "access-control-request-headers": "content-type,connect-protocol-version",
-      },
-    });
-    expect(response.headers.get("access-control-allow-origin")).toBeTruthy();
-    expect(response.headers.get("access-control-allow-headers")?.toLowerCase()).toContain("connect-protocol-version");
+  it("answers the preflight of a browser whose page may call, and of no other", async () => {
+    const preflight = (origin: string) =>
+      fetch(`${system.httpUrl}/millrace.jobs.v1.JobService/GetJob`, {
+        method: "OPTIONS",
+        headers: {
+          origin,
+          "access-control-request-method": "POST",
+          "access-control-request-headers": "content-type,connect-protocol-version",
+        },
+      });
+    const { headers } = await preflight(app);
+    expect(headers.get("access-control-allow-origin")).toBe(app);
+    expect(headers.get("access-control-allow-headers")?.toLowerCase()).toContain("connect-protocol-version");
+    expect((await preflight("http://127.0.0.1:9999")).headers.get("access-control-allow-origin")).toBeNull();
   });
 });
 

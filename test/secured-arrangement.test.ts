@@ -10,6 +10,7 @@ import { createClient, createGrpcTransport } from "@millrace/rpc";
 import { nkeyAuthenticator } from "nats";
 import { expect, it } from "vitest";
 import { deployExamplePlugins } from "./lib/deploy-plugins.ts";
+import { firstToken } from "./lib/first-token.ts";
 import { startPostgres } from "./lib/postgres.ts";
 import { freePort, root, ServiceProcess } from "./lib/process.ts";
 import { Rest } from "./lib/rest.ts";
@@ -63,13 +64,19 @@ it("runs with a user for each service, and goes on with another authority", { ti
     await started.ready(`http://127.0.0.1:${service === "gateway" ? extra["MILLRACE_HTTP_PORT"] : ops}/health/ready`);
     return started;
   };
+  const identity = await start("identity");
   const services = [
+    identity,
     await start("projector"),
     await start("scheduler"),
     await start("control", { MILLRACE_GRPC_PORT: String(controlGrpc) }),
     await start("worker"),
-    // One gateway calls control over NATS, the other by gRPC.
-    await start("gateway", { MILLRACE_HTTP_PORT: String(natsHttp), MILLRACE_GRPC_PORT: "0" }),
+    // One gateway calls control and identity over NATS, the other control by gRPC.
+    await start("gateway", {
+      MILLRACE_HTTP_PORT: String(natsHttp),
+      MILLRACE_GRPC_PORT: "0",
+      MILLRACE_IDENTITY: "on",
+    }),
   ];
   const grpcGateway = await start("gateway", {
     MILLRACE_HTTP_PORT: String(http),
@@ -94,7 +101,8 @@ it("runs with a user for each service, and goes on with another authority", { ti
   // The scenario's publisher tried one thing that it may not, which shows that refusals are seen here.
   expect(refusals()).toHaveLength(1);
 
-  const natsRest = new Rest(`http://127.0.0.1:${natsHttp}`, "");
+  const natsGateway = `http://127.0.0.1:${natsHttp}`;
+  const natsRest = new Rest(natsGateway, await firstToken(natsGateway, identity.output));
   const waited = await natsRest.submit({ id: "n-1", type: "audit", payload: { json: login }, waitMs: 10_000 });
   expect(waited.result).toMatchObject({ state: "JOB_STATE_SUCCEEDED" });
   {

@@ -62,7 +62,7 @@ it("follows a job from submit to its row", { timeout: 60_000 }, async () => {
 });
 
 it("counts the jobs in Prometheus's metrics", { timeout: 60_000 }, async () => {
-  const text = await (await fetch(`${system.httpUrl}/metrics`)).text();
+  const text = await (await system.rest.fetch("/metrics")).text();
   expect(text).toMatch(/^millrace_jobs_submitted_total\{queue="default",priority="normal"\} 1$/m);
   expect(text).toMatch(/^millrace_jobs_completed_total\{queue="default",type="audit"\} 1$/m);
   for (const name of [

@@ -17,7 +17,7 @@ const binaries = findPostgresBinaries();
 
 it.skipIf(binaries === undefined)("runs jobs while PostgreSQL is away, and loses none of their rows", async () => {
   await using postgres = await startTestPostgres(binaries ?? "");
-  await using system = await startFaultSystem(postgres.url);
+  await using system = await startFaultSystem(postgres.url, "off");
   const { rest, natsUrl } = system;
   await using _ = await startFaultWorker({ natsUrl, queue });
   await using bus = await connectBus({ servers: natsUrl, name: "observer" });

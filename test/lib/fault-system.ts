@@ -7,8 +7,9 @@ export type FaultSystem = SystemUnderTest & { readonly nats: TestNats };
  * The whole system without plugins, on a broker that the test may kill. Its own worker serves another queue than the tests', so
  * that theirs can be killed too.
  * @param databaseUrl PGlite when left out
+ * @param identity whether callers have to say who they are, which needs the database
  */
-export async function startFaultSystem(databaseUrl?: string): Promise<FaultSystem> {
+export async function startFaultSystem(databaseUrl?: string, identity: "on" | "off" = "on"): Promise<FaultSystem> {
   await using starting = new AsyncDisposableStack();
   const nats = starting.use(await startTestNats());
   const standalone = starting.use(
@@ -16,6 +17,7 @@ export async function startFaultSystem(databaseUrl?: string): Promise<FaultSyste
       NATS_URL: nats.url,
       MILLRACE_QUEUES: "elsewhere",
       MILLRACE_PLUGINS_DIR: "",
+      MILLRACE_IDENTITY: identity,
       ...(databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl }),
     }),
   );

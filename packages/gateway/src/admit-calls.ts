@@ -1,8 +1,10 @@
+import type { Message } from "@bufbuild/protobuf";
 import type { CallContext } from "@millrace/rpc";
 import { limitKey } from "./caller-address.ts";
 import type { MethodAccess } from "./check-access.ts";
 import type { RateAnswer, RateLimiter } from "./rate-limiter.ts";
-import type { Refusals } from "./refusals.ts";
+import { measureSubmission } from "./measure-submission.ts";
+import type { RefusalReason, Refusals } from "./refusals.ts";
 import type { BucketRate } from "./token-bucket.ts";
 
 export interface RateLimits {
@@ -12,6 +14,10 @@ export interface RateLimits {
   readonly perAddress: BucketRate;
   /** Of one address, for what needs no identity, such as signing in, and for credentials not seen before. */
   readonly strangers: BucketRate;
+  /** Jobs that one user submits, over all gateways. */
+  readonly jobs: BucketRate;
+  /** KiB of those jobs. */
+  readonly jobKibibytes: BucketRate;
 }
 
 /** Probes are answered however much else is asked. */
@@ -26,6 +32,8 @@ export interface Admission {
   stranger(call: CallContext): void | Promise<void>;
   /** @throws ConnectError resource_exhausted */
   byIdentity(call: CallContext): void | Promise<void>;
+  /** Before jobs are submitted. @throws ConnectError resource_exhausted */
+  bySubmission(call: CallContext, request: Message): void | Promise<void>;
 }
 
 export function createAdmission(
@@ -34,7 +42,7 @@ export function createAdmission(
   addressOf: (call: CallContext) => string,
   refusals: Refusals,
 ): Admission {
-  function settle(call: CallContext, rate: BucketRate, answer: RateAnswer): void {
+  function settle(call: CallContext, rate: BucketRate, answer: RateAnswer, reason: RefusalReason): void {
     const { allowed, remaining, retryAfterMs } = answer;
     if (allowed) {
       if (remaining >= rate.burst * toldBelow) return;
@@ -43,13 +51,19 @@ export function createAdmission(
     }
     const retryAfter = String(Math.max(1, Math.ceil(retryAfterMs / 1000)));
     const headers = { "retry-after": retryAfter, ...rateHeaders(rate, { ...answer, remaining: 0 }) };
-    throw refusals.limited("rate_limit", "too many calls", headers);
+    throw refusals.limited(reason, reason === "quota" ? "too many jobs" : "too many calls", headers);
   }
 
-  function take(call: CallContext, key: string, rate: BucketRate): void | Promise<void> {
-    const answer = limiter.take(key, rate);
-    if (answer instanceof Promise) return answer.then((late) => settle(call, rate, late));
-    settle(call, rate, answer);
+  function take(
+    call: CallContext,
+    key: string,
+    rate: BucketRate,
+    wanted = 1,
+    reason: RefusalReason = "rate_limit",
+  ): void | Promise<void> {
+    const answer = limiter.take(key, rate, wanted);
+    if (answer instanceof Promise) return answer.then((late) => settle(call, rate, late, reason));
+    settle(call, rate, answer, reason);
   }
 
   const stranger = (call: CallContext): void | Promise<void> =>
@@ -65,6 +79,15 @@ export function createAdmission(
     byIdentity(call) {
       const { subject } = call.identity;
       if (subject !== "anonymous") return take(call, `user:${subject}`, limits.perIdentity);
+    },
+    bySubmission(call, request) {
+      const submission = measureSubmission(call, request);
+      if (submission === undefined) return;
+      const { subject } = call.identity;
+      const takeBytes = (): void | Promise<void> =>
+        take(call, `kib:${subject}`, limits.jobKibibytes, submission.kibibytes, "quota");
+      const counted = take(call, `jobs:${subject}`, limits.jobs, submission.jobs, "quota");
+      return counted === undefined ? takeBytes() : counted.then(takeBytes);
     },
   };
 }

@@ -33,6 +33,12 @@ const schema = z.object({
   /** The same of one address, for what needs no identity, such as signing in, and for credentials not seen before. */
   strangerRate: rate.default(100),
   strangerBurst: burst.default(500),
+  /** Jobs per second that one user may submit, and how many at once after a pause. */
+  jobRate: rate.default(50_000),
+  jobBurst: burst.default(500_000),
+  /** The same of their size, in KiB. */
+  jobKibibyteRate: rate.default(262_144),
+  jobKibibyteBurst: burst.default(1_048_576),
   /** gRPC address of `control`, such as http://127.0.0.1:9100; without it calls go over NATS. */
   controlUrl: z.url().optional(),
   /** Bound on one request message. */

@@ -229,6 +229,27 @@ test("callers, addresses and strangers have rates, and are told", async () => {
   expect(text).toMatch(/millrace_refusals_total\{reason="invalid_token"\} 2/);
 });
 
+test("what one user submits is bounded by number and size", async () => {
+  await using guarded = await startGuarded({ jobRate: 1, jobBurst: 20, jobKibibyteRate: 1, jobKibibyteBurst: 100 });
+  const { identity, gateway, metrics } = guarded;
+  const submit = async (user: string, path: string, body: object) => {
+    const headers = bearer(await identity.accessToken([Role.PUBLISHER], { sub: user }));
+    const answer = await fetch(`${gateway.httpUrl}/api/v1/${path}`, {
+      method: "POST",
+      headers,
+      body: JSON.stringify(body),
+    });
+    return answer.status;
+  };
+  const jobs = Array.from({ length: 12 }, () => ({ type: "t" }));
+  expect(await submit("a", "jobs:batch", { jobs })).toBe(501);
+  expect(await submit("a", "jobs:batch", { jobs })).toBe(429);
+  expect(await submit("b", "jobs", { type: "t", payload: { json: "x".repeat(60_000) } })).toBe(200);
+  expect(await submit("b", "jobs", { type: "t", payload: { json: "x".repeat(60_000) } })).toBe(429);
+  expect(await submit("c", "jobs", { type: "t" })).toBe(200);
+  expect((await metrics.expose()).text).toContain('millrace_refusals_total{reason="quota"} 2');
+});
+
 test("without the limiter a gateway limits on its own, and without identity nobody new gets in", async () => {
   await using guarded = await startGuarded({ identityRate: 0.5, identityBurst: 3 });
   const { identity } = guarded;

@@ -39,6 +39,8 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
     perIdentity: { perSecond: config.identityRate, burst: config.identityBurst },
     perAddress: { perSecond: config.addressRate, burst: config.addressBurst },
     strangers: { perSecond: config.strangerRate, burst: config.strangerBurst },
+    jobs: { perSecond: config.jobRate, burst: config.jobBurst },
+    jobKibibytes: { perSecond: config.jobKibibyteRate, burst: config.jobKibibyteBurst },
   };
   const admission = createAdmission(new RateLimiter(identityTransport), limits, addressOf, refusals);
   const authenticator = new Authenticator(identityTransport, refusals, logger, admission.stranger);
@@ -62,7 +64,10 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
       admit: admission.byIdentity,
       permit(call, request) {
         const asked = access.get(call.method);
-        if (asked !== undefined) return checkScope(call, request, asked);
+        if (asked === undefined) return;
+        const inScope = checkScope(call, request, asked);
+        const count = () => admission.bySubmission(call, request);
+        return inScope === undefined ? count() : inScope.then(count);
       },
     },
     observer: { ended: (call, error) => trail.record(call, error) },

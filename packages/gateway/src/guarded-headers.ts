@@ -1,3 +1,5 @@
+import { callerHeader, csrfHeader } from "@millrace/protocol";
+
 /** Between two neighbours only (RFC 9110, section 7.6.1): nobody behind the door sets them. */
 const hopByHop = [
   "connection",
@@ -15,7 +17,18 @@ const framing = ["content-length", "content-type", "content-encoding", "x-reques
 const framingPrefixes = [":", "grpc-", "connect-"];
 
 /** Who calls, from where: a plugin must not speak in another's name. */
-const identifying = ["authorization", "cookie", "expect", "forwarded", "host", "origin", "referer", "x-real-ip"];
+const identifying = [
+  "authorization",
+  "cookie",
+  csrfHeader,
+  "expect",
+  "forwarded",
+  "host",
+  callerHeader,
+  "origin",
+  "referer",
+  "x-real-ip",
+];
 const requestGuarded: ReadonlySet<string> = new Set([...hopByHop, ...framing, ...identifying]);
 const requestPrefixes = [...framingPrefixes, "x-forwarded-", "sec-", "access-control-"];
 
@@ -36,7 +49,13 @@ const responseGuarded: ReadonlySet<string> = new Set([...hopByHop, ...framing, .
 const responsePrefixes = [...framingPrefixes, "access-control-", "cross-origin-", "trailer-"];
 
 /** Credentials, which strangers' code does not get to see. */
-const withheld: ReadonlySet<string> = new Set(["authorization", "cookie", "proxy-authorization", "set-cookie"]);
+const withheld: ReadonlySet<string> = new Set([
+  "authorization",
+  "cookie",
+  csrfHeader,
+  "proxy-authorization",
+  "set-cookie",
+]);
 
 /** Whether a plugin may set or remove a header, by lower-case name, of a request that goes on. */
 export function isRewritableInRequest(name: string): boolean {

@@ -39,5 +39,9 @@ export function observeBoth(first: CallObserver, second: CallObserver): CallObse
       first.ended?.(call, error, durationMs);
       second.ended?.(call, error, durationMs);
     },
+    overloaded() {
+      first.overloaded?.();
+      second.overloaded?.();
+    },
   };
 }

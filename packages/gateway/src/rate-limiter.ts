@@ -42,16 +42,16 @@ export class RateLimiter {
     this.#now = now;
   }
 
-  /** Takes one token; waits for a lease only where none is left. */
-  take(key: string, rate: BucketRate): RateAnswer | Promise<RateAnswer> {
+  /** Takes all the tokens wanted, or none; waits for a lease only where too few are left. */
+  take(key: string, rate: BucketRate, wanted = 1): RateAnswer | Promise<RateAnswer> {
     let account = this.#accounts.get(key);
     if (account === undefined || account.rate !== rate) {
       account = { rate, held: 0, remaining: rate.burst, leasing: undefined, emptyUntil: 0, own: undefined };
       this.#accounts.set(key, account);
     }
     const chunk = chunkOf(rate);
-    if (account.held > 0) {
-      account.held--;
+    if (account.held >= wanted) {
+      account.held -= wanted;
       if (account.held < chunk / 2 && account.leasing === undefined && this.#now() >= account.emptyUntil) {
         this.#lease(key, account, chunk);
       }
@@ -60,11 +60,12 @@ export class RateLimiter {
     const waitMs = account.emptyUntil - this.#now();
     if (waitMs > 0) return { allowed: false, remaining: 0, retryAfterMs: waitMs };
     const taken = account;
-    return (account.leasing ?? this.#lease(key, account, chunk)).then(() => {
-      if (taken.held === 0) {
+    const lease = Math.min(rate.burst, Math.max(chunk, wanted));
+    return (account.leasing ?? this.#lease(key, account, lease)).then(() => {
+      if (taken.held < wanted) {
         return { allowed: false, remaining: 0, retryAfterMs: Math.max(1, taken.emptyUntil - this.#now()) };
       }
-      taken.held--;
+      taken.held -= wanted;
       return { allowed: true, remaining: taken.remaining + taken.held, retryAfterMs: 0 };
     });
   }

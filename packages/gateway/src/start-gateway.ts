@@ -103,7 +103,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     ? guardDoors(config, { services: served, transport, identityTransport, refusals, logger })
     : undefined;
   const health = createHealthService(offered.map((service) => service.typeName));
-  const measure = measureCalls(metrics);
+  const measure = { ...measureCalls(metrics), overloaded: () => refusals.count("overloaded") };
   const around = {
     ...guard?.hooks,
     observer: guard === undefined ? measure : observeBoth(measure, guard.observer),
@@ -143,7 +143,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   const serve = serveEndpoints(extensions, runtime, deps.logger);
   const intercept = interceptRequests(extensions, deps.transport, deps.logger);
   const ops = createOpsHandler(deps);
-  const bodies = new BodyWatch(bodyLimits);
+  const bodies = new BodyWatch({ ...bodyLimits, onRefused: refusals.count });
   const onOriginRefused = () => refusals.count("origin");
   const headers = guarded ? { ...securityHeaders, ...privateHeaders } : securityHeaders;
   const doors = { cors, pages, serve, intercept, bodies, headers, onOriginRefused };

@@ -5,6 +5,8 @@ export interface BodyLimits {
   readonly timeoutMs: number;
   /** Bytes of bodies that are not whole yet, of all requests. */
   readonly maxHeldBytes: number;
+  /** Told of every body that was not taken. */
+  readonly onRefused?: (reason: "slow_body" | "body_size" | "overloaded") => void;
 }
 
 /** A body that is on its way. */
@@ -40,11 +42,16 @@ export class BodyWatch implements Disposable {
   /** @returns an error when too much is held */
   hold(body: PendingBody, bytes: number): ConnectError | undefined {
     if (this.#heldBytes + bytes > this.#limits.maxHeldBytes) {
+      this.#limits.onRefused?.("overloaded");
       return new ConnectError("too many large requests at once", Code.Unavailable, { "retry-after": "1" });
     }
     body.heldBytes += bytes;
     this.#heldBytes += bytes;
     return undefined;
+  }
+
+  tooLarge(): void {
+    this.#limits.onRefused?.("body_size");
   }
 
   remove(body: PendingBody): void {
@@ -63,6 +70,7 @@ export class BodyWatch implements Disposable {
       // In the order of their coming.
       if (body.since > oldest) return;
       this.remove(body);
+      this.#limits.onRefused?.("slow_body");
       body.refuse(new ConnectError("the request came too slowly", Code.DeadlineExceeded));
     }
   }

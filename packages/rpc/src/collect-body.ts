@@ -50,6 +50,7 @@ export function collectBody(
       return;
     }
     if (size > maxBytes) {
+      watch?.tooLarge();
       settle(first ?? chunk, new ConnectError(tooLarge(maxBytes), Code.ResourceExhausted));
       return;
     }

@@ -38,6 +38,8 @@ export const defaultPipelineLimits: PipelineLimits = {
 export interface CallObserver {
   started?(call: CallContext): void;
   ended?(call: CallContext, error: ConnectError | undefined, durationMs: number): void;
+  /** A call was refused for how many there are; nothing else is told of it. */
+  overloaded?(): void;
 }
 
 export interface PipelineOptions {
@@ -154,7 +156,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   }
 
   function unary(method: BoundMethod, request: Message, call: CallContext): Message | Promise<Message> {
-    if (unaryCount >= limits.maxInFlight) throw overloaded();
+    if (unaryCount >= limits.maxInFlight) {
+      observer?.overloaded?.();
+      throw overloaded();
+    }
     const startedAt = observer === undefined ? 0 : now();
     observer?.started?.(call);
     unaryCount += 1;
@@ -192,7 +197,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     requests: AsyncIterable<Message>,
     call: CallContext,
   ): AsyncIterable<Message> {
-    if (streamCount >= limits.maxStreams) throw overloaded();
+    if (streamCount >= limits.maxStreams) {
+      observer?.overloaded?.();
+      throw overloaded();
+    }
     const startedAt = now();
     observer?.started?.(call);
     streamCount += 1;

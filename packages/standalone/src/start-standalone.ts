@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { connectBus } from "@millrace/bus";
 import { controlPipeline, startControl } from "@millrace/control";
-import { readGatewayConfig, startGateway } from "@millrace/gateway";
+import { startGateway, type GatewayConfig } from "@millrace/gateway";
 import { identityConfigOf, startIdentity, type FirstAdministrator } from "@millrace/identity";
 import { projectorMetrics, startProjector } from "@millrace/projector";
 import { createDirectTransport, createPipeline, serveNats, type RpcTransport } from "@millrace/rpc";
@@ -46,6 +46,8 @@ export interface StandaloneOptions {
   readonly logFile?: string | undefined;
   /** Where `config` comes from, for those who list settings and change them. */
   readonly live: LiveConfig;
+  /** Bounds of the doors; where they listen, and whether they ask who calls, says `config`. */
+  readonly gateway: GatewayConfig;
   readonly signal?: AbortSignal;
   /** One line for the person who develops plugins. */
   readonly say?: (line: string) => void;
@@ -57,7 +59,14 @@ export interface StandaloneOptions {
  */
 export async function startStandalone(
   config: StandaloneConfig,
-  { logger, logFile, live, signal = new AbortController().signal, say = () => undefined }: StandaloneOptions,
+  {
+    logger,
+    logFile,
+    live,
+    gateway: bounds,
+    signal = new AbortController().signal,
+    say = () => undefined,
+  }: StandaloneOptions,
 ): Promise<Standalone> {
   const { host, httpPort, grpcPort, dataDir, databaseUrl, pluginSignatures, pluginsDir } = config;
   await checkPort(host, httpPort, "MILLRACE_HTTP_PORT", "REST");
@@ -101,7 +110,7 @@ export async function startStandalone(
     config.identity === "off" ? undefined : starting.use(await serveIdentity(config, { store, logger, health }));
   const gateway = starting.use(
     await startGateway(
-      { ...readGatewayConfig(), host, httpPort, grpcPort, identity: config.identity },
+      { ...bounds, host, httpPort, grpcPort, identity: config.identity },
       {
         transport,
         health,

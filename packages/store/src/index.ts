@@ -1,11 +1,10 @@
-export type { NewApiToken } from "./identity/api-tokens.ts";
 export { emailKey } from "./identity/email-key.ts";
 export type { IdentityStore } from "./identity/identity-store.ts";
 export type { DelayPolicy } from "./identity/login-failures.ts";
 export type { Revocation } from "./identity/revocations.ts";
 export type { OpenSession } from "./identity/sessions.ts";
 export type { StoredSigningKey } from "./identity/signing-keys.ts";
-export type { StoredUser, UserChanges } from "./identity/users.ts";
+export type { UserChanges } from "./identity/users.ts";
 export {
   chainStart,
   endChain,

@@ -8,9 +8,12 @@ const retryAfterMs = 1000;
 // intervention (shut-down, cannot connect now), system; and read-only, which is what a demoted primary answers.
 const awayStates = /^(?:08|53|57P|58|25006)/;
 
+// A zero byte, as text or in JSON: PostgreSQL keeps every other character.
+const unfitTexts: ReadonlySet<string> = new Set(["22021", "22P05"]);
+
 /**
  * What a failed statement means to a caller: a database that cannot be reached is `unavailable`; a lost race is
- * `aborted`; anything else is a defect, and goes up as it is.
+ * `aborted`; a text with a zero byte is `invalid_argument`; anything else is a defect, and goes up as it is.
  */
 export function translateStoreError(error: unknown): unknown {
   if (error instanceof MillraceError || error instanceof TypeError || error instanceof RangeError) return error;
@@ -19,6 +22,9 @@ export function translateStoreError(error: unknown): unknown {
     if (awayStates.test(state)) return unavailable(error);
     if (state === "40001" || state === "40P01") {
       return new MillraceError("aborted", "the database refused a concurrent change", { cause: error });
+    }
+    if (unfitTexts.has(state)) {
+      return new MillraceError("invalid_argument", "a text has a character that cannot be kept", { cause: error });
     }
     return error;
   }

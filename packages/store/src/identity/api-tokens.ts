@@ -37,7 +37,13 @@ export class ApiTokens {
     return this.#run((db) =>
       db.transaction().execute(async (tx) => {
         // The row of the user is the lock of its count.
-        await tx.selectFrom("users").select("id").where("id", "=", added.userId).forUpdate().execute();
+        const user = await tx
+          .selectFrom("users")
+          .select("id")
+          .where("id", "=", added.userId)
+          .forUpdate()
+          .executeTakeFirst();
+        if (user === undefined) throw new MillraceError("unauthenticated", "the user is gone");
         const { count } = await tx
           .selectFrom("api_tokens")
           .select(sql<number>`count(*)::int`.as("count"))

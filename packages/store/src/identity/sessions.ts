@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { SessionSchema, type Session } from "@millrace/protocol";
+import { MillraceError, SessionSchema, type Session } from "@millrace/protocol";
 import { sql, type Kysely } from "kysely";
 import type { Schema } from "../schema.ts";
 import { insertRevocations } from "./revocations.ts";
@@ -47,11 +47,13 @@ export class Sessions {
   open(added: NewSession): Promise<OpenSession> {
     return this.#run((db) =>
       db.transaction().execute(async (tx) => {
-        await tx
+        const user = await tx
           .updateTable("users")
           .set({ last_login_at: sql<Date>`now()` })
           .where("id", "=", added.userId)
-          .execute();
+          .returning("id")
+          .executeTakeFirst();
+        if (user === undefined) throw new MillraceError("unauthenticated", "the user is gone");
         const idle = await tx
           .selectFrom("sessions")
           .select("id")
@@ -95,22 +97,37 @@ export class Sessions {
     return this.#run((db) =>
       db.transaction().execute(async (tx): Promise<Rotation> => {
         const hash = Buffer.from(usedHash);
-        const used = await tx
+        // The session first, as whoever ends it does: uses of one token wait for one another here.
+        const family = await tx
+          .selectFrom("refresh_tokens as t")
+          .innerJoin("sessions as s", "s.id", "t.session_id")
+          .select(["s.id", "s.user_id"])
+          .where("t.secret_hash", "=", hash)
+          .forUpdate("s")
+          .executeTakeFirst();
+        if (family === undefined) return { outcome: "unknown" };
+        const token = await tx
+          .selectFrom("refresh_tokens")
+          .select(["used_at", sql<boolean>`expires_at > now()`.as("holds")])
+          .where("secret_hash", "=", hash)
+          .executeTakeFirst();
+        if (token === undefined) return { outcome: "unknown" };
+        if (token.used_at !== null) {
+          await remove(tx, [family.id]);
+          return { outcome: "reused", sessionId: family.id, userId: family.user_id };
+        }
+        if (!token.holds) return { outcome: "unknown" };
+        await tx
           .updateTable("refresh_tokens")
           .set({ used_at: sql<Date>`now()` })
           .where("secret_hash", "=", hash)
-          .where("used_at", "is", null)
-          .where("expires_at", ">", sql<Date>`now()`)
-          .returning("session_id")
-          .executeTakeFirst();
-        if (used === undefined) return endReused(tx, hash);
+          .execute();
         const row = await tx
           .updateTable("sessions")
           .set({ last_used_at: sql<Date>`now()`, expires_at: sql<Date>`least(${inMs(idleMs)}, ends_at)` })
-          .where("id", "=", used.session_id)
+          .where("id", "=", family.id)
           .returning(["id", "user_id", "expires_at"])
-          .executeTakeFirst();
-        if (row === undefined) return { outcome: "unknown" };
+          .executeTakeFirstOrThrow();
         await tx
           .insertInto("refresh_tokens")
           .values({ secret_hash: Buffer.from(nextHash), session_id: row.id, expires_at: row.expires_at })
@@ -184,20 +201,6 @@ export async function endSessions(db: Kysely<Schema>, userId: string, exceptId =
     db,
     found.map((session) => session.id),
   );
-}
-
-async function endReused(db: Kysely<Schema>, hash: Buffer): Promise<Rotation> {
-  const row = await db
-    .selectFrom("refresh_tokens as t")
-    .innerJoin("sessions as s", "s.id", "t.session_id")
-    .select(["s.id", "s.user_id"])
-    .where("t.secret_hash", "=", hash)
-    .where("t.used_at", "is not", null)
-    .forUpdate()
-    .executeTakeFirst();
-  if (row === undefined) return { outcome: "unknown" };
-  await remove(db, [row.id]);
-  return { outcome: "reused", sessionId: row.id, userId: row.user_id };
 }
 
 /** Its refresh tokens go with it. */

@@ -144,9 +144,8 @@ export class Users {
           if (isAdministrator(before) && !isAdministrator(after)) await keepOneAdministrator(tx);
           if (disabled === true) await endSessions(tx, id);
           // Email and roles stand in access tokens.
-          if (email !== undefined || roles !== undefined || disabled === true) {
-            await insertRevocations(tx, "user", [id]);
-          }
+          const stale = after.email !== before.email || after.roles.join() !== before.roles.join();
+          if (stale || disabled === true) await insertRevocations(tx, "user", [id]);
           return after;
         }),
       ),
