@@ -28,17 +28,19 @@ export class Questions implements Disposable {
 
   /** @throws MillraceError canceled when there is no answer */
   async ask(question: string): Promise<string> {
-    if (this.#isTerminal) this.#stderr.write(`${question}: `);
-    const { value, done } = await this.#answers.next();
-    if (done === true) throw new MillraceError("canceled", `${question}: no answer`);
-    return value;
+    if (this.#isTerminal) {
+      this.#lines.setPrompt(`${question}: `);
+      this.#lines.prompt();
+    }
+    return this.#answer(question);
   }
 
   /** As `ask`; what is typed is not shown. */
   async askSecretly(question: string): Promise<string> {
+    if (this.#isTerminal) this.#stderr.write(`${question}: `);
     this.#isSecret = true;
     try {
-      return await this.ask(question);
+      return await this.#answer(question);
     } finally {
       this.#isSecret = false;
       if (this.#isTerminal) this.#stderr.write("\n");
@@ -56,5 +58,11 @@ export class Questions implements Disposable {
 
   [Symbol.dispose](): void {
     this.#lines.close();
+  }
+
+  async #answer(question: string): Promise<string> {
+    const { value, done } = await this.#answers.next();
+    if (done === true) throw new MillraceError("canceled", `${question}: no answer`);
+    return value;
   }
 }
