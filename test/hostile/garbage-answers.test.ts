@@ -80,7 +80,7 @@ afterAll(() => system[Symbol.asyncDispose]());
 async function get(
   path: string,
 ): Promise<{ readonly status: number; readonly text: string; readonly headers: Headers }> {
-  const response = await fetch(system.httpUrl + path);
+  const response = await fetch(system.httpUrl + path, { headers: { authorization: `Bearer ${system.token}` } });
   return { status: response.status, text: await response.text(), headers: response.headers };
 }
 

@@ -1,6 +1,9 @@
 import { readFile } from "node:fs/promises";
 
-/** Bytes of memory that a process and its children hold now, as Linux counts them; undefined elsewhere. */
+/**
+ * Bytes of memory that a process and its children hold now, as Linux counts them; undefined elsewhere. What they share, such as
+ * the program itself, counts once.
+ */
 export async function residentBytes(pid: number): Promise<number | undefined> {
   const own = await statusBytes(pid);
   if (own === undefined) return undefined;
@@ -12,8 +15,8 @@ export async function residentBytes(pid: number): Promise<number | undefined> {
 }
 
 async function statusBytes(pid: number): Promise<number | undefined> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  const found = /^VmRSS:\s+(\d+) kB$/m.exec(status);
+  const status = await readFile(`/proc/${pid}/smaps_rollup`, "utf8").catch(() => "");
+  const found = /^Pss:\s+(\d+) kB$/m.exec(status);
   return found?.[1] === undefined ? undefined : Number(found[1]) * 1024;
 }
 

@@ -37,8 +37,9 @@ export class TokenBuckets {
     const now = this.#now();
     const known = this.#buckets.get(key);
     const held = known === undefined ? burst : Math.min(burst, known.tokens + (now - known.filledAt) * perMs);
-    const granted = Math.min(tokens, Math.floor(held));
-    const left = held - granted;
+    // What has flowed in adds up from fractions: a token that lacks a billionth is there.
+    const granted = Math.min(tokens, Math.floor(held + 1e-9));
+    const left = Math.max(0, held - granted);
     this.#buckets.delete(key);
     this.#buckets.set(key, { tokens: left, filledAt: now });
     if (this.#buckets.size > maxBuckets) {
