@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { anonymous } from "./call-context.ts";
 import { listenDoor, testPipeline, type Listening, type Traces } from "./fixture.ts";
 
@@ -160,6 +160,28 @@ test("a stream whose reader leaves is ended", async () => {
   await response.body?.getReader().read();
   abort.abort();
   expect(await ended).toBe("forever");
+});
+
+test("a stream that is silent says every 15 s that it is there", async () => {
+  // The server's intervals only: sockets and the client keep their time.
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  const abort = new AbortController();
+  try {
+    const response = await fetch(`${server.url}/api/v1/jobs/forever/events`, { signal: abort.signal });
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    const readUntil = async (end: string): Promise<void> => {
+      while (!text.endsWith(end)) text += (await reader.read()).value ?? "";
+    };
+    while (!text.includes("id: 5")) text += (await reader.read()).value ?? "";
+    vi.advanceTimersByTime(14_999);
+    expect(text).not.toContain(": keep-alive");
+    vi.advanceTimersByTime(1);
+    await readUntil(": keep-alive\n\n");
+  } finally {
+    vi.useRealTimers();
+    abort.abort();
+  }
 });
 
 test("a client stream is newline-delimited JSON", async () => {
