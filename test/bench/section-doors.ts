@@ -1,11 +1,11 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { GetJobRequestSchema } from "@millrace/protocol";
 import { startStandaloneProcess } from "../lib/standalone.ts";
+import { freePort } from "../lib/process.ts";
 import { BenchChild } from "./child.ts";
 import { grpcFrame, hasLoadGenerator, requestsPerSecond, type Load } from "./load.ts";
 import type { Row } from "./report.ts";
 import type { Sizes } from "./section-jobs.ts";
-import { freePort } from "./servers.ts";
 
 const method = "/millrace.system.v1.SystemService/GetInfo";
 const jsonType = { "content-type": "application/json" };

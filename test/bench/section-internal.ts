@@ -1,7 +1,8 @@
+import { freePort } from "../lib/process.ts";
 import { BenchChild } from "./child.ts";
 import type { Row } from "./report.ts";
 import type { Sizes } from "./section-jobs.ts";
-import { freePort, startNats } from "./servers.ts";
+import { startNats } from "./servers.ts";
 
 /** One unary call between two processes: by the NATS transport, and by HTTP with JSON. */
 export async function measureInternalCalls(sizes: Sizes): Promise<Row[]> {

@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { JobState } from "@millrace/protocol";
-import { root, ServiceProcess } from "../lib/process.ts";
+import { freePort, root, ServiceProcess } from "../lib/process.ts";
 import { until } from "../lib/until.ts";
 import { BenchChild } from "./child.ts";
 import { installPlugin } from "./install-plugin.ts";
 import type { Row } from "./report.ts";
 import type { JobCeilings, Sizes } from "./section-jobs.ts";
-import { freePort, startNats, startPostgres, type RunningServer } from "./servers.ts";
+import { startNats, startPostgres, type RunningServer } from "./servers.ts";
 import { prepareTopology } from "./topology.ts";
 
 /** Returns its input. */
