@@ -107,6 +107,7 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
     ...publish("jobs.high.default.t.1", "schedule.high.default.t.1", "events.batch.x", "events.app.x"),
     ...publish("invoke.plugin", "cmd.cancel", "$KV.millrace_settings.x", "$JS.API.STREAM.INFO.EVENTS"),
     ...publish("$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0", "_INBOX.control.x", "_INBOX.worker.results.x"),
+    ...publish("rpc.millrace.jobs.v1.JobService.SubmitJob"),
     ...subscribe("rpc.>", "rpc.millrace.jobs.v1.JobService.GetJob", "cmd.all", "stats.plugin.*"),
   ],
   control: [
@@ -117,6 +118,7 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
   ],
   worker: [
     ...publish("rpc.millrace.jobs.v1.JobService.CancelJob", "cmd.cancel", "invoke.plugin", "_INBOX.gateway.x"),
+    ...publish("rpc.gateway.millrace.jobs.v1.JobService.CancelJob"),
     ...publish("_INBOX.control.x", "_INBOX.identity.answers.x", "$KV.millrace_plugins.x", "$KV.millrace_plugin_keys.x"),
     ...publish(
       "$KV.millrace_queues.x",
@@ -151,6 +153,8 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
     ...publish("schedule.high.default.t.1", "events.batch.x", "events.app.x", "$JS.API.STREAM.INFO.JOBS_HIGH"),
     ...publish("rpc.millrace.jobs.v1.JobService.CancelJob", "rpc.millrace.identity.v1.AuthService.Login"),
     ...publish("rpc.millrace.plugins.v1.PluginService.UploadPlugin", "_INBOX.gateway.x", "cmd.cancel"),
+    // There it could name a caller.
+    ...publish("rpc.gateway.millrace.jobs.v1.JobService.SubmitJob"),
     ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
   ],
 };

@@ -81,7 +81,8 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
 
   gateway: () => ({
     publish: [
-      `${subjectRoots.rpc}.>`,
+      // For a caller: what others ask for on `rpc.<service>.<Method>` names none.
+      `${subjectRoots.gatewayRpc}.>`,
       // Credit and pings of a stream of messages go back to who serves it.
       purposeInbox("control", "streams"),
       purposeInbox("identity", "streams"),
@@ -109,7 +110,7 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       ...writesModules(),
     ],
     subscribe: [
-      ...["jobs", "plugins", "events", "system"].map((area) => `${subjectRoots.rpc}.millrace.${area}.>`),
+      ...["jobs", "plugins", "events", "system"].flatMap(methodsOf),
       pluginStatsSubject("*"),
       pluginLogSubject("*"),
     ],
@@ -161,7 +162,7 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
 
   identity: () => ({
     publish: [inboxOf("gateway", ">")],
-    subscribe: [`${subjectRoots.rpc}.millrace.identity.>`],
+    subscribe: methodsOf("identity"),
   }),
 
   publisher: () => ({
@@ -172,6 +173,11 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
     ],
   }),
 };
+
+/** Methods of an area of the contract, as gateways and as others call them. */
+function methodsOf(area: string): string[] {
+  return [subjectRoots.gatewayRpc, subjectRoots.rpc].map((root) => `${root}.millrace.${area}.>`);
+}
 
 function purposeInbox(user: BrokerUser | "*", purpose: InboxPurpose): string {
   return `${inboxOf(user, purpose)}.>`;

@@ -85,6 +85,7 @@ export {
   commandCancelSubject,
   commandSubject,
   eventBatchSubject,
+  gatewayRpcSubject,
   invokeSubject,
   jobSubject,
   parseJobSubject,

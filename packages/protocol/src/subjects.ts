@@ -8,6 +8,7 @@ export const subjectRoots = {
   scheduled: "events.scheduled",
   batch: "events.batch",
   rpc: "rpc",
+  gatewayRpc: "rpc.gateway",
   command: "cmd",
   platformEvents: "events.app",
   pluginStats: "stats.plugin",
@@ -32,6 +33,14 @@ export function eventBatchSubject(source: string): string {
 /** `rpc.<service>.<Method>`, for example `rpc.millrace.jobs.v1.JobService.GetJob`. */
 export function rpcSubject(service: string, method: string): string {
   return `${subjectRoots.rpc}.${service}.${method}`;
+}
+
+/**
+ * The same method for gateways: `rpc.gateway.millrace.jobs.v1.JobService.GetJob`. Only they may publish under it, so only there
+ * a call is believed to come from the caller that it names.
+ */
+export function gatewayRpcSubject(service: string, method: string): string {
+  return `${subjectRoots.gatewayRpc}.${service}.${method}`;
 }
 
 /** Request-reply to one of the workers that run plugins: an InvokePluginRequest, answered by an InvokePluginResponse. */

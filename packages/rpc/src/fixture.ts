@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import {
+  callerHeader,
   GetInfoResponseSchema,
   type GetJobResponseSchema,
   JobService,
@@ -43,6 +44,7 @@ export function jobService(traces: Traces): Partial<ServiceImpl<typeof JobServic
         });
       if (request.type === "rule") throw new MillraceError("failed_precondition", "queue is closed");
       if (request.type === "huge") throw new MillraceError("out_of_range", "payload is larger than a job may be");
+      if (request.type === "caller") return { id: callOf(context).header(callerHeader) ?? "nobody" };
       if (request.type === "who") return { id: callOf(context).identity.subject };
       if (request.type === "size") {
         return { id: String(request.payload?.content.case === "raw" ? request.payload.content.value.byteLength : 0) };

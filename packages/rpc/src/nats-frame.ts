@@ -4,7 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { errorCodeFromName, errorCodeName } from "./rpc-error.ts";
 
 /**
- * What two Millrace processes say to each other on `rpc.>` and on reply subjects:
+ * What two Millrace processes say to each other on `rpc.gateway.>` and on reply subjects:
  *
  *     byte 0     0x01, which no protobuf message and no JSON text starts with
  *     byte 1     kind
@@ -12,7 +12,7 @@ import { errorCodeFromName, errorCodeName } from "./rpc-error.ts";
  *     meta       JSON, often absent
  *     payload    protobuf
  *
- * Bare clients send plain protobuf or JSON instead, and get the same back.
+ * Bare clients send plain protobuf or JSON on `rpc.<service>.<Method>` instead, and get the same back.
  */
 export const frameMagic = 0x01;
 export const frameHeadBytes = 6;
@@ -83,13 +83,11 @@ export function encodeFrame(kind: FrameKind, meta?: FrameMeta, payload: Uint8Arr
   return frame;
 }
 
-export function isFrame(data: Uint8Array): boolean {
-  return data[0] === frameMagic && data.byteLength >= frameHeadBytes;
-}
-
 /** @throws ConnectError internal for what is not a whole frame */
 export function decodeFrame(data: Uint8Array): Frame {
-  if (!isFrame(data)) throw new ConnectError("malformed frame", Code.Internal);
+  if (data[0] !== frameMagic || data.byteLength < frameHeadBytes) {
+    throw new ConnectError("malformed frame", Code.Internal);
+  }
   const metaLength = ((data[2] ?? 0) << 24) | ((data[3] ?? 0) << 16) | ((data[4] ?? 0) << 8) | (data[5] ?? 0);
   const start = frameHeadBytes + metaLength;
   if (metaLength < 0 || start > data.byteLength) throw new ConnectError("malformed frame", Code.Internal);

@@ -1,7 +1,7 @@
 import type { Message, MessageShape } from "@bufbuild/protobuf";
 import type { Bus, BusMessage } from "@millrace/bus";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { rpcSubject } from "@millrace/protocol";
+import { gatewayRpcSubject } from "@millrace/protocol";
 import { deadlineExceeded } from "./call-context.ts";
 import { createCodec, type Codec } from "./codec.ts";
 import { ReceiveWindow, SendWindow } from "./credit-window.ts";
@@ -54,8 +54,8 @@ interface PendingCall {
 }
 
 /**
- * A transport over NATS request-reply: calls go to `rpc.<service>.<Method>`, where a queue group takes them; all answers
- * come back through one wildcard subscription.
+ * A transport over NATS request-reply: calls go to `rpc.gateway.<service>.<Method>`, where a queue group
+ * takes them; all answers come back through one wildcard subscription.
  */
 export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions = {}): Transport & AsyncDisposable {
   const limits = { ...defaults, ...options };
@@ -295,7 +295,7 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
 
   return {
     async unary(method, signal, timeoutMs, header, input) {
-      const subject = rpcSubject(method.parent.typeName, method.name);
+      const subject = gatewayRpcSubject(method.parent.typeName, method.name);
       const payload = codecOf(method.input).encode(whole(method.input, input), true);
       const responseHeader = new Headers();
       const responseTrailer = new Headers();
@@ -329,7 +329,7 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
       };
     },
     async stream(method, signal, timeoutMs, header, input) {
-      const subject = rpcSubject(method.parent.typeName, method.name);
+      const subject = gatewayRpcSubject(method.parent.typeName, method.name);
       const responseHeader = new Headers();
       const responseTrailer = new Headers();
       const encoder = codecOf(method.input);

@@ -1,19 +1,11 @@
 import type { Message } from "@bufbuild/protobuf";
 import type { BusMessage } from "@millrace/bus";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { headerNames, rpcSubject } from "@millrace/protocol";
+import { gatewayRpcSubject, headerNames, rpcSubject } from "@millrace/protocol";
 import { CallContext } from "./call-context.ts";
 import { messageFromJson } from "./rest-request.ts";
 import { serveNatsStream, type NatsStream } from "./serve-nats-stream.ts";
-import {
-  decodeFrame,
-  encodeFrame,
-  frameKinds,
-  headerPairs,
-  isFrame,
-  toWireError,
-  type FrameMeta,
-} from "./nats-frame.ts";
+import { decodeFrame, encodeFrame, frameKinds, headerPairs, toWireError, type FrameMeta } from "./nats-frame.ts";
 import { pingMs } from "./nats-liveness.ts";
 import { piecesOf } from "./nats-pieces.ts";
 import type { RpcBus } from "./nats-transport.ts";
@@ -37,9 +29,9 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 const encoder = new TextEncoder();
 
 /**
- * Serves a pipeline as NATS request-reply on `rpc.<service>.<Method>`, one queue group per service: servers are found
- * and balanced by the broker. Unary methods also answer bare clients, in protobuf or, when the request starts with `{`
- * (or is empty), in JSON.
+ * Serves a pipeline as NATS request-reply, one queue group per service: servers are found and balanced by the broker.
+ * Gateways call `rpc.gateway.<service>.<Method>` with frames. Bare clients call `rpc.<service>.<Method>`, unary methods only,
+ * in protobuf or, when the request starts with `{` (or is empty), in JSON; whom they call for is nothing that they can say.
  */
 export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOptions = {}): NatsServer {
   const pieceBytes = options.pieceBytes ?? defaultPieceBytes;
@@ -48,13 +40,18 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
   const prefix = `${inbox}.`;
   let count = 0;
 
-  const subscriptions = [...pipeline.methods.values()].map((method) => {
-    const service = method.desc.parent.typeName;
-    return bus.subscribe(rpcSubject(service, method.desc.name), { queue: service }, (message) => {
-      if (message.reply === "") return; // nobody waits for an answer
-      if (isFrame(message.data)) serveFrame(method, message);
-      else serveBare(method, message);
-    });
+  const subscriptions = [...pipeline.methods.values()].flatMap((method) => {
+    const { name, parent } = method.desc;
+    const serve = (subject: string, answer: (method: PipelineMethod, message: BusMessage) => void) =>
+      bus.subscribe(subject, { queue: parent.typeName }, (message) => {
+        // Nobody waits for an answer without a reply subject.
+        if (message.reply !== "") answer(method, message);
+      });
+    // Frames bring headers, and so the caller that a gateway speaks for: they are read where only gateways may publish.
+    return [
+      serve(gatewayRpcSubject(parent.typeName, name), serveFrame),
+      serve(rpcSubject(parent.typeName, name), serveBare),
+    ];
   });
   const control = bus.subscribe(`${inbox}.*`, {}, (message) => {
     streams.get(message.subject.slice(prefix.length))?.onFrame(message.data);

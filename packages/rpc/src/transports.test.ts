@@ -1,12 +1,13 @@
 // One suite for every transport: callers must not be able to tell them apart.
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
-import { JobService, SystemService } from "@millrace/protocol";
+import { callerHeader, gatewayRpcSubject, JobService, rpcSubject, SystemService } from "@millrace/protocol";
 import { connectBus } from "@millrace/bus";
 import { startTestNats } from "@millrace/bus/testing";
 import { afterAll, describe, expect, test } from "vitest";
 import { createDirectTransport } from "./direct-transport.ts";
 import { listenDoor, listenHttp2, testPipeline, type Traces } from "./fixture.ts";
 import { forwardService } from "./forward-service.ts";
+import { decodeFrame, encodeFrame, frameKinds } from "./nats-frame.ts";
 import { createGrpcTransport } from "./grpc-transport.ts";
 import { createNatsTransport } from "./nats-transport.ts";
 import { createPipeline } from "./pipeline.ts";
@@ -169,6 +170,22 @@ test("bare NATS clients call in JSON and in protobuf", async () => {
   expect(text.decode(binary.data)).toBe("\n\x06chosen");
   expect((await ask("garbage")).header("Millrace-Error")).toBe("invalid_argument");
   expect((await ask("{}", "rpc.millrace.jobs.v1.JobService.WatchJob")).header("Millrace-Error")).toBe("unimplemented");
+});
+
+test("a caller is believed where gateways call, and nowhere else", async () => {
+  // The test service answers with the caller's header when asked for "caller".
+  const call = encodeFrame(frameKinds.call, { headers: [[callerHeader, "ada"]] }, Buffer.from("\x1a\x06caller"));
+  const { name, parent } = JobService.method.submitJob;
+  const ask = (subject: string) => clientBus.request(subject, call, { timeoutMs: 5000 });
+  const { payload } = decodeFrame((await ask(gatewayRpcSubject(parent.typeName, name))).data);
+  expect(new TextDecoder().decode(payload)).toBe("\n\x03ada");
+  expect((await ask(rpcSubject(parent.typeName, name))).header("Millrace-Error")).toBe("invalid_argument");
+  // Nor does a bare call bring one in its headers.
+  const bare = await clientBus.request(rpcSubject(parent.typeName, name), Buffer.from('{"type":"caller"}'), {
+    timeoutMs: 5000,
+    headers: [[callerHeader, "ada"]],
+  });
+  expect(JSON.parse(new TextDecoder().decode(bare.data))).toEqual({ id: "nobody" });
 });
 
 test("a call that nobody serves is unavailable at once", async () => {
