@@ -119,6 +119,7 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
   worker: [
     ...publish("rpc.millrace.jobs.v1.JobService.CancelJob", "cmd.cancel", "invoke.plugin", "_INBOX.gateway.x"),
     ...publish("rpc.gateway.millrace.jobs.v1.JobService.CancelJob"),
+    ...publish("jobs.high.default.t.1.ada", "schedule.high.default.t.1.ada"),
     ...publish("_INBOX.control.x", "_INBOX.identity.answers.x", "$KV.millrace_plugins.x", "$KV.millrace_plugin_keys.x"),
     ...publish(
       "$KV.millrace_queues.x",
@@ -136,12 +137,13 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
   projector: [
     ...publish("jobs.high.default.t.1", "schedule.high.default.t.1", "rpc.x", "events.app.user.login"),
     ...publish("$KV.millrace_plugins.x", "$JS.API.CONSUMER.CREATE.JOBS_HIGH.w_default.jobs.high.default.>"),
+    ...publish("$KV.millrace_settings.x"),
     ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
   ],
   scheduler: [
     ...publish("schedule.high.default.t.1", "rpc.x", "events.app.user.login", "$KV.millrace_plugins.x"),
     ...publish("$JS.API.CONSUMER.CREATE.SCHEDULE.spy.schedule.>", "$JS.API.CONSUMER.MSG.NEXT.JOBS_HIGH.w_default"),
-    ...publish("$JS.API.STREAM.PURGE.EVENTS", "$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0"),
+    ...publish("$JS.API.STREAM.PURGE.EVENTS", "$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0", "$KV.millrace_settings.x"),
     ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
   ],
   identity: [
@@ -153,8 +155,8 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
     ...publish("schedule.high.default.t.1", "events.batch.x", "events.app.x", "$JS.API.STREAM.INFO.JOBS_HIGH"),
     ...publish("rpc.millrace.jobs.v1.JobService.CancelJob", "rpc.millrace.identity.v1.AuthService.Login"),
     ...publish("rpc.millrace.plugins.v1.PluginService.UploadPlugin", "_INBOX.gateway.x", "cmd.cancel"),
-    // There it could name a caller.
-    ...publish("rpc.gateway.millrace.jobs.v1.JobService.SubmitJob"),
+    // There it could name a caller, and an owner.
+    ...publish("rpc.gateway.millrace.jobs.v1.JobService.SubmitJob", "jobs.high.default.t.1.ada"),
     ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
   ],
 };

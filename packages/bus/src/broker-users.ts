@@ -53,8 +53,11 @@ const allStreams = [
   ...(Object.keys(buckets) as Bucket[]).map(kvStream),
   moduleStream,
 ];
-const jobSubjects = `${subjectRoots.jobs}.>`;
-const scheduleSubjects = `${subjectRoots.schedule}.>`;
+// Priority, queue and type; the id; and, for control alone, the owner.
+const jobSubjects = [`${subjectRoots.jobs}.*.*.*`, `${subjectRoots.jobs}.*.*.*.*`];
+const ownedJobSubjects = `${subjectRoots.jobs}.*.*.*.*.*`;
+const scheduleSubjects = `${subjectRoots.schedule}.*.*.*.*`;
+const ownedScheduleSubjects = `${subjectRoots.schedule}.*.*.*.*.*`;
 const platformSubjects = `${subjectRoots.platformEvents}.>`;
 
 /**
@@ -93,8 +96,10 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
     publish: [
       inboxOf("gateway", ">"),
       purposeInbox("publisher", "answers"),
-      jobSubjects,
+      ...jobSubjects,
+      ownedJobSubjects,
       scheduleSubjects,
+      ownedScheduleSubjects,
       eventBatchSubject("*"),
       platformSubjects,
       commandCancelSubject,
@@ -122,13 +127,13 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       eventBatchSubject("*"),
       scheduleSubjects,
       // Jobs and events of plugins that were granted it.
-      jobSubjects,
+      ...jobSubjects,
       platformSubjects,
       pluginStatsSubject("*"),
       pluginLogSubject("*"),
       purposeInbox("*", "results"),
       purposeInbox("control", "answers"),
-      ...(["queues", "cancel", "plugins", "pluginKeys", "pluginState"] as const).flatMap(follows),
+      ...(["queues", "cancel", "plugins", "pluginKeys", "pluginState", "settings"] as const).flatMap(follows),
       gets("crashes"),
       ...(["pluginState", "crashes", "recordings"] as const).map(writes),
       ...readsModules(),
@@ -141,33 +146,33 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       eventBatchSubject("*"),
       ...reads(eventsStream),
       `${api}.STREAM.PURGE.${eventsStream}`,
+      ...follows("settings"),
       ...[...jobStreams, scheduleStream].flatMap((stream) => [info(stream), `${api}.STREAM.MSG.DELETE.${stream}`]),
     ],
   }),
 
   scheduler: () => ({
     publish: [
-      jobSubjects,
+      ...jobSubjects,
       eventBatchSubject("*"),
       ...reads(eventsStream),
       // Plugins that hear of no jobs.
       consumerCreation(eventsStream, platformSubjects),
       ...[...jobStreams, scheduleStream].map(info),
-      ...serves(scheduleStream, schedulerConsumer, scheduleSubjects),
-      ...follows("plugins"),
-      ...follows("eventCursors"),
+      ...serves(scheduleStream, schedulerConsumer, `${subjectRoots.schedule}.>`),
+      ...(["plugins", "settings", "eventCursors"] as const).flatMap(follows),
       writes("eventCursors"),
     ],
   }),
 
   identity: () => ({
-    publish: [inboxOf("gateway", ">")],
+    publish: [inboxOf("gateway", ">"), ...follows("settings")],
     subscribe: methodsOf("identity"),
   }),
 
   publisher: () => ({
     publish: [
-      jobSubjects,
+      ...jobSubjects,
       // Jobs with a unique key are looked at before they are stored.
       rpcSubject(JobService.typeName, JobService.method.submitJob.name),
     ],

@@ -4,21 +4,9 @@ import { limitKey } from "./caller-address.ts";
 import type { MethodAccess } from "./check-access.ts";
 import type { RateAnswer, RateLimiter } from "./rate-limiter.ts";
 import { measureSubmission } from "./measure-submission.ts";
+import type { RateLimits } from "./rate-limits.ts";
 import type { RefusalReason, Refusals } from "./refusals.ts";
 import type { BucketRate } from "./token-bucket.ts";
-
-export interface RateLimits {
-  /** Of one user, over all gateways. */
-  readonly perIdentity: BucketRate;
-  /** Of one address, whoever calls from there. */
-  readonly perAddress: BucketRate;
-  /** Of one address, for what needs no identity, such as signing in, and for credentials not seen before. */
-  readonly strangers: BucketRate;
-  /** Jobs that one user submits, over all gateways. */
-  readonly jobs: BucketRate;
-  /** KiB of those jobs. */
-  readonly jobKibibytes: BucketRate;
-}
 
 /** Probes are answered however much else is asked. */
 const exempt = "grpc.health.v1.Health";

@@ -10,6 +10,7 @@ import { accessTable, checkAccess } from "./check-access.ts";
 import { createScopeCheck } from "./check-scope.ts";
 import type { GatewayConfig } from "./config.ts";
 import { RateLimiter } from "./rate-limiter.ts";
+import { rateLimits } from "./rate-limits.ts";
 import type { Refusals } from "./refusals.ts";
 
 /** What stands before every call while identity is on. */
@@ -35,13 +36,7 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
   const { transport, identityTransport, refusals, logger } = deps;
   const access = accessTable(deps.services);
   const addressOf = createCallerAddress(config.trustedProxyHops);
-  const limits = {
-    perIdentity: { perSecond: config.identityRate, burst: config.identityBurst },
-    perAddress: { perSecond: config.addressRate, burst: config.addressBurst },
-    strangers: { perSecond: config.strangerRate, burst: config.strangerBurst },
-    jobs: { perSecond: config.jobRate, burst: config.jobBurst },
-    jobKibibytes: { perSecond: config.jobKibibyteRate, burst: config.jobKibibyteBurst },
-  };
+  const limits = rateLimits(config);
   const admission = createAdmission(new RateLimiter(identityTransport), limits, addressOf, refusals);
   const authenticator = new Authenticator(identityTransport, refusals, logger, admission.stranger);
   const trail = new AuditTrail(transport, access, addressOf, refusals, logger);

@@ -1,3 +1,3 @@
-export { readGatewayConfig, type GatewayConfig } from "./config.ts";
+export { gatewaySettings } from "./config.ts";
 export { connectTransport } from "./connect-transport.ts";
 export { startGateway, type Gateway, type GatewayDeps } from "./start-gateway.ts";

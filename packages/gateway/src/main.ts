@@ -1,11 +1,13 @@
 import { createLogger, createMetrics, Health, runService, startTracing } from "@millrace/service-kit";
 import { version } from "@millrace/protocol";
-import { readGatewayConfig } from "./config.ts";
+import { loadGatewayConfig } from "./config.ts";
 import { connectTransport } from "./connect-transport.ts";
+import { SettingsFeed } from "./settings-feed.ts";
 import { startGateway } from "./start-gateway.ts";
 
 await runService(async () => {
-  const config = readGatewayConfig({ env: process.env, argv: process.argv.slice(2) });
+  const live = loadGatewayConfig({ env: process.env, argv: process.argv.slice(2) });
+  const { values: config } = live;
   const logger = createLogger({ name: "gateway", level: config.logLevel });
   await using stack = new AsyncDisposableStack();
   stack.use(startTracing({ service: "gateway", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
@@ -13,7 +15,9 @@ await runService(async () => {
   const { identityUrl: controlUrl } = config;
   const identityTransport =
     controlUrl === undefined ? transport : stack.use(await connectTransport({ ...config, controlUrl }, logger));
-  const deps = { transport, identityTransport, logger, metrics: createMetrics(), health: new Health() };
-  stack.use(await startGateway(config, deps));
+  const health = new Health();
+  const settings = stack.use(new SettingsFeed(transport, live, logger));
+  stack.use(health.check("settings", () => (settings.known ? undefined : "not known yet")));
+  stack.use(await startGateway(config, { transport, identityTransport, logger, metrics: createMetrics(), health }));
   return stack.move();
 });

@@ -83,7 +83,10 @@ const pingTimeoutMs = 10_000;
 const uploadPath = "/millrace.plugins.v1.PluginService/UploadPlugin";
 const uploadMaxBytes = 24 * 1024 * 1024;
 
-/** Listens for REST, Connect, gRPC-web and gRPC, and passes every call on. */
+/**
+ * Listens for REST, Connect, gRPC-web and gRPC, and passes every call on.
+ * @param config limits and origins are looked up at each call, so they may change
+ */
 export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Promise<Gateway> {
   const guarded = config.identity === "on";
   if (!guarded && !isLoopback(config.host)) {
@@ -138,7 +141,12 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   });
   const extensions = new ExtensionFeed(deps.transport, deps.logger);
   const own = guarded ? ["self"] : [];
-  const cors = { allowOrigins: [...own, ...(config.allowOrigins ?? (guarded ? [] : defaultCors.allowOrigins))] };
+  const allowed = guarded ? [] : defaultCors.allowOrigins;
+  const cors = {
+    get allowOrigins() {
+      return [...own, ...(config.allowOrigins ?? allowed)];
+    },
+  };
   const pages = apiPages(offered, { title: "Millrace", version });
   const serve = serveEndpoints(extensions, runtime, deps.logger);
   const intercept = interceptRequests(extensions, deps.transport, deps.logger);

@@ -18,7 +18,8 @@ export interface OidcConfig {
 
 /** Bounds and rules of the identity service; each has a default that suits a single machine. */
 export interface IdentityConfig {
-  readonly registration: Registration;
+  /** Asked at each registration: it may change meanwhile. */
+  readonly registration: () => Registration;
   /** What those who register by themselves may do. */
   readonly openRoles: readonly Role[];
   /** An access token holds so long. */
@@ -49,7 +50,7 @@ export interface IdentityConfig {
 const dayMs = 24 * 3_600_000;
 
 export const defaultIdentityConfig: IdentityConfig = {
-  registration: "invitation",
+  registration: () => "invitation",
   openRoles: [Role.VIEWER],
   accessMs: 15 * 60_000,
   sessionIdleMs: 30 * dayMs,

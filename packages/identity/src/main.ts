@@ -1,12 +1,21 @@
 import { brokerOptions, connectBus } from "@millrace/bus";
 import { createPipeline, serveNats } from "@millrace/rpc";
-import { createLogger, createMetrics, Health, runService, startOpsServer, startTracing } from "@millrace/service-kit";
+import {
+  createLogger,
+  createMetrics,
+  followSettings,
+  Health,
+  runService,
+  startOpsServer,
+  startTracing,
+} from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
-import { identityConfigOf, readProcessConfig } from "./process-config.ts";
+import { identityConfigOf, loadProcessConfig } from "./process-config.ts";
 import { startIdentity } from "./start-identity.ts";
 
 await runService(async () => {
-  const values = readProcessConfig({ env: process.env, argv: process.argv.slice(2) });
+  const live = loadProcessConfig({ env: process.env, argv: process.argv.slice(2) });
+  const { values } = live;
   const { host, natsUrl, databaseUrl, opsPort, logLevel, otlpEndpoint, traceRatio } = values;
   await using starting = new AsyncDisposableStack();
   const logger = createLogger({ name: "identity", level: logLevel });
@@ -17,6 +26,9 @@ await runService(async () => {
   const bus = starting.use(await connectBus({ ...brokerOptions("identity", values), logger }));
   const store = starting.use(await openStore({ databaseUrl }));
   await store.migrate();
+  const settings = starting.use(followSettings(bus.kv("settings"), live, logger));
+  // Nobody must get in by what was forbidden before a restart.
+  settings.assume(new Map((await store.settings.list()).map(({ name, value }) => [name, value])));
   const identity = starting.use(await startIdentity(identityConfigOf(values), { store, logger, health }));
   starting.use(health.check("nats", () => (bus.connected ? undefined : "not connected")));
   const first = await identity.ensureAdministrator();

@@ -17,7 +17,7 @@ const requestsEach = 25;
 let fixture: IdentityFixture;
 let root: CallHeaders;
 beforeAll(async () => {
-  fixture = await startIdentityFixture({ registration: "open" });
+  fixture = await startIdentityFixture({ registration: () => "open" });
   const subject = await addUser(fixture, "root@example.com", [Role.ADMINISTRATOR]);
   root = callAs({ subject, sessionId: "s", permissions: [...permissionsOfRoles([Role.ADMINISTRATOR])], address: "" });
 });

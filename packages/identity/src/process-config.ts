@@ -1,5 +1,14 @@
 import { Role } from "@millrace/protocol";
-import { brokerSettings, ConfigError, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
+import {
+  brokerSettings,
+  ConfigError,
+  LiveConfig,
+  loadConfig,
+  runtimeSettings,
+  serviceSettings,
+  z,
+  type ConfigInputs,
+} from "@millrace/service-kit";
 import type { IdentityConfig, OidcConfig } from "./config.ts";
 
 const roleByName = {
@@ -12,39 +21,47 @@ const roleByName = {
 
 /** Settings of users and sessions, for the schema of a process that serves them. */
 export const identitySettings = {
-  /** Whether people may add themselves. */
-  registration: z.enum(["off", "invitation", "open"]).default("invitation"),
-  /** The cookies of browsers go over TLS only. Set it wherever browsers come by https. */
-  secureCookies: z.boolean().default(false),
-  /** Issuer of an OIDC provider that people may sign in with. */
-  oidcIssuer: z.url().optional(),
-  oidcClientId: z.string().min(1).default("millrace"),
-  oidcClientSecret: z.string().optional().meta({ secret: true }),
-  /** Pages that the provider may send browsers back to; the first is the default. */
-  oidcRedirectUris: z.array(z.url()).default([]),
-  /** Roles of those who come by the provider for the first time; empty: only users that are there already may come. */
-  oidcRoles: z.array(z.enum(Object.keys(roleByName) as (keyof typeof roleByName)[])).default([]),
+  registration: runtimeSettings.registration,
+  secureCookies: z
+    .boolean()
+    .default(false)
+    .describe("The cookies of browsers go over TLS only; set it wherever browsers come by https"),
+  oidcIssuer: z.url().optional().describe("Issuer of an OIDC provider that people may sign in with"),
+  oidcClientId: z.string().min(1).default("millrace").describe("This system's name at the OIDC provider"),
+  oidcClientSecret: z.string().optional().meta({ secret: true, description: "Its secret at the OIDC provider" }),
+  oidcRedirectUris: z
+    .array(z.url())
+    .default([])
+    .describe("Pages that the OIDC provider may send browsers back to; the first is the default"),
+  oidcRoles: z
+    .array(z.enum(Object.keys(roleByName) as (keyof typeof roleByName)[]))
+    .default([])
+    .describe(
+      "Roles of those who come by the OIDC provider for the first time; empty: only users that are there already may come",
+    ),
 };
 
 const schema = z.object({
   ...serviceSettings,
   ...brokerSettings,
   ...identitySettings,
-  host: z.string().default("127.0.0.1"),
-  databaseUrl: z.string().meta({ env: "DATABASE_URL", secret: true }),
-  /** Health and metrics. */
-  opsPort: z.number().int().min(0).max(65_535).default(0),
+  host: z.string().default("127.0.0.1").describe("Address that health and metrics are served on"),
+  databaseUrl: z.string().meta({ env: "DATABASE_URL", secret: true, description: "A PostgreSQL" }),
+  opsPort: z.number().int().min(0).max(65_535).default(0).describe("Port of health and metrics; 0 takes a free one"),
 });
 
 /** What identity needs to know as a process of its own. @throws ConfigError with all problems at once */
-export function readProcessConfig(inputs: ConfigInputs): z.output<typeof schema> {
-  return loadConfig(schema, inputs).values;
+export function loadProcessConfig(inputs: ConfigInputs): LiveConfig<typeof schema> {
+  return new LiveConfig(schema, loadConfig(schema, inputs));
 }
 
-/** The settings as the service takes them. @throws ConfigError for a provider that nobody could come back from */
+/**
+ * The settings as the service takes them.
+ * @param values may change: registration follows
+ * @throws ConfigError for a provider that nobody could come back from
+ */
 export function identityConfigOf(values: z.output<z.ZodObject<typeof identitySettings>>): Partial<IdentityConfig> {
-  const { registration, secureCookies } = values;
-  return { registration, secureCookies, oidc: oidcOf(values) };
+  return { registration: () => values.registration, secureCookies: values.secureCookies, oidc: oidcOf(values) };
 }
 
 function oidcOf(values: z.output<z.ZodObject<typeof identitySettings>>): OidcConfig | undefined {

@@ -14,10 +14,11 @@ export async function register(context: IdentityContext, request: RegisterReques
   const { config, hasher, events } = context;
   const { email, password, displayName, invitation } = request;
   const invited = invitation === "" ? undefined : hashSecret(invitation);
-  if (config.registration === "off") {
+  const registration = config.registration();
+  if (registration === "off") {
     throw new MillraceError("failed_precondition", "registration is switched off: ask an administrator");
   }
-  if (config.registration === "invitation" && invited === undefined) {
+  if (registration === "invitation" && invited === undefined) {
     throw new MillraceError("failed_precondition", "registration needs an invitation");
   }
   checkEmail(email);

@@ -21,7 +21,7 @@ test("the first start makes an administrator with a password shown once, and onl
 });
 
 test("open registration does not tell who is known", async () => {
-  await using open = await startIdentityFixture({ registration: "open" }, store);
+  await using open = await startIdentityFixture({ registration: () => "open" }, store);
   const person = { email: "a@example.com", password: strongPassword };
   const first = await open.auth.register({ ...person, displayName: "A" });
   const second = await open.auth.register({ ...person, displayName: "A", password: "quite another one" });
@@ -33,7 +33,7 @@ test("open registration does not tell who is known", async () => {
 });
 
 test("registration that is off takes nobody, and a restart keeps the key of tokens", async () => {
-  await using closed = await startIdentityFixture({ registration: "off" }, store);
+  await using closed = await startIdentityFixture({ registration: () => "off" }, store);
   const person = { email: "b@example.com", password: strongPassword };
   const refused = { code: Code.FailedPrecondition };
   await expect(closed.auth.register({ ...person, invitation: "x" })).rejects.toMatchObject(refused);

@@ -1,5 +1,13 @@
 import { join } from "node:path";
-import { ConfigError, brokerSettings, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
+import {
+  ConfigError,
+  brokerSettings,
+  LiveConfig,
+  loadConfig,
+  serviceSettings,
+  z,
+  type ConfigInputs,
+} from "@millrace/service-kit";
 import type { StoreLocation } from "@millrace/store";
 
 /** How the projector runs. */
@@ -17,23 +25,27 @@ export const defaultProjectorConfig: ProjectorConfig = { name: "jobs", rowsPerWr
 const schema = z.object({
   ...serviceSettings,
   ...brokerSettings,
-  /** Where health and metrics are served. */
-  host: z.string().default("127.0.0.1"),
-  /** 0 picks a free port. */
-  opsPort: z.number().int().min(0).max(65_535).default(0),
-  databaseUrl: z.string().optional().meta({ env: "DATABASE_URL", secret: true }),
-  /** Holds PGlite's data where no PostgreSQL is given. */
-  dataDir: z.string().optional(),
+  host: z.string().default("127.0.0.1").describe("Address that health and metrics are served on"),
+  opsPort: z.number().int().min(0).max(65_535).default(0).describe("Port of health and metrics; 0 takes a free one"),
+  databaseUrl: z.string().optional().meta({ env: "DATABASE_URL", secret: true, description: "A PostgreSQL" }),
+  dataDir: z.string().optional().describe("Holds PGlite's data where no PostgreSQL is given"),
 });
 
 /** What a process of its own needs to know besides. */
 export type ProcessConfig = z.output<typeof schema> & { readonly store: StoreLocation };
 
-/** @throws ConfigError with all problems at once; one of them, that nothing says where the data lives */
-export function readProcessConfig(inputs: ConfigInputs): ProcessConfig {
-  const { values } = loadConfig(schema, inputs);
-  if (values.databaseUrl !== undefined) return { ...values, store: { databaseUrl: values.databaseUrl } };
-  if (values.dataDir !== undefined) return { ...values, store: { dataDir: join(values.dataDir, "postgres") } };
+/**
+ * As it is at the start, and as it changes.
+ * @throws ConfigError with all problems at once; one of them, that nothing says where the data lives
+ */
+export function loadProcessConfig(inputs: ConfigInputs): { readonly config: ProcessConfig; readonly live: LiveConfig } {
+  const live = new LiveConfig(schema, loadConfig(schema, inputs));
+  return { config: { ...live.values, store: locationOf(live.values) }, live };
+}
+
+function locationOf({ databaseUrl, dataDir }: z.output<typeof schema>): StoreLocation {
+  if (databaseUrl !== undefined) return { databaseUrl };
+  if (dataDir !== undefined) return { dataDir: join(dataDir, "postgres") };
   throw new ConfigError([
     { key: "databaseUrl", origin: "DATABASE_URL", reason: "is required, or MILLRACE_DATA_DIR for PGlite" },
   ]);

@@ -2,7 +2,7 @@ import { cors as connectCors } from "@connectrpc/connect";
 import type { Exchange, ReplyHeaders } from "./exchange.ts";
 
 export interface CorsOptions {
-  /** Origins that browsers may call from. `loopback` stands for http(s)://localhost, 127.0.0.1 and [::1] on any port, `self` for the host that was called, `*` for all. */
+  /** Origins that browsers may call from. `loopback` stands for http(s)://localhost, 127.0.0.1 and [::1] on any port, `self` for the host that was called, `*` for all. Looked up at each call, so they may change. */
   readonly allowOrigins: readonly string[];
 }
 
@@ -36,16 +36,19 @@ export interface Cors {
 }
 
 export function createCors(options: CorsOptions): Cors {
-  const any = options.allowOrigins.includes("*");
-  const loopback = options.allowOrigins.includes("loopback");
-  const self = options.allowOrigins.includes("self");
-  const named = new Set(options.allowOrigins);
-
   function headersFor(origin: string, host: string | undefined): ReplyHeaders | undefined {
+    const { allowOrigins } = options;
     // A browser asks its own origin without leave, but names it with whatever changes something.
-    if (self && host !== undefined && (origin === `https://${host}` || origin === `http://${host}`)) return {};
-    if (any) return { "access-control-allow-origin": "*", "access-control-expose-headers": exposeHeaders };
-    if (!named.has(origin) && !(loopback && loopbackOrigin.test(origin))) return undefined;
+    if (
+      allowOrigins.includes("self") &&
+      host !== undefined &&
+      (origin === `https://${host}` || origin === `http://${host}`)
+    )
+      return {};
+    if (allowOrigins.includes("*"))
+      return { "access-control-allow-origin": "*", "access-control-expose-headers": exposeHeaders };
+    const named = allowOrigins.includes(origin);
+    if (!named && !(allowOrigins.includes("loopback") && loopbackOrigin.test(origin))) return undefined;
     return { "access-control-allow-origin": origin, "access-control-expose-headers": exposeHeaders, vary: "Origin" };
   }
 

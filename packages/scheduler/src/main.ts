@@ -1,12 +1,20 @@
 import { brokerOptions, connectBus } from "@millrace/bus";
 import { version } from "@millrace/protocol";
-import { createLogger, createMetrics, Health, runService, startOpsServer, startTracing } from "@millrace/service-kit";
+import {
+  createLogger,
+  createMetrics,
+  followSettings,
+  Health,
+  runService,
+  startOpsServer,
+  startTracing,
+} from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
-import { readProcessConfig } from "./config.ts";
+import { loadProcessConfig } from "./config.ts";
 import { startScheduler } from "./start-scheduler.ts";
 
 await runService(async () => {
-  const config = readProcessConfig({ env: process.env, argv: process.argv.slice(2) });
+  const { config, live } = loadProcessConfig({ env: process.env, argv: process.argv.slice(2) });
   const logger = createLogger({ name: "scheduler", level: config.logLevel });
   const metrics = createMetrics();
   const health = new Health();
@@ -15,6 +23,7 @@ await runService(async () => {
   const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
   const bus = stack.use(await connectBus({ ...brokerOptions("scheduler", config), logger }));
   await bus.ensureTopology();
+  stack.use(followSettings(bus.kv("settings"), live, logger));
   const store = stack.use(await openStore(config.store));
   const scheduler = stack.use(await startScheduler({}, { bus, store, logger }));
   health.check("nats", () => (bus.connected ? undefined : "not connected"));

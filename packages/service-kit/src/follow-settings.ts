@@ -22,12 +22,7 @@ export interface SettingsFollower extends AsyncDisposable {
 /** Keeps a configuration, and the logger's level, up to date with the bucket that carries settings to all processes. */
 export function followSettings(bucket: SettingsBucket, config: LiveConfig, logger: Logger): SettingsFollower {
   const stored = new Map<string, unknown>();
-  const levels = config.onChange((name) => {
-    if (name === "logLevel") logger.level = String(config.values[name]);
-  });
-  const take = (): void => {
-    for (const problem of config.follow(stored)) logger.warn({ problem }, "a setting in the database cannot be used");
-  };
+  const take = (): void => takeSettings(config, stored, logger);
   const decoder = new TextDecoder();
   const watch = bucket.watch({
     keys: settingKeys,
@@ -48,9 +43,14 @@ export function followSettings(bucket: SettingsBucket, config: LiveConfig, logge
       for (const [name, value] of known) stored.set(name, value);
       take();
     },
-    async [Symbol.asyncDispose]() {
-      levels[Symbol.dispose]();
-      await watch[Symbol.asyncDispose]();
-    },
+    [Symbol.asyncDispose]: () => watch[Symbol.asyncDispose](),
   };
+}
+
+/** Brings a configuration to everything that the database holds, and the logger to its level when that changes. */
+export function takeSettings(config: LiveConfig, stored: ReadonlyMap<string, unknown>, logger: Logger): void {
+  const before: unknown = config.values["logLevel"];
+  for (const problem of config.follow(stored)) logger.warn({ problem }, "a setting in the database cannot be used");
+  const level: unknown = config.values["logLevel"];
+  if (level !== before) logger.level = String(level);
 }

@@ -23,12 +23,11 @@ export interface SettingView {
  * set a value, one that was set while the system runs comes before the default.
  */
 export class LiveConfig<S extends z.ZodObject = z.ZodObject> {
-  /** Always the present ones: keep this object, not what stands in it. */
+  /** Always the present ones: keep this object, and look into it anew each time. */
   readonly values: z.output<S>;
   readonly #schema: S;
   readonly #loaded: LoadedConfig<z.output<S>>;
   readonly #fromDatabase = new Set<string>();
-  readonly #listeners = new Set<(name: string) => void>();
 
   constructor(schema: S, loaded: LoadedConfig<z.output<S>>) {
     this.#schema = schema;
@@ -51,21 +50,12 @@ export class LiveConfig<S extends z.ZodObject = z.ZodObject> {
         problems.push(`${name}: ${checked.problem}`);
         continue;
       }
-      const before: unknown = this.values[name as keyof z.output<S>];
       const after: unknown = checked === undefined ? this.#loaded.values[name as keyof z.output<S>] : checked.value;
       if (checked === undefined) this.#fromDatabase.delete(name);
       else this.#fromDatabase.add(name);
-      if (JSON.stringify(before) === JSON.stringify(after)) continue;
       Object.assign(this.values, { [name]: after });
-      for (const listener of this.#listeners) listener(name);
     }
     return problems;
-  }
-
-  /** Hears the name of each setting that has changed. */
-  onChange(listener: (name: string) => void): Disposable {
-    this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
   /** Every setting, by name. */

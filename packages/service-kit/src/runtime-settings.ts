@@ -1,5 +1,9 @@
 import { z } from "zod";
 
+const rate = z.number().min(0.1).max(1_000_000);
+const burst = z.number().int().min(1).max(10_000_000);
+const atOnce = "how many at once after a pause";
+
 /**
  * Settings that may be changed while the system runs, by name: one list for all processes, so that whoever keeps a new value
  * knows what it must be. A process that reads one takes it from here into its own schema. None is a secret.
@@ -9,6 +13,31 @@ export const runtimeSettings = {
     .enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
     .default("info")
     .describe("The least severe lines that are logged"),
+  registration: z
+    .enum(["off", "invitation", "open"])
+    .default("invitation")
+    .describe("Whether people may add themselves: not at all, with an invitation, or whoever likes"),
+  allowOrigins: z
+    .array(z.string().min(1).max(512))
+    .max(100)
+    .optional()
+    .describe(
+      "Origins that browsers may call from, besides the gateway's own; loopback stands for this machine's on any port, * for all. Without identity loopback when left out, with identity none",
+    ),
+  identityRate: rate.default(20_000).describe("Calls per second of one user, over all gateways"),
+  identityBurst: burst.default(40_000).describe(`Calls of one user: ${atOnce}`),
+  addressRate: rate.default(20_000).describe("Calls per second from one address"),
+  addressBurst: burst.default(40_000).describe(`Calls from one address: ${atOnce}`),
+  strangerRate: rate
+    .default(100)
+    .describe(
+      "Calls per second from one address that need no identity, such as signing in, or bring unknown credentials",
+    ),
+  strangerBurst: burst.default(500).describe(`The same: ${atOnce}`),
+  jobRate: rate.default(50_000).describe("Jobs per second that one user may submit"),
+  jobBurst: burst.default(500_000).describe(`Jobs that one user submits: ${atOnce}`),
+  jobKibibyteRate: rate.default(262_144).describe("KiB of jobs per second that one user may submit"),
+  jobKibibyteBurst: burst.default(1_048_576).describe(`KiB of jobs that one user submits: ${atOnce}`),
 };
 
 /** A value that does not fit is refused with the schema's own words. @returns undefined when there is no such setting */

@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import { gatewaySettings } from "@millrace/gateway";
 import { identitySettings } from "@millrace/identity";
 import { serviceSettings, z } from "@millrace/service-kit";
 
@@ -9,37 +10,52 @@ const loopback = /^(127(\.\d{1,3}){3}|::1|localhost)$/;
 
 const settings = z.object({
   ...serviceSettings,
-  host: z.string().default("127.0.0.1"),
-  /** `on`: whoever calls has to say who they are, and may do what their roles give. */
-  identity: z.enum(["on", "off"]).default("on"),
+  ...gatewaySettings,
+  // Whoever starts the system at home gets its token put into a file.
+  identity: gatewaySettings.identity.default("on"),
   ...identitySettings,
-  /** REST, Connect, gRPC-web, documentation, health and metrics. */
-  httpPort: port.default(8080),
-  grpcPort: port.default(9090),
-  /** Of the nats-server that is started; 0 takes a free one. */
-  natsPort: port.default(4222),
-  /** A nats-server that runs already. */
-  natsUrl: z.string().optional().meta({ env: "NATS_URL" }),
-  /** A PostgreSQL that runs already; PGlite in the data folder without it. */
-  databaseUrl: z.string().optional().meta({ env: "DATABASE_URL", secret: true }),
-  dataDir: z.string().min(1).default(`${repository}.millrace/data`),
-  /** Where a nats-server that had to be fetched is kept. */
-  cacheDir: z.string().min(1).default(`${repository}.millrace/cache`),
-  /** Folders with plugin.yaml and module, deployed when they have changed; empty: none. */
-  pluginsDir: z.string().default(`${repository}plugins`),
-  /** Deploys them again when their files change, for development. */
-  watchPlugins: z.boolean().default(true),
-  /** Whether plugins must be signed by a trusted key; a signature that is there must always verify. */
-  pluginSignatures: z.enum(["optional", "required"]).default("optional"),
-  /** `host:port` that plugins may call by HTTP although their addresses are private. */
-  pluginHttpPrivate: z.array(z.string()).default([]),
-  /** Secrets for plugins: YAML or JSON, readable by its owner only. */
-  secretsFile: z.string().optional(),
-  queues: z.array(z.string()).min(1).default(["default", "demo"]),
-  /** Threads that run plugins; 0 takes one for each two processors. */
-  executors: z.number().int().min(0).max(256).default(0),
-  /** Log lines go to a file in the data folder while the terminal shows the summary. */
-  logTo: z.enum(["auto", "stderr", "file"]).default("auto"),
+  natsPort: port.default(4222).describe("Port of the nats-server that is started; 0 takes a free one"),
+  natsUrl: z.string().optional().meta({ env: "NATS_URL", description: "A nats-server that runs already" }),
+  databaseUrl: z.string().optional().meta({
+    env: "DATABASE_URL",
+    secret: true,
+    description: "A PostgreSQL that runs already; PGlite in the data folder without it",
+  }),
+  dataDir: z.string().min(1).default(`${repository}.millrace/data`).describe("Folder of everything that is kept"),
+  cacheDir: z
+    .string()
+    .min(1)
+    .default(`${repository}.millrace/cache`)
+    .describe("Where a nats-server that had to be fetched is kept"),
+  pluginsDir: z
+    .string()
+    .default(`${repository}plugins`)
+    .describe("Folders with plugin.yaml and module, deployed when they have changed; empty: none"),
+  watchPlugins: z.boolean().default(true).describe("Deploys plugins again when their files change, for development"),
+  pluginSignatures: z
+    .enum(["optional", "required"])
+    .default("optional")
+    .describe("Whether plugins must be signed by a trusted key; a signature that is there must always verify"),
+  pluginHttpPrivate: z
+    .array(z.string())
+    .default([])
+    .describe("host:port that plugins may call by HTTP although their addresses are private"),
+  secretsFile: z
+    .string()
+    .optional()
+    .describe("File with secrets for plugins: YAML or JSON, readable by its owner only"),
+  queues: z.array(z.string()).min(1).default(["default", "demo"]).describe("Queues that are served"),
+  executors: z
+    .number()
+    .int()
+    .min(0)
+    .max(256)
+    .default(0)
+    .describe("Threads that run plugins; 0 takes one for each two processors"),
+  logTo: z
+    .enum(["auto", "stderr", "file"])
+    .default("auto")
+    .describe("Where log lines go; auto: to a file in the data folder while a terminal shows the summary"),
 });
 
 export const standaloneSettings = settings.refine(({ host, identity }) => identity === "on" || loopback.test(host), {

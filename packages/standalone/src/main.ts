@@ -1,4 +1,3 @@
-import { readGatewayConfig } from "@millrace/gateway";
 import { ConfigError, LiveConfig, loadConfig, runService } from "@millrace/service-kit";
 import { MillraceError } from "@millrace/protocol";
 import { standaloneSettings } from "./config.ts";
@@ -8,15 +7,14 @@ import { summary } from "./summary.ts";
 
 try {
   const loaded = loadConfig(standaloneSettings, { env: process.env, argv: process.argv.slice(2) });
-  const { values: config } = loaded;
-  const gateway = readGatewayConfig({ env: process.env });
   const live = new LiveConfig(standaloneSettings, loaded);
+  const { values: config } = live;
   const { logger, file } = await openLog(config);
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
   await runService(
     async (signal) => {
       try {
-        const system = await startStandalone(config, { logger, logFile: file, live, gateway, signal, say });
+        const system = await startStandalone(live, { logger, logFile: file, signal, say });
         process.stdout.write(summary(config, system));
         return system;
       } catch (error) {

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { connectBus } from "@millrace/bus";
 import { controlPipeline, startControl } from "@millrace/control";
-import { startGateway, type GatewayConfig } from "@millrace/gateway";
+import { startGateway } from "@millrace/gateway";
 import { identityConfigOf, startIdentity, type FirstAdministrator } from "@millrace/identity";
 import { projectorMetrics, startProjector } from "@millrace/projector";
 import { createDirectTransport, createPipeline, serveNats, type RpcTransport } from "@millrace/rpc";
@@ -11,7 +11,7 @@ import { createMetrics, Health, startTracing, type LiveConfig, type Logger } fro
 import { openStore, type Store } from "@millrace/store";
 import { startWorker } from "@millrace/worker";
 import { checkPort } from "./check-port.ts";
-import type { StandaloneConfig } from "./config.ts";
+import type { StandaloneConfig, standaloneSettings } from "./config.ts";
 import { deployPlugins } from "./deploy-plugins.ts";
 import { keepCredentials } from "./keep-credentials.ts";
 import { provideNats } from "./provide-nats.ts";
@@ -44,10 +44,6 @@ export interface Standalone extends AsyncDisposable {
 export interface StandaloneOptions {
   readonly logger: Logger;
   readonly logFile?: string | undefined;
-  /** Where `config` comes from, for those who list settings and change them. */
-  readonly live: LiveConfig;
-  /** Bounds of the doors; where they listen, and whether they ask who calls, says `config`. */
-  readonly gateway: GatewayConfig;
   readonly signal?: AbortSignal;
   /** One line for the person who develops plugins. */
   readonly say?: (line: string) => void;
@@ -56,18 +52,13 @@ export interface StandaloneOptions {
 /**
  * All services in one process, on a real nats-server and a real database. The gateway reaches control by function calls;
  * everything else is as with many processes.
+ * @param live settings that change while the system runs are looked up anew each time
  */
 export async function startStandalone(
-  config: StandaloneConfig,
-  {
-    logger,
-    logFile,
-    live,
-    gateway: bounds,
-    signal = new AbortController().signal,
-    say = () => undefined,
-  }: StandaloneOptions,
+  live: LiveConfig<typeof standaloneSettings>,
+  { logger, logFile, signal = new AbortController().signal, say = () => undefined }: StandaloneOptions,
 ): Promise<Standalone> {
+  const config: StandaloneConfig = live.values;
   const { host, httpPort, grpcPort, dataDir, databaseUrl, pluginSignatures, pluginsDir } = config;
   await checkPort(host, httpPort, "MILLRACE_HTTP_PORT", "REST");
   await checkPort(host, grpcPort, "MILLRACE_GRPC_PORT", "gRPC");
@@ -109,16 +100,13 @@ export async function startStandalone(
   const identity =
     config.identity === "off" ? undefined : starting.use(await serveIdentity(config, { store, logger, health }));
   const gateway = starting.use(
-    await startGateway(
-      { ...bounds, host, httpPort, grpcPort, identity: config.identity },
-      {
-        transport,
-        health,
-        metrics,
-        logger,
-        ...(identity === undefined ? {} : { identityTransport: identity.transport }),
-      },
-    ),
+    await startGateway(config, {
+      transport,
+      health,
+      metrics,
+      logger,
+      ...(identity === undefined ? {} : { identityTransport: identity.transport }),
+    }),
   );
   const { httpUrl, grpcAddress } = gateway;
   const natsUrl = nats.url;

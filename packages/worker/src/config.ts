@@ -1,27 +1,45 @@
-import { brokerSettings, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
+import { brokerSettings, LiveConfig, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
 import { defaultExecutorKind } from "./executors/executor-channel.ts";
 
 const schema = z.object({
   ...serviceSettings,
   ...brokerSettings,
-  /** Where health and metrics are served. */
-  host: z.string().default("127.0.0.1"),
-  /** 0 picks a free port. */
-  opsPort: z.number().int().min(0).max(65_535).default(0),
-  /** Comma separated. */
-  queues: z.string().default("default"),
-  /** Module whose export `handlers` holds native handlers by job type. */
-  handlers: z.string().optional(),
-  slots: z.number().int().min(1).max(10_000).default(64),
-  executors: z.number().int().min(0).max(256).default(1),
-  executorKind: z.enum(["thread", "process"]).default(defaultExecutorKind),
-  pluginSignatures: z.enum(["optional", "required"]).default("optional"),
-  /** Comma separated `host:port`. */
-  pluginHttpPrivate: z.string().default(""),
-  /** YAML or JSON, readable by its owner only. */
-  secretsFile: z.string().optional(),
-  ackWaitMs: z.number().int().min(1000).max(3_600_000).default(30_000),
-  drainTimeoutMs: z.number().int().min(0).max(3_600_000).default(20_000),
+  host: z.string().default("127.0.0.1").describe("Address that health and metrics are served on"),
+  opsPort: z.number().int().min(0).max(65_535).default(0).describe("Port of health and metrics; 0 takes a free one"),
+  queues: z.string().default("default").describe("Queues that are served, comma separated"),
+  handlers: z.string().optional().describe("Module whose export handlers holds native handlers by job type"),
+  slots: z.number().int().min(1).max(10_000).default(64).describe("Jobs at one time"),
+  executors: z.number().int().min(0).max(256).default(1).describe("Executors that run plugins"),
+  executorKind: z
+    .enum(["thread", "process"])
+    .default(defaultExecutorKind)
+    .describe("Whether an executor is a thread, or a process of its own"),
+  pluginSignatures: z
+    .enum(["optional", "required"])
+    .default("optional")
+    .describe("Whether plugins must be signed by a trusted key"),
+  pluginHttpPrivate: z
+    .string()
+    .default("")
+    .describe("host:port that plugins may call by HTTP although their addresses are private, comma separated"),
+  secretsFile: z
+    .string()
+    .optional()
+    .describe("File with secrets for plugins: YAML or JSON, readable by its owner only"),
+  ackWaitMs: z
+    .number()
+    .int()
+    .min(1000)
+    .max(3_600_000)
+    .default(30_000)
+    .describe("A job whose worker is silent for so long is run again, in ms"),
+  drainTimeoutMs: z
+    .number()
+    .int()
+    .min(0)
+    .max(3_600_000)
+    .default(20_000)
+    .describe("How long running jobs may take when the worker stops, in ms"),
 });
 
 /** What a worker process needs to know. */
@@ -30,10 +48,12 @@ export type WorkerConfig = Omit<z.output<typeof schema>, "queues" | "pluginHttpP
   readonly pluginHttpPrivate: readonly string[];
 };
 
-/** @throws ConfigError with all problems at once */
-export function readWorkerConfig(inputs: ConfigInputs): WorkerConfig {
-  const { values } = loadConfig(schema, inputs);
-  return { ...values, queues: list(values.queues), pluginHttpPrivate: list(values.pluginHttpPrivate) };
+/** As it is at the start, and as it changes. @throws ConfigError with all problems at once */
+export function loadWorkerConfig(inputs: ConfigInputs): { readonly config: WorkerConfig; readonly live: LiveConfig } {
+  const live = new LiveConfig(schema, loadConfig(schema, inputs));
+  const { values } = live;
+  const [queues, pluginHttpPrivate] = [list(values.queues), list(values.pluginHttpPrivate)];
+  return { config: { ...values, queues, pluginHttpPrivate }, live };
 }
 
 function list(text: string): string[] {

@@ -1,4 +1,3 @@
-export { readWorkerConfig, type WorkerConfig } from "./config.ts";
 export type { JobContext, JobHandler } from "./job-context.ts";
 export { Outcome } from "./outcome.ts";
 export type { Floors } from "./priority-floors.ts";

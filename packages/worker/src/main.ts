@@ -2,13 +2,21 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { brokerOptions, connectBus } from "@millrace/bus";
 import { version } from "@millrace/protocol";
-import { createLogger, createMetrics, Health, runService, startOpsServer, startTracing } from "@millrace/service-kit";
-import { readWorkerConfig } from "./config.ts";
+import {
+  createLogger,
+  createMetrics,
+  followSettings,
+  Health,
+  runService,
+  startOpsServer,
+  startTracing,
+} from "@millrace/service-kit";
+import { loadWorkerConfig } from "./config.ts";
 import type { JobHandler } from "./job-context.ts";
 import { startWorker } from "./start-worker.ts";
 
 await runService(async () => {
-  const config = readWorkerConfig({ env: process.env, argv: process.argv.slice(2) });
+  const { config, live } = loadWorkerConfig({ env: process.env, argv: process.argv.slice(2) });
   const logger = createLogger({ name: "worker", level: config.logLevel });
   const metrics = createMetrics();
   const health = new Health();
@@ -16,6 +24,7 @@ await runService(async () => {
   stack.use(startTracing({ service: "worker", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
   const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
   const bus = stack.use(await connectBus({ ...brokerOptions("worker", config), logger }));
+  stack.use(followSettings(bus.kv("settings"), live, logger));
   const worker = stack.use(
     await startWorker({
       ...config,
