@@ -63,7 +63,8 @@ test("a body that does not come is refused, and its connection cut", async () =>
   const connectJson = await rawExchange(slowHead(method, "application/json"));
   expect(connectJson).toContain("the request came too slowly");
   // Connect's own handler reads these.
-  expect(await rawExchange(slowHead(method, "application/json", "content-encoding: gzip\r\n"))).toBe("");
+  const packed = await rawExchange(slowHead(method, "application/json", "content-encoding: gzip\r\n"));
+  expect(packed).toContain("the request came too slowly");
   const grpc = await rawStream(method, "application/grpc", Buffer.from([0, 0, 0, 0, 9, 1]));
   expect(grpc).toMatchObject({ "grpc-status": "4" });
   const compressed = await rawStream(method, "application/grpc+unknown", Buffer.from([0, 0, 0, 0, 9, 1]));

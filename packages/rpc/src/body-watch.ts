@@ -17,7 +17,19 @@ export interface PendingBody {
   refuse(error: ConnectError): void;
 }
 
+/** A request whose answer is out before its body was read. */
+interface Unread {
+  on(event: "data", listener: (chunk: Uint8Array) => void): unknown;
+  once(event: "close", listener: () => void): unknown;
+  /** Of the connection too. */
+  destroy(): unknown;
+}
+
 const sweepMs = 1_000;
+/** A caller that was refused may send so much more before it is cut off: many read the answer only then. */
+const maxDroppedBytes = 16 * 1024 * 1024;
+/** And for so long, at most a sweep more. */
+const lingerMs = 5_000;
 
 /**
  * Bounds what callers may make a door wait for and keep, before anything is known of them. One sweep for all bodies: a timer
@@ -26,6 +38,7 @@ const sweepMs = 1_000;
 export class BodyWatch implements Disposable {
   readonly #limits: BodyLimits;
   readonly #pending = new Set<PendingBody>();
+  readonly #unread = new Map<Unread, number>();
   readonly #sweeper: NodeJS.Timeout;
   #heldBytes = 0;
 
@@ -60,19 +73,58 @@ export class BodyWatch implements Disposable {
     body.heldBytes = 0;
   }
 
+  /** Drops what still comes of a request that has its answer, and cuts it off when that takes too long or is too much. */
+  drop(request: Unread): void {
+    let left = maxDroppedBytes;
+    this.#unread.set(request, performance.now());
+    request.once("close", () => this.#unread.delete(request));
+    request.on("data", (chunk) => {
+      left -= chunk.byteLength;
+      if (left < 0) request.destroy();
+    });
+  }
+
   [Symbol.dispose](): void {
     clearInterval(this.#sweeper);
   }
 
+  // Both in the order of their coming.
   #sweep(): void {
-    const oldest = performance.now() - this.#limits.timeoutMs;
+    const now = performance.now();
     for (const body of this.#pending) {
-      // In the order of their coming.
-      if (body.since > oldest) return;
+      if (body.since > now - this.#limits.timeoutMs) break;
       this.remove(body);
       this.#limits.onRefused?.("slow_body");
       body.refuse(new ConnectError("the request came too slowly", Code.DeadlineExceeded));
     }
+    for (const [request, since] of this.#unread) {
+      if (since > now - lingerMs) break;
+      request.destroy();
+    }
+  }
+}
+
+/**
+ * A body that somebody else reads, message by message or to unpack it.
+ * @throws ConnectError from the iteration when it comes too slowly, or too much is held
+ */
+export async function* watchedBody(source: AsyncIterable<Uint8Array>, watch: BodyWatch): AsyncGenerator<Uint8Array> {
+  let fail: (error: ConnectError) => void = () => {};
+  const refused = new Promise<never>((_resolve, reject) => (fail = reject));
+  refused.catch(() => {}); // nobody may be waiting at that moment
+  const body: PendingBody = { since: performance.now(), heldBytes: 0, refuse: fail };
+  const iterator = source[Symbol.asyncIterator]();
+  watch.add(body);
+  try {
+    while (true) {
+      const next = await Promise.race([iterator.next(), refused]);
+      if (next.done === true) return;
+      const full = watch.hold(body, next.value.byteLength);
+      if (full !== undefined) throw full;
+      yield next.value;
+    }
+  } finally {
+    watch.remove(body);
   }
 }
 

@@ -7,23 +7,26 @@ interface Incoming {
   on(event: "data", listener: (chunk: Buffer) => void): unknown;
   on(event: "end" | "close" | "aborted", listener: () => void): unknown;
   on(event: "error", listener: (error: Error) => void): unknown;
-  destroy(): unknown;
 }
-
-// A caller that was refused for its size may send so much more before it is cut off: most read the answer only then.
-const maxDroppedBytes = 16 * 1024 * 1024;
 
 /**
  * Reads a body whole, within bounds.
+ * @param length what the caller has announced
  * @param cut called before `done` gets the error of a caller that is too slow, or one too many: nothing more is read
  */
 export function collectBody(
   source: Incoming,
+  length: string | undefined,
   maxBytes: number,
   watch: BodyWatch | undefined,
   cut: () => void,
   done: (body: Uint8Array, error: ConnectError | undefined) => void,
 ): void {
+  if (Number(length) > maxBytes) {
+    watch?.tooLarge();
+    done(noBytes, new ConnectError(tooLarge(maxBytes), Code.ResourceExhausted));
+    return;
+  }
   let first: Buffer | undefined;
   let rest: Buffer[] | undefined;
   let size = 0;
@@ -44,11 +47,8 @@ export function collectBody(
   };
   watch?.add(pending);
   source.on("data", (chunk) => {
+    if (settled) return;
     size += chunk.byteLength;
-    if (settled) {
-      if (size > maxBytes + maxDroppedBytes) source.destroy();
-      return;
-    }
     if (size > maxBytes) {
       watch?.tooLarge();
       settle(first ?? chunk, new ConnectError(tooLarge(maxBytes), Code.ResourceExhausted));

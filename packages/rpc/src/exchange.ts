@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2Session, IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
-import type { ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { AnswerBudget } from "./answer-budget.ts";
 import type { BodyWatch } from "./body-watch.ts";
 import { collectBody, noBytes } from "./collect-body.ts";
+import { errorBody, restStatus } from "./rpc-error.ts";
 
 /** Header values by lower-case name; a list is one header line each. */
 export type ReplyHeaders = Record<string, string | string[]>;
@@ -55,6 +57,7 @@ export interface ExchangeOptions {
   /** Headers of answers that have none of that name. */
   readonly defaults?: Readonly<Record<string, string>> | undefined;
   readonly bodies?: BodyWatch | undefined;
+  readonly answers?: AnswerBudget | undefined;
 }
 
 function complete(headers: ReplyHeaders, { always, defaults }: ExchangeOptions): void {
@@ -63,6 +66,22 @@ function complete(headers: ReplyHeaders, { always, defaults }: ExchangeOptions):
 }
 
 const noOptions: ExchangeOptions = {};
+
+/** Instead of an answer that there is no room for; gRPC and Connect know what the status means. */
+function noRoom(): { readonly status: number; readonly headers: ReplyHeaders; readonly body: string } {
+  const requestId = crypto.randomUUID();
+  const error = new ConnectError("too many large answers at once", Code.Unavailable);
+  return {
+    status: restStatus(error.code),
+    headers: { "content-type": "application/json", "retry-after": "1", "x-request-id": requestId },
+    body: JSON.stringify(errorBody(error, requestId)),
+  };
+}
+
+/** Whether a request of HTTP/1.1 has a body, or says so. */
+export function hasBody(headers: IncomingMessage["headers"]): boolean {
+  return headers["content-length"] !== undefined || headers["transfer-encoding"] !== undefined;
+}
 
 export class Http1Exchange implements Exchange {
   readonly httpVersion = 1;
@@ -90,11 +109,11 @@ export class Http1Exchange implements Exchange {
 
   readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
     const length = this.headers["content-length"];
-    if (length === undefined && this.headers["transfer-encoding"] === undefined) {
+    if (!hasBody(this.headers)) {
       done(noBytes, undefined);
       return;
     }
-    collectBody(this.#request, maxBytes, this.#options.bodies, () => (this.#cut = true), done);
+    collectBody(this.#request, length, maxBytes, this.#options.bodies, () => (this.#cut = true), done);
   }
 
   bodyChunks(): AsyncIterable<Uint8Array> {
@@ -104,6 +123,16 @@ export class Http1Exchange implements Exchange {
   reply(status: number, headers: ReplyHeaders, body: string | Uint8Array): void {
     const response = this.#response;
     if (response.headersSent || response.destroyed) return;
+    if (this.#options.answers?.hold(body.length, response) === false) {
+      const instead = noRoom();
+      this.#send(instead.status, instead.headers, instead.body);
+    } else {
+      this.#send(status, headers, body);
+    }
+  }
+
+  #send(status: number, headers: ReplyHeaders, body: string | Uint8Array): void {
+    const response = this.#response;
     headers["content-length"] = String(typeof body === "string" ? Buffer.byteLength(body) : body.byteLength);
     complete(headers, this.#options);
     if (this.#cut) headers["connection"] = "close";
@@ -177,7 +206,12 @@ export class Http2Exchange implements Exchange {
   }
 
   readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
-    collectBody(this.#stream, maxBytes, this.#options.bodies, () => (this.#cut = true), done);
+    const cut = (): void => void (this.#cut = true);
+    collectBody(this.#stream, this.headers["content-length"], maxBytes, this.#options.bodies, cut, (body, error) => {
+      // Whatever else comes is of no use: RFC 9113, section 8.1, has a word for that.
+      if (error !== undefined) cut();
+      done(body, error);
+    });
   }
 
   bodyChunks(): AsyncIterable<Uint8Array> {
@@ -187,6 +221,16 @@ export class Http2Exchange implements Exchange {
   reply(status: number, headers: ReplyHeaders, body: string | Uint8Array, trailers?: ReplyHeaders): void {
     const stream = this.#stream;
     if (stream.destroyed || stream.headersSent) return;
+    if (this.#options.answers?.hold(body.length, stream) === false) {
+      const instead = noRoom();
+      this.#send(instead.status, instead.headers, instead.body, undefined);
+    } else {
+      this.#send(status, headers, body, trailers);
+    }
+  }
+
+  #send(status: number, headers: ReplyHeaders, body: string | Uint8Array, trailers: ReplyHeaders | undefined): void {
+    const stream = this.#stream;
     headers[":status"] = String(status);
     complete(headers, this.#options);
     if (trailers === undefined) {

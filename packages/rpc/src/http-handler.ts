@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Http2ServerRequest, Http2ServerResponse, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { AnswerBudget } from "./answer-budget.ts";
 import { followBody, type BodyWatch } from "./body-watch.ts";
 import { createConnectAdapter, createUniversalHandlers } from "./connect-adapter.ts";
 import { createCors, defaultCors, type CorsOptions } from "./cors.ts";
-import { Http1Exchange, Http2Exchange, type Exchange, type ReplyHeaders } from "./exchange.ts";
+import { hasBody, Http1Exchange, Http2Exchange, type Exchange, type ReplyHeaders } from "./exchange.ts";
 import { isRefusal, type Intercept, type Interception, type Refusal } from "./interception.ts";
 import { InterceptedExchange } from "./intercepted-exchange.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -32,6 +33,8 @@ export interface DoorOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Bounds bodies on their way. */
   readonly bodies?: BodyWatch;
+  /** Bounds answers that wait for their callers. */
+  readonly answers?: AnswerBudget;
   /** Told of a call from a web page that may not. */
   readonly onOriginRefused?: () => void;
   /** Gets what no route takes, HTTP/1.1 only; returns false to have it answered with 404. */
@@ -61,6 +64,7 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
   const router = createRestRouter(pipeline);
   const cors = createCors(options.cors ?? defaultCors);
   const universal = createUniversalHandlers(pipeline);
+  const bodiesOf = (path: string): BodyWatch | undefined => (isUpload(pipeline, path) ? undefined : options.bodies);
 
   function serve(exchange: Exchange, adapt: () => void): boolean {
     const { path, verb } = exchange;
@@ -73,10 +77,10 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
       const format = unaryFormat((exchange.headers["content-type"] as string | undefined) ?? "");
       if (format !== undefined && method.desc.methodKind === "unary" && isLean(exchange, format)) {
         serveUnary(pipeline, method, format, exchange);
-      } else if (format?.text === true) {
+      } else if (format !== undefined && (format.text || method.desc.methodKind === "unary")) {
         const handler = universal.get(path);
         if (handler === undefined) return false;
-        void serveUniversal(handler, exchange);
+        void serveUniversal(handler, exchange, bodiesOf(path));
       } else {
         adapt();
       }
@@ -111,7 +115,7 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
       return;
     }
     const served = new InterceptedExchange(exchange, outcome, interception, refuseIt);
-    const adapt = (): void => void (handler !== undefined && serveUniversal(handler, served));
+    const adapt = (): void => void (handler !== undefined && serveUniversal(handler, served, bodiesOf(path)));
     if (!serve(served, adapt)) refuseUnknown(served);
   }
 
@@ -139,15 +143,16 @@ export function createHttpHandler(
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const door = createDoor(pipeline, options);
   const adapter = createConnectAdapter(pipeline);
-  const { headers: defaults, bodies } = options;
+  const { headers: defaults, bodies, answers } = options;
   return (request, response) => {
+    if (bodies !== undefined && hasBody(request.headers)) dropRest(request, response, bodies);
     const origin = door.originHeaders(request.headers.origin, request.method ?? "GET", request.headers.host);
     if (origin === "refused") {
       options.onOriginRefused?.();
       refuseOrigin(new Http1Exchange(request, response, { defaults }));
       return;
     }
-    const exchange = new Http1Exchange(request, response, { always: origin, defaults, bodies });
+    const exchange = new Http1Exchange(request, response, { always: origin, defaults, bodies, answers });
     const interception = door.intercept(exchange);
     if (interception !== undefined) {
       void door.serveIntercepted(exchange, interception);
@@ -175,7 +180,7 @@ export function createGrpcHandler(
 ): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags?: number, rawHeaders?: string[]) => void {
   const door = createDoor(pipeline, options);
   const adapter = createConnectAdapter(pipeline);
-  const { bodies } = options;
+  const { bodies, answers } = options;
   return (stream, headers, _flags, rawHeaders) => {
     const host = headers[":authority"] ?? headers.host;
     const origin = door.originHeaders(headers.origin, headers[":method"] ?? "GET", host);
@@ -185,7 +190,7 @@ export function createGrpcHandler(
       refuseOrigin(new Http2Exchange(stream, headers, { defaults }));
       return;
     }
-    const exchange = new Http2Exchange(stream, headers, { always: origin, defaults, bodies });
+    const exchange = new Http2Exchange(stream, headers, { always: origin, defaults, bodies, answers });
     const interception = door.intercept(exchange);
     if (interception !== undefined) {
       void door.serveIntercepted(exchange, interception);
@@ -200,6 +205,14 @@ export function createGrpcHandler(
     };
     if (!door.serve(exchange, adapt)) refuseUnknown(exchange);
   };
+}
+
+/** Node reads what comes of a request after its answer, to find the next one, and knows no end of that. */
+function dropRest(request: IncomingMessage, response: ServerResponse, bodies: BodyWatch): void {
+  // Node's own listener is called before, and takes those of the request off.
+  response.once("finish", () => {
+    if (!request.complete && !request.destroyed) bodies.drop(request);
+  });
 }
 
 function refuseOrigin(exchange: Exchange): void {

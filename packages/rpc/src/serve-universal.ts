@@ -1,5 +1,6 @@
 import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { watchedBody, type BodyWatch } from "./body-watch.ts";
 import { peerAddress } from "./connect-adapter.ts";
 import { addHeaders, type Exchange, type ReplyHeaders } from "./exchange.ts";
 
@@ -9,8 +10,13 @@ const webText = /grpc-web-text/i;
  * Serves an exchange by one of Connect's handlers: where its adapter for Node cannot, because the request was rewritten, or
  * speaks application/grpc-web-text. That is gRPC-web in base64, which is taken off the request here, and put on each
  * piece of the answer.
+ * @param bodies bounds a body that is read whole
  */
-export async function serveUniversal(handler: UniversalHandler, exchange: Exchange): Promise<void> {
+export async function serveUniversal(
+  handler: UniversalHandler,
+  exchange: Exchange,
+  bodies: BodyWatch | undefined,
+): Promise<void> {
   const abort = new AbortController();
   exchange.onGone(() => abort.abort());
   const header = new Headers();
@@ -20,6 +26,7 @@ export async function serveUniversal(handler: UniversalHandler, exchange: Exchan
   const type = header.get("content-type") ?? "";
   const text = webText.test(type);
   if (text) header.set("content-type", type.replace(webText, "grpc-web"));
+  const chunks = bodies === undefined ? exchange.bodyChunks() : watchedBody(exchange.bodyChunks(), bodies);
   let answer: UniversalServerResponse;
   try {
     answer = await handler({
@@ -27,7 +34,7 @@ export async function serveUniversal(handler: UniversalHandler, exchange: Exchan
       url: `http://localhost${exchange.path}${exchange.query === "" ? "" : `?${exchange.query}`}`,
       method: exchange.verb,
       header,
-      body: text ? decodeBase64(exchange.bodyChunks()) : exchange.bodyChunks(),
+      body: text ? decodeBase64(chunks) : chunks,
       signal: abort.signal,
       contextValues: createContextValues().set(peerAddress, exchange.address),
     });

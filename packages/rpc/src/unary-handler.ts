@@ -108,7 +108,7 @@ export function serveUnary(pipeline: Pipeline, method: PipelineMethod, format: U
       if (timeout?.error !== undefined) throw timeout.error;
       const bytes = connect
         ? wholeBody(body, broken, headers["content-length"], framed)
-        : onlyEnvelope(body, broken, format.text, method.readMaxBytes);
+        : onlyEnvelope(body, broken, headers["content-length"], format.text, method.readMaxBytes);
       result = pipeline.unary(method, method.input.decode(bytes, format.binary), call);
     } catch (reason) {
       fail(reason);
@@ -139,9 +139,14 @@ function wholeBody(
 function onlyEnvelope(
   raw: Uint8Array,
   broken: ConnectError | undefined,
+  length: string | string[] | undefined,
   text: boolean,
   readMaxBytes: number,
 ): Uint8Array {
+  if (broken?.code === Code.ResourceExhausted && raw.byteLength === 0) {
+    // Nothing was read of a body that is announced too large; without base64 its size is the message's and the prefix.
+    throw new ConnectError(tooLarge(readMaxBytes, text ? undefined : Number(length) - 5), Code.ResourceExhausted);
+  }
   const body = text ? decodeBase64Chunks(raw) : raw;
   const size = body.byteLength < 5 ? 0 : new DataView(body.buffer, body.byteOffset).getUint32(1);
   if (size > readMaxBytes) throw new ConnectError(tooLarge(readMaxBytes, size), Code.ResourceExhausted);
