@@ -1,5 +1,5 @@
 import type { HandlerContext } from "@connectrpc/connect";
-import type { JobResult, SubmitJobRequest } from "@millrace/protocol";
+import type { Job, JobResult, SubmitJobRequest } from "@millrace/protocol";
 import { acceptJob } from "./accept-job.ts";
 import type { ControlContext } from "./control-context.ts";
 import { findJob } from "./find-job.ts";
@@ -27,16 +27,20 @@ export async function submitJob(
   const leftMs = Math.max(0, untilMs - performance.now());
   // The worker answers the first submitter of an id only; the others look on.
   const result = duplicate
-    ? await resultByEvents(context, id, leftMs, call.signal)
-    : ((await wait.within(leftMs, call.signal)) ?? (await resultByRow(context, id)));
+    ? await resultByEvents(context, request, id, leftMs, call.signal)
+    : ((await wait.within(leftMs, call.signal)) ?? (await resultByRow(context, request, id)));
   return { id, duplicate, ...(result === undefined ? {} : { result }) };
 }
 
 /** A worker's answer is sent once and may be lost; the row is not. */
-async function resultByRow(context: ControlContext, id: string): Promise<JobResult | undefined> {
+async function resultByRow(
+  context: ControlContext,
+  request: SubmitJobRequest,
+  id: string,
+): Promise<JobResult | undefined> {
   try {
     const job = await findJob(context, id);
-    return job === undefined ? undefined : resultOfJob(job);
+    return job !== undefined && isSame(job, request) ? resultOfJob(job) : undefined;
   } catch (error) {
     // The job is accepted: that the database is away now is no reason to refuse it.
     context.logger.warn({ id, err: error }, "could not read the row of a job that was waited for");
@@ -46,15 +50,23 @@ async function resultByRow(context: ControlContext, id: string): Promise<JobResu
 
 async function resultByEvents(
   context: ControlContext,
+  request: SubmitJobRequest,
   id: string,
   ms: number,
   callSignal: AbortSignal,
 ): Promise<JobResult | undefined> {
   const signal = AbortSignal.any([callSignal, AbortSignal.timeout(Math.ceil(ms))]);
   try {
-    for await (const update of followJob(context, id, undefined, signal)) void update;
+    for await (const update of followJob(context, id, undefined, signal)) {
+      if ("job" in update && !isSame(update.job, request)) return undefined;
+    }
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-  return resultByRow(context, id);
+  return resultByRow(context, request, id);
+}
+
+/** Another queue or type may have a job of this id: who submits here need not be allowed to see it. */
+function isSame({ queue, type }: Job, request: SubmitJobRequest): boolean {
+  return type === request.type && queue === (request.queue || "default");
 }
