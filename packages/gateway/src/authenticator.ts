@@ -127,9 +127,10 @@ export class Authenticator implements AsyncDisposable {
 
   async #lookUp(token: string): Promise<KnownCaller> {
     const secretHash = createHash("sha256").update(token).digest();
-    const { caller } = await this.#client.findToken({ secretHash }, { timeoutMs: lookUpTimeoutMs }).catch((reason) => {
+    const { caller, undecided } = await this.#client.findToken({ secretHash }, { timeoutMs: lookUpTimeoutMs }).catch((reason) => {
       throw this.#refusals.away("identity_away", "it cannot be told who calls", reason);
     });
+    if (undecided) throw this.#refusals.away("identity_away", "it cannot be told who calls");
     if (caller === undefined) throw this.#refusals.unauthenticated("invalid_token");
     const now = Date.now();
     const expiresAtMs = caller.expiresAt === undefined ? Number.POSITIVE_INFINITY : timestampMs(caller.expiresAt);

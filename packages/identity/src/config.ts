@@ -42,6 +42,10 @@ export interface IdentityConfig {
   readonly hashesWaiting: number;
   /** Revocations by other instances are looked for so often. */
   readonly revocationPollMs: number;
+  /** Callers are known for so long while the database is away. */
+  readonly awayMs: number;
+  /** Encrypts the signing keys in the database, 32 bytes; undefined: they are stored in plain. */
+  readonly keySecret: Uint8Array | undefined;
   /** The cookies of browsers go over TLS only, under `__Host-` names. */
   readonly secureCookies: boolean;
   readonly oidc: OidcConfig | undefined;
@@ -62,6 +66,8 @@ export const defaultIdentityConfig: IdentityConfig = {
   hashesAtOnce: 1,
   hashesWaiting: 64,
   revocationPollMs: 400,
+  awayMs: 3_600_000,
+  keySecret: undefined,
   secureCookies: false,
   oidc: undefined,
 };

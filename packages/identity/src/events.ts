@@ -54,6 +54,11 @@ export class IdentityEvents {
     this.#logger.warn({ err: error }, "OIDC login failed");
   }
 
+  /** Callers are known by what was read before. */
+  databaseAway(error: unknown): void {
+    this.#logger.warn({ err: error }, "the database is away: revocations and tokens are those read before");
+  }
+
   /** It is tried again. */
   upkeepFailed(error: unknown): void {
     this.#logger.warn({ err: error }, "upkeep of keys and sessions failed");

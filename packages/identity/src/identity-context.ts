@@ -6,6 +6,7 @@ import type { LoginGuard } from "./login-guard.ts";
 import type { OidcProvider } from "./oidc-provider.ts";
 import type { PasswordHasher } from "./password-hasher.ts";
 import type { RevocationFeed } from "./revocation-feed.ts";
+import type { TokenMirror } from "./token-mirror.ts";
 
 /** What the methods of the identity services stand on. */
 export interface IdentityContext {
@@ -16,6 +17,7 @@ export interface IdentityContext {
   readonly guard: LoginGuard;
   readonly keys: KeyRing;
   readonly feed: RevocationFeed;
+  readonly mirror: TokenMirror;
   /** Undefined: no provider is configured. */
   readonly oidc: OidcProvider | undefined;
 }

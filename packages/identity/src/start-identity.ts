@@ -14,12 +14,14 @@ import { IdentityEvents } from "./events.ts";
 import { ensureAdministrator, issueLocalToken, type FirstAdministrator } from "./first-administrator.ts";
 import type { IdentityContext } from "./identity-context.ts";
 import { identityRuntimeService } from "./identity-runtime-service.ts";
+import { KeyCipher } from "./key-cipher.ts";
 import { KeyRing } from "./key-ring.ts";
 import { limiterRuntimeService } from "./limiter-runtime-service.ts";
 import { LoginGuard } from "./login-guard.ts";
 import { OidcProvider } from "./oidc-provider.ts";
 import { PasswordHasher } from "./password-hasher.ts";
 import { RevocationFeed } from "./revocation-feed.ts";
+import { TokenMirror } from "./token-mirror.ts";
 import { tokenService } from "./token-service.ts";
 import { Upkeep } from "./upkeep.ts";
 import { userService } from "./user-service.ts";
@@ -50,8 +52,19 @@ export async function startIdentity(config: Partial<IdentityConfig>, deps: Ident
   const all: IdentityConfig = { ...defaultIdentityConfig, ...config };
   const events = new IdentityEvents(logger);
   await using starting = new AsyncDisposableStack();
-  const keys = new KeyRing(store.signingKeys, { keyMs: all.keyMs, overlapMs: all.keyOverlapMs });
+  const cipher = new KeyCipher(all.keySecret);
+  const keys = new KeyRing(store.signingKeys, { keyMs: all.keyMs, overlapMs: all.keyOverlapMs, cipher });
   await keys.rotate();
+  const mirror = new TokenMirror(store.apiTokens);
+  const feed = starting.use(
+    new RevocationFeed(store.revocations, mirror, {
+      pollMs: all.revocationPollMs,
+      rememberMs: all.accessMs + skewMs,
+      awayMs: all.awayMs,
+      onError: (error) => events.databaseAway(error),
+    }),
+  );
+  await feed.start();
   const context: IdentityContext = {
     config: all,
     store,
@@ -59,13 +72,8 @@ export async function startIdentity(config: Partial<IdentityConfig>, deps: Ident
     keys,
     hasher: new PasswordHasher({ atOnce: all.hashesAtOnce, mostWaiting: all.hashesWaiting }),
     guard: new LoginGuard(store.loginFailures),
-    feed: starting.use(
-      new RevocationFeed(store.revocations, {
-        pollMs: all.revocationPollMs,
-        rememberMs: all.accessMs + skewMs,
-        onError: (error) => events.upkeepFailed(error),
-      }),
-    ),
+    feed,
+    mirror,
     oidc: all.oidc === undefined ? undefined : new OidcProvider(all.oidc),
   };
   starting.use(new Upkeep({ keys, store, events }));

@@ -12,8 +12,11 @@ export function userService(context: IdentityContext): ServiceImpl<typeof UserSe
   return {
     listUsers(request, call) {
       requirePermission(call, "users:read");
-      const { role, search, includeDeleted, orderBy, pageSize, pageToken } = request;
-      return store.users.list({ role, search, includeDeleted }, orderBy, { size: pageSize, token: pageToken });
+      const { role, search, includeDeleted, resetAsked, orderBy, pageSize, pageToken } = request;
+      return store.users.list({ role, search, includeDeleted, resetAsked }, orderBy, {
+        size: pageSize,
+        token: pageToken,
+      });
     },
     async getUser({ id }, call) {
       requirePermission(call, "users:read");

@@ -1,4 +1,5 @@
 export { emailKey } from "./identity/email-key.ts";
+export type { HeldToken } from "./identity/api-tokens.ts";
 export type { IdentityStore } from "./identity/identity-store.ts";
 export type { DelayPolicy } from "./identity/login-failures.ts";
 export type { Revocation } from "./identity/revocations.ts";

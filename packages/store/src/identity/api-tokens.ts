@@ -24,6 +24,13 @@ export interface NewApiToken {
   readonly expiresAtMs: number;
 }
 
+/** A token that holds, by the hash of its secret, and the user it stands for, who may sign in. */
+export interface HeldToken {
+  readonly secretHash: Uint8Array;
+  readonly token: ApiToken;
+  readonly user: User;
+}
+
 /** Tokens of programs. */
 export class ApiTokens {
   readonly #run: RunQuery;
@@ -90,7 +97,7 @@ export class ApiTokens {
   }
 
   /** A token that holds, and the user it stands for, who may sign in; notes the use. */
-  find(secretHash: Uint8Array): Promise<{ readonly token: ApiToken; readonly user: User } | undefined> {
+  find(secretHash: Uint8Array): Promise<HeldToken | undefined> {
     return this.#run(async (db) => {
       const token = await db
         .selectFrom("api_tokens")
@@ -114,7 +121,44 @@ export class ApiTokens {
           .where("id", "=", token.id)
           .execute();
       }
-      return { token: toApiToken(token), user: toUser(user) };
+      return { secretHash, token: toApiToken(token), user: toUser(user) };
+    });
+  }
+
+  /** Those that hold, and may be used: the ones used or made last, made within so many ms, or of some users. */
+  listHeld(
+    which: { readonly madeWithinMs: number } | { readonly userIds: readonly string[] } | "all",
+    limit: number,
+  ): Promise<HeldToken[]> {
+    return this.#run(async (db) => {
+      let query = db
+        .selectFrom("api_tokens")
+        .selectAll()
+        .where("expires_at", ">", sql<Date>`now()`);
+      if (which !== "all") {
+        query =
+          "userIds" in which
+            ? query.where(sql<boolean>`user_id = ANY(${which.userIds}::text[])`)
+            : query.where("created_at", ">", sql<Date>`now() - ${which.madeWithinMs} * interval '1 millisecond'`);
+      }
+      const tokens = await query
+        .orderBy(sql`coalesce(last_used_at, created_at)`, "desc")
+        .limit(limit)
+        .execute();
+      if (tokens.length === 0) return [];
+      const owners = [...new Set(tokens.map((token) => token.user_id))];
+      const users = await db
+        .selectFrom("users")
+        .select(userColumns)
+        .where(sql<boolean>`id = ANY(${owners}::text[])`)
+        .where("disabled", "=", false)
+        .where("deleted_at", "is", null)
+        .execute();
+      const byId = new Map(users.map((row) => [row.id, toUser(row)]));
+      return tokens.flatMap((row): HeldToken[] => {
+        const user = byId.get(row.user_id);
+        return user === undefined ? [] : [{ secretHash: row.secret_hash, token: toApiToken(row), user }];
+      });
     });
   }
 

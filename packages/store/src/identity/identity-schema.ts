@@ -18,6 +18,7 @@ export interface UsersTable {
   updated_at: Date;
   last_login_at: Date | null;
   deleted_at: Date | null;
+  reset_asked_at: Date | null;
 }
 
 export interface SessionsTable {
@@ -54,7 +55,7 @@ export interface ApiTokensTable {
 
 export interface SigningKeysTable {
   kid: string;
-  private_jwk: ColumnType<JsonValue, string, never>;
+  private_jwk: ColumnType<JsonValue, string, string>;
   created_at: Date;
 }
 
@@ -89,6 +90,11 @@ export interface RevocationsTable {
   at: Date;
 }
 
+export interface IdentityMembersTable {
+  id: string;
+  seen_at: Date;
+}
+
 export interface IdentitySchema {
   users: UsersTable;
   sessions: SessionsTable;
@@ -99,4 +105,5 @@ export interface IdentitySchema {
   oidc_logins: OidcLoginsTable;
   login_failures: LoginFailuresTable;
   revocations: RevocationsTable;
+  identity_members: IdentityMembersTable;
 }

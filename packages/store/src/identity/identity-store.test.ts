@@ -39,7 +39,7 @@ eachDatabase((openTestStore) => {
     await using store = await openTestStore();
     const { users } = store.identity;
     for (let n = 0; n < 7; n++) await addUser(store, `user${n}@example.com`, [n % 2 ? Role.VIEWER : Role.OPERATOR]);
-    const all = { role: Role.UNSPECIFIED, search: "", includeDeleted: false };
+    const all = { role: Role.UNSPECIFIED, search: "", includeDeleted: false, resetAsked: false };
     for (const order of ["email", "-email", "created_at", "-created_at", "last_login_at", "-last_login_at", ""]) {
       const seen: string[] = [];
       let token = "";

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import { ApiTokens } from "./api-tokens.ts";
 import { LoginFailures } from "./login-failures.ts";
+import { Members } from "./members.ts";
 import { OidcLogins } from "./oidc-logins.ts";
 import { OneTimeCodes } from "./one-time-codes.ts";
 import { Revocations } from "./revocations.ts";
@@ -9,8 +10,8 @@ import { Sessions } from "./sessions.ts";
 import { SigningKeys } from "./signing-keys.ts";
 import { Users } from "./users.ts";
 
-/** Nothing that was issued lives longer than so without being looked up: old revocations say nothing. */
-const revocationMs = 3_600_000;
+/** Longer than anybody goes on with what was read before the database was out of reach: older revocations say nothing. */
+const revocationMs = 2 * 3_600_000;
 /** Failed logins that long ago do not count. */
 const failureMs = 24 * 3_600_000;
 /** Rows of failed logins that are kept; the oldest go first. */
@@ -26,6 +27,7 @@ export class IdentityStore {
   readonly oidcLogins: OidcLogins;
   readonly loginFailures: LoginFailures;
   readonly revocations: Revocations;
+  readonly members: Members;
   readonly #run: RunQuery;
 
   constructor(run: RunQuery) {
@@ -38,6 +40,7 @@ export class IdentityStore {
     this.oidcLogins = new OidcLogins(run);
     this.loginFailures = new LoginFailures(run);
     this.revocations = new Revocations(run);
+    this.members = new Members(run);
   }
 
   /** Removes what has expired. */

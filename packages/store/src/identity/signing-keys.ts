@@ -4,7 +4,7 @@ import type { RunQuery } from "./run-query.ts";
 /** A key of access tokens. */
 export interface StoredSigningKey {
   readonly kid: string;
-  /** With its private part. */
+  /** A JWK with its private part; a text where it is encrypted. */
   readonly privateJwk: JsonValue;
   readonly createdAtMs: number;
 }
@@ -34,6 +34,17 @@ export class SigningKeys {
       db
         .insertInto("signing_keys")
         .values({ kid, private_jwk: JSON.stringify(privateJwk), created_at: new Date(createdAtMs) })
+        .execute(),
+    );
+  }
+
+  /** Another form of the same key. */
+  async replace(kid: string, privateJwk: JsonValue): Promise<void> {
+    await this.#run((db) =>
+      db
+        .updateTable("signing_keys")
+        .set({ private_jwk: JSON.stringify(privateJwk) })
+        .where("kid", "=", kid)
         .execute(),
     );
   }

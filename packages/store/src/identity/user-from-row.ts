@@ -15,6 +15,7 @@ export const userColumns = [
   "updated_at",
   "last_login_at",
   "deleted_at",
+  "reset_asked_at",
 ] as const;
 
 export function toUser(row: Pick<UsersTable, (typeof userColumns)[number]>): User {
@@ -29,5 +30,6 @@ export function toUser(row: Pick<UsersTable, (typeof userColumns)[number]>): Use
     ...(row.last_login_at === null ? {} : { lastLoginAt: timestampFromDate(row.last_login_at) }),
     ...(row.deleted_at === null ? {} : { deletedAt: timestampFromDate(row.deleted_at) }),
     passwordExpired: row.password_expired,
+    ...(row.reset_asked_at === null ? {} : { resetAskedAt: timestampFromDate(row.reset_asked_at) }),
   });
 }

@@ -10,6 +10,8 @@ export interface UserFilter {
   /** Part of the email or name, in any case. */
   readonly search: string;
   readonly includeDeleted: boolean;
+  /** Only those who have asked for a new password. */
+  readonly resetAsked: boolean;
 }
 
 export interface UserPage {
@@ -50,6 +52,7 @@ export async function listUsers(
     const part = filter.search.toLowerCase();
     query = query.where(sql<boolean>`(strpos(email_key, ${part}) > 0 OR strpos(lower(display_name), ${part}) > 0)`);
   }
+  if (filter.resetAsked) query = query.where("reset_asked_at", "is not", null);
   if (!filter.includeDeleted) query = query.where("deleted_at", "is", null);
   if (page.token !== "") {
     const after = decodeToken(page.token, order);

@@ -35,6 +35,8 @@ export interface UserChanges {
   readonly disabled?: boolean;
 }
 
+/** Whoever asks again and again is written down this often. */
+const resetNotedEveryMs = 60_000;
 const uniqueViolation = "23505";
 
 /** The users. Changes of what they may do void the access tokens that were issued before, in the same transaction. */
@@ -145,7 +147,9 @@ export class Users {
           if (disabled === true) await endSessions(tx, id);
           // Email and roles stand in access tokens.
           const stale = after.email !== before.email || after.roles.join() !== before.roles.join();
-          if (stale || disabled === true) await insertRevocations(tx, "user", [id]);
+          // One who may come in again had no tokens; those who keep them in memory hear of it this way.
+          if (stale || disabled === true || before.disabled !== after.disabled)
+            await insertRevocations(tx, "user", [id]);
           return after;
         }),
       ),
@@ -185,7 +189,12 @@ export class Users {
       db.transaction().execute(async (tx) => {
         const changed = await tx
           .updateTable("users")
-          .set({ password_hash: hash, password_expired: expired, updated_at: sql<Date>`now()` })
+          .set({
+            password_hash: hash,
+            password_expired: expired,
+            reset_asked_at: null,
+            updated_at: sql<Date>`now()`,
+          })
           .where("id", "=", id)
           .where("deleted_at", "is", null)
           .returning("id")
@@ -194,6 +203,19 @@ export class Users {
         await endSessions(tx, id, keepSession);
         return true;
       }),
+    );
+  }
+
+  /** Notes that the user wants a new password, at most so often; nothing for an email that nobody has. */
+  async noteResetAsked(email: string): Promise<void> {
+    await this.#run((db) =>
+      db
+        .updateTable("users")
+        .set({ reset_asked_at: sql<Date>`now()` })
+        .where("email_key", "=", emailKey(email))
+        .where("deleted_at", "is", null)
+        .where(sql<boolean>`coalesce(reset_asked_at < now() - ${resetNotedEveryMs} * interval '1 millisecond', true)`)
+        .execute(),
     );
   }
 
