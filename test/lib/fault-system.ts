@@ -7,9 +7,8 @@ export type FaultSystem = SystemUnderTest & { readonly nats: TestNats };
  * The whole system without plugins, on a broker that the test may kill. Its own worker serves another queue than the tests', so
  * that theirs can be killed too.
  * @param databaseUrl PGlite when left out
- * @param identity whether callers have to say who they are, which needs the database
  */
-export async function startFaultSystem(databaseUrl?: string, identity: "on" | "off" = "on"): Promise<FaultSystem> {
+export async function startFaultSystem(databaseUrl?: string): Promise<FaultSystem> {
   await using starting = new AsyncDisposableStack();
   const nats = starting.use(await startTestNats());
   const standalone = starting.use(
@@ -17,7 +16,6 @@ export async function startFaultSystem(databaseUrl?: string, identity: "on" | "o
       NATS_URL: nats.url,
       MILLRACE_QUEUES: "elsewhere",
       MILLRACE_PLUGINS_DIR: "",
-      MILLRACE_IDENTITY: identity,
       ...(databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl }),
     }),
   );

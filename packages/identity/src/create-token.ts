@@ -24,7 +24,7 @@ export async function createToken(
   request: CreateTokenRequest,
   call: HandlerContext,
 ): Promise<{ readonly token: ApiToken; readonly secret: string }> {
-  const { config, store, events } = context;
+  const { config, store, events, feed, mirror } = context;
   const { caller, user } = await requireAccount(context, call);
   const { name, scopes, queues, types } = request;
   checkNames("scopes", scopes, isScope, "must be read, write, admin or a permission");
@@ -51,6 +51,8 @@ export async function createToken(
     types: [...new Set(types)],
     expiresAtMs,
   });
+  mirror.hurry();
+  feed.poke();
   events.tokenCreated(user.id, token.id);
   return { token, secret };
 }

@@ -36,7 +36,10 @@ export async function ensureAdministrator(
  * before ends.
  * @throws MillraceError `failed_precondition` without an administrator
  */
-export async function issueLocalToken({ config, store, events, feed }: IdentityContext, name: string): Promise<string> {
+export async function issueLocalToken(
+  { config, store, events, feed, mirror }: IdentityContext,
+  name: string,
+): Promise<string> {
   const owner = await store.users.firstAdministrator();
   if (owner === undefined) throw new MillraceError("failed_precondition", "there is no administrator");
   const secret = newSecret(apiTokenPrefix);
@@ -52,6 +55,7 @@ export async function issueLocalToken({ config, store, events, feed }: IdentityC
     types: [],
     expiresAtMs: Date.now() + config.longestTokenMs,
   });
+  mirror.hurry();
   feed.poke();
   events.tokenCreated(owner.id, token.id);
   return secret;

@@ -21,6 +21,7 @@ export class TokenMirror {
   /** Users who have changed and were not read again yet. */
   readonly #changed = new Set<string>();
   #newReadAt = 0;
+  #hurried = false;
 
   /** @param options.now monotonic, ms */
   constructor(
@@ -37,6 +38,11 @@ export class TokenMirror {
     const held = this.#held.get(keyOf(secretHash));
     const expiresAt = held?.token.expiresAt;
     return expiresAt !== undefined && timestampMs(expiresAt) <= Date.now() ? undefined : held;
+  }
+
+  /** A token was made here: the next `follow` reads it. */
+  hurry(): void {
+    this.#hurried = true;
   }
 
   /** Reads all of them. */
@@ -59,7 +65,8 @@ export class TokenMirror {
     }
     const startedAt = this.#now();
     const sinceMs = startedAt - this.#newReadAt;
-    if (sinceMs < newEveryMs) return;
+    if (sinceMs < newEveryMs && !this.#hurried) return;
+    this.#hurried = false;
     this.#keep(await this.#tokens.listHeld({ madeWithinMs: sinceMs + disorderMs }, this.#maxTokens));
     this.#newReadAt = startedAt;
   }
