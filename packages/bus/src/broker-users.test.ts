@@ -137,13 +137,14 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
   projector: [
     ...publish("jobs.high.default.t.1", "schedule.high.default.t.1", "rpc.x", "events.app.user.login"),
     ...publish("$KV.millrace_plugins.x", "$JS.API.CONSUMER.CREATE.JOBS_HIGH.w_default.jobs.high.default.>"),
-    ...publish("$KV.millrace_settings.x"),
+    ...publish("$KV.millrace_settings.x", "$KV.millrace_processes.gateway.x"),
     ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
   ],
   scheduler: [
     ...publish("schedule.high.default.t.1", "rpc.x", "events.app.user.login", "$KV.millrace_plugins.x"),
     ...publish("$JS.API.CONSUMER.CREATE.SCHEDULE.spy.schedule.>", "$JS.API.CONSUMER.MSG.NEXT.JOBS_HIGH.w_default"),
     ...publish("$JS.API.STREAM.PURGE.EVENTS", "$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0", "$KV.millrace_settings.x"),
+    ...publish("$KV.millrace_processes.worker.x"),
     ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
   ],
   identity: [

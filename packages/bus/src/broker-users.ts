@@ -106,8 +106,8 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       invokeSubject,
       ...reads(eventsStream),
       ...[...jobStreams, scheduleStream].flatMap(repairs),
-      ...(["queues", "cancel", "plugins", "pluginKeys", "settings"] as const).flatMap(follows),
-      ...(["queues", "cancel", "plugins", "pluginKeys", "settings"] as const).map(writes),
+      ...(["queues", "cancel", "plugins", "pluginKeys", "settings", "processes"] as const).flatMap(follows),
+      ...(["queues", "cancel", "plugins", "pluginKeys", "settings", "processes"] as const).map(writes),
       ...(["unique", "pluginTypes"] as const).flatMap((bucket) => [gets(bucket), writes(bucket)]),
       gets("recordings"),
       ...compacts("cancel"),
@@ -134,6 +134,7 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       purposeInbox("*", "results"),
       purposeInbox("control", "answers"),
       ...(["queues", "cancel", "plugins", "pluginKeys", "pluginState", "settings"] as const).flatMap(follows),
+      tellsItsSettings("worker"),
       gets("crashes"),
       ...(["pluginState", "crashes", "recordings"] as const).map(writes),
       ...readsModules(),
@@ -147,6 +148,7 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       ...reads(eventsStream),
       `${api}.STREAM.PURGE.${eventsStream}`,
       ...follows("settings"),
+      tellsItsSettings("projector"),
       ...[...jobStreams, scheduleStream].flatMap((stream) => [info(stream), `${api}.STREAM.MSG.DELETE.${stream}`]),
     ],
   }),
@@ -161,12 +163,13 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       ...[...jobStreams, scheduleStream].map(info),
       ...serves(scheduleStream, schedulerConsumer, `${subjectRoots.schedule}.>`),
       ...(["plugins", "settings", "eventCursors"] as const).flatMap(follows),
+      tellsItsSettings("scheduler"),
       writes("eventCursors"),
     ],
   }),
 
   identity: () => ({
-    publish: [inboxOf("gateway", ">"), ...follows("settings")],
+    publish: [inboxOf("gateway", ">"), ...follows("settings"), tellsItsSettings("identity")],
     subscribe: methodsOf("identity"),
   }),
 
@@ -243,6 +246,11 @@ function follows(bucket: Bucket): string[] {
 
 function writes(bucket: Bucket): string {
   return keysOf(bucket);
+}
+
+/** And nobody else's. */
+function tellsItsSettings(user: BrokerUser): string {
+  return `$KV.${buckets.processes.name}.${user}.*`;
 }
 
 function keysOf(bucket: Bucket): string {

@@ -1,27 +1,68 @@
-import { MillraceError, type Setting } from "@millrace/protocol";
+import { create, fromJsonString } from "@bufbuild/protobuf";
+import type { Bus } from "@millrace/bus";
+import {
+  MillraceError,
+  ProcessSettingSchema,
+  ProcessSettingsSchema,
+  type ProcessSettings,
+  type Setting,
+} from "@millrace/protocol";
+import { settingMessage } from "@millrace/service-kit";
 import type { ControlContext } from "./control-context.ts";
-import { settingMessage } from "./setting-message.ts";
+import { nearestName } from "./nearest-name.ts";
 
-/** Of this process, with what the database holds. */
-export async function listSettings({ live, store }: ControlContext): Promise<{ settings: Setting[] }> {
+/** Of this process, with what the database holds and what the other processes say. */
+export async function listSettings({ live, store, bus }: ControlContext): Promise<{ settings: Setting[] }> {
   const stored = new Map((await store.settings.list()).map(({ name, updatedAtMs }) => [name, updatedAtMs]));
-  return { settings: live.list().map((view) => settingMessage(view, stored.get(view.name))) };
+  const all = new Map(live.list().map((view) => [view.name, settingMessage(view, stored.get(view.name))]));
+  for (const { process, node, settings } of await processes(bus)) {
+    for (const setting of settings) {
+      const { name, value, source } = setting;
+      const listed = all.get(name);
+      const one = create(ProcessSettingSchema, { process, node, source, ...(value === undefined ? {} : { value }) });
+      if (listed === undefined) all.set(name, { ...setting, processes: [one] });
+      else listed.processes.push(one);
+    }
+  }
+  return { settings: [...all.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
 }
 
 /** @throws MillraceError not_found */
 export async function getSetting(context: ControlContext, name: string): Promise<Setting> {
-  const setting = (await listSettings(context)).settings.find((one) => one.name === name);
-  if (setting === undefined) throw new MillraceError("not_found", `no setting ${name}`);
+  const { settings } = await listSettings(context);
+  const setting = settings.find((one) => one.name === name);
+  if (setting === undefined) throw unknownSetting(name, settings);
   return setting;
 }
 
 /** @throws MillraceError not_found, failed_precondition for one that is read at the start only */
-export function requireChangeable({ live }: ControlContext, name: string): void {
-  const setting = live.list().find((one) => one.name === name);
-  if (setting === undefined) throw new MillraceError("not_found", `no setting ${name}`);
-  if (setting.changeable) return;
+export async function requireChangeable(context: ControlContext, name: string): Promise<void> {
+  const { changeable, variable } = await getSetting(context, name);
+  if (changeable) return;
   throw new MillraceError(
     "failed_precondition",
-    `${name} is read when a process starts: set ${setting.variable} and start it again`,
+    `${name} is read when a process starts: set ${variable} and start it again`,
+    { details: [{ field: "name", reason: `is read when a process starts: set ${variable} and start it again` }] },
   );
+}
+
+async function processes(bus: Bus): Promise<ProcessSettings[]> {
+  // It would wait for the connection; what this process knows can be told without.
+  if (!bus.connected) return [];
+  const decoder = new TextDecoder();
+  const entries = await bus.kv("processes").entries();
+  return entries
+    .map(({ value }) => fromJsonString(ProcessSettingsSchema, decoder.decode(value), { ignoreUnknownFields: true }))
+    .toSorted((a, b) => (`${a.process}.${a.node}` < `${b.process}.${b.node}` ? -1 : 1));
+}
+
+function unknownSetting(name: string, settings: readonly Setting[]): MillraceError {
+  const near = nearestName(
+    name,
+    settings.map((one) => one.name),
+  );
+  const hint = near === undefined ? "" : `; did you mean ${near}?`;
+  return new MillraceError("not_found", `no setting ${name}${hint}`, {
+    details: near === undefined ? [] : [{ field: "name", reason: `did you mean ${near}?` }],
+  });
 }

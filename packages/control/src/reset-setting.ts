@@ -7,7 +7,7 @@ export async function resetSetting(
   context: ControlContext,
   { name }: ResetSettingRequest,
 ): Promise<{ setting: Setting }> {
-  requireChangeable(context, name);
+  await requireChangeable(context, name);
   await context.store.settings.delete(name);
   await context.settings.copy();
   context.events.settingChanged(name);

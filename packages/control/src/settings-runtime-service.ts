@@ -7,10 +7,16 @@ import {
   type SettingsRuntimeService,
   type WatchSettingsResponse,
 } from "@millrace/protocol";
+import { announceSettings } from "@millrace/service-kit";
 
 /** What processes that see neither database nor bucket hear of settings by; no door offers it. */
 export function settingsRuntimeService(bus: Bus): ServiceImpl<typeof SettingsRuntimeService> {
-  return { watchSettings: (_request, call) => watchSettings(bus, call.signal) };
+  return {
+    async *watchSettings({ settings }, call) {
+      await using _ = settings === undefined ? undefined : announceSettings(bus.kv("processes"), settings, bus.logger);
+      yield* watchSettings(bus, call.signal);
+    },
+  };
 }
 
 /** Everything that is set: at once, and whole again at every change. A slow reader skips states. */

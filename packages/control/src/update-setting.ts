@@ -1,6 +1,6 @@
 import { toJson, type JsonValue } from "@bufbuild/protobuf";
 import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
-import { MillraceError, type Setting, type UpdateSettingRequest } from "@millrace/protocol";
+import { MillraceError, type ErrorCode, type Setting, type UpdateSettingRequest } from "@millrace/protocol";
 import { checkRuntimeSetting } from "@millrace/service-kit";
 import type { ControlContext } from "./control-context.ts";
 import { getSetting, requireChangeable } from "./list-settings.ts";
@@ -10,9 +10,11 @@ export async function updateSetting(
   context: ControlContext,
   { name, value }: UpdateSettingRequest,
 ): Promise<{ setting: Setting }> {
-  requireChangeable(context, name);
+  await requireChangeable(context, name);
   const checked = checkRuntimeSetting(name, jsonOf(value));
-  if (checked === undefined || "problem" in checked) throw refused(checked?.problem ?? "cannot be changed");
+  if (checked === undefined || "problem" in checked) {
+    throw refused("failed_precondition", checked?.problem ?? "cannot be changed");
+  }
   await context.store.settings.put({ name, value: checked.value as JsonValue, updatedAtMs: Date.now() });
   await context.settings.copy();
   context.events.settingChanged(name);
@@ -25,10 +27,10 @@ function jsonOf(value: Value | undefined): JsonValue {
     return toJson(ValueSchema, value);
   } catch (cause) {
     // Empty, or a number that JSON does not have.
-    throw refused("must be a value of JSON", cause);
+    throw refused("invalid_argument", "must be a value of JSON", cause);
   }
 }
 
-function refused(reason: string, cause?: unknown): MillraceError {
-  return new MillraceError("invalid_argument", `value: ${reason}`, { cause, details: [{ field: "value", reason }] });
+function refused(code: ErrorCode, reason: string, cause?: unknown): MillraceError {
+  return new MillraceError(code, `value: ${reason}`, { cause, details: [{ field: "value", reason }] });
 }

@@ -3,11 +3,11 @@ import { toJson } from "@bufbuild/protobuf";
 import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
 import { backoffDelayMs, SettingsRuntimeService, type BackoffPolicy } from "@millrace/protocol";
 import { createClient, type RpcTransport } from "@millrace/rpc";
-import { takeSettings, type LiveConfig, type Logger } from "@millrace/service-kit";
+import { processSettings, takeSettings, type LiveConfig, type Logger } from "@millrace/service-kit";
 
 const retry: BackoffPolicy = { kind: "exponential", baseMs: 50, maxMs: 1_000, jitter: 0.3 };
 
-/** Follows what is set while the system runs. While control is away what was heard last holds. */
+/** Follows what is set while the system runs, and says what is set here. While control is away what was heard last holds. */
 export class SettingsFeed implements AsyncDisposable {
   readonly #config: LiveConfig;
   readonly #logger: Logger;
@@ -34,9 +34,10 @@ export class SettingsFeed implements AsyncDisposable {
   async #follow(transport: RpcTransport): Promise<void> {
     const { signal } = this.#abort;
     const client = createClient(SettingsRuntimeService, transport);
+    const settings = processSettings("gateway", this.#config);
     for (let failures = 0; !signal.aborted;) {
       try {
-        for await (const { values } of client.watchSettings({}, { signal })) {
+        for await (const { values } of client.watchSettings({ settings }, { signal })) {
           this.#take(values);
           failures = 0;
         }

@@ -1,10 +1,12 @@
 import { brokerOptions, connectBus } from "@millrace/bus";
 import { createPipeline, serveNats } from "@millrace/rpc";
 import {
+  announceSettings,
   createLogger,
   createMetrics,
   followSettings,
   Health,
+  processSettings,
   runService,
   startOpsServer,
   startTracing,
@@ -26,6 +28,7 @@ await runService(async () => {
   const bus = starting.use(await connectBus({ ...brokerOptions("identity", values), logger }));
   const store = starting.use(await openStore({ databaseUrl }));
   await store.migrate();
+  starting.use(announceSettings(bus.kv("processes"), processSettings("identity", live), logger));
   const settings = starting.use(followSettings(bus.kv("settings"), live, logger));
   // Nobody must get in by what was forbidden before a restart.
   settings.assume(new Map((await store.settings.list()).map(({ name, value }) => [name, value])));

@@ -1,10 +1,12 @@
 import { brokerOptions, connectBus } from "@millrace/bus";
 import { version } from "@millrace/protocol";
 import {
+  announceSettings,
   createLogger,
   createMetrics,
   followSettings,
   Health,
+  processSettings,
   runService,
   startOpsServer,
   startTracing,
@@ -25,6 +27,7 @@ await runService(async () => {
   const bus = stack.use(await connectBus({ ...brokerOptions("projector", config), logger }));
   await bus.ensureTopology();
   stack.use(followSettings(bus.kv("settings"), live, logger));
+  stack.use(announceSettings(bus.kv("processes"), processSettings("projector", live), logger));
   const store = stack.use(await openStore(config.store));
   const projector = stack.use(await startProjector({}, { bus, store, logger, metrics: projectorMetrics(metrics) }));
   health.check("nats", () => (bus.connected ? undefined : "not connected"));

@@ -60,6 +60,8 @@ export const buckets = {
   eventCursors: { name: "millrace_event_cursors", maxBytes: 4 << 20, ttlMs: 0 },
   crashes: { name: "millrace_crashes", maxBytes: 64 << 20, ttlMs: 24 * 3_600_000 },
   settings: { name: "millrace_settings", maxBytes: 16 << 20, ttlMs: 0 },
+  /** What processes are set to, under `<process>.<node>`: ProcessSettings in protobuf's JSON. */
+  processes: { name: "millrace_processes", maxBytes: 64 << 20, ttlMs: 60_000 },
 } as const satisfies Record<string, BucketTopology>;
 
 /** Object store that holds plugin modules by their sha256. */

@@ -1,10 +1,12 @@
 import { brokerOptions, connectBus } from "@millrace/bus";
 import { version } from "@millrace/protocol";
 import {
+  announceSettings,
   createLogger,
   createMetrics,
   followSettings,
   Health,
+  processSettings,
   runService,
   startOpsServer,
   startTracing,
@@ -24,6 +26,7 @@ await runService(async () => {
   const bus = stack.use(await connectBus({ ...brokerOptions("scheduler", config), logger }));
   await bus.ensureTopology();
   stack.use(followSettings(bus.kv("settings"), live, logger));
+  stack.use(announceSettings(bus.kv("processes"), processSettings("scheduler", live), logger));
   const store = stack.use(await openStore(config.store));
   const scheduler = stack.use(await startScheduler({}, { bus, store, logger }));
   health.check("nats", () => (bus.connected ? undefined : "not connected"));

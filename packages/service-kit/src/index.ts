@@ -1,3 +1,4 @@
+export { announceSettings, processSettings, type ProcessesBucket } from "./announce-settings.ts";
 export { brokerSettings } from "./broker-settings.ts";
 export { ConfigError, type ConfigProblem } from "./config-error.ts";
 export { createLogger, type Logger, type LogOptions } from "./create-logger.ts";
@@ -10,6 +11,7 @@ export { loadConfig, type ConfigInputs, type ConfigSource, type LoadedConfig } f
 export { runService, type RunOptions } from "./run-service.ts";
 export { checkRuntimeSetting, runtimeSettings } from "./runtime-settings.ts";
 export { serviceSettings } from "./service-settings.ts";
+export { settingMessage } from "./setting-message.ts";
 export { startOpsServer, type OpsServer, type OpsServerOptions } from "./start-ops-server.ts";
 export { startTracing, type TracingOptions } from "./start-tracing.ts";
 export {

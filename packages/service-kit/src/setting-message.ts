@@ -1,7 +1,8 @@
 import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { timestampFromMs, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { SettingSchema, SettingSource, type Setting } from "@millrace/protocol";
-import type { ConfigSource, SettingView } from "@millrace/service-kit";
+import type { SettingView } from "./live-config.ts";
+import type { ConfigSource } from "./load-config.ts";
 
 const sources: Readonly<Record<ConfigSource, SettingSource>> = {
   argv: SettingSource.COMMAND_LINE,
@@ -12,7 +13,7 @@ const sources: Readonly<Record<ConfigSource, SettingSource>> = {
 };
 
 /** @param updatedAtMs when the database's value was set; undefined without one */
-export function settingMessage(view: SettingView, updatedAtMs: number | undefined): Setting {
+export function settingMessage(view: SettingView, updatedAtMs?: number): Setting {
   const { name, value, source, defaultValue, description, changeable, secret, variable } = view;
   return create(SettingSchema, {
     name,

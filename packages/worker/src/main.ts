@@ -3,10 +3,12 @@ import { pathToFileURL } from "node:url";
 import { brokerOptions, connectBus } from "@millrace/bus";
 import { version } from "@millrace/protocol";
 import {
+  announceSettings,
   createLogger,
   createMetrics,
   followSettings,
   Health,
+  processSettings,
   runService,
   startOpsServer,
   startTracing,
@@ -25,6 +27,7 @@ await runService(async () => {
   const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
   const bus = stack.use(await connectBus({ ...brokerOptions("worker", config), logger }));
   stack.use(followSettings(bus.kv("settings"), live, logger));
+  stack.use(announceSettings(bus.kv("processes"), processSettings("worker", live), logger));
   const worker = stack.use(
     await startWorker({
       ...config,

@@ -4,20 +4,29 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import type { Setting } from "./settings_service_pb.ts";
+import { file_millrace_system_v1_settings_service } from "./settings_service_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file millrace/system/v1/settings_runtime.proto.
  */
 export const file_millrace_system_v1_settings_runtime: GenFile = /*@__PURE__*/
-  fileDesc("CiltaWxscmFjZS9zeXN0ZW0vdjEvc2V0dGluZ3NfcnVudGltZS5wcm90bxISbWlsbHJhY2Uuc3lzdGVtLnYxIhYKFFdhdGNoU2V0dGluZ3NSZXF1ZXN0IqUBChVXYXRjaFNldHRpbmdzUmVzcG9uc2USRQoGdmFsdWVzGAEgAygLMjUubWlsbHJhY2Uuc3lzdGVtLnYxLldhdGNoU2V0dGluZ3NSZXNwb25zZS5WYWx1ZXNFbnRyeRpFCgtWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSJQoFdmFsdWUYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWU6AjgBMoUBChZTZXR0aW5nc1J1bnRpbWVTZXJ2aWNlEmsKDVdhdGNoU2V0dGluZ3MSKC5taWxscmFjZS5zeXN0ZW0udjEuV2F0Y2hTZXR0aW5nc1JlcXVlc3QaKS5taWxscmFjZS5zeXN0ZW0udjEuV2F0Y2hTZXR0aW5nc1Jlc3BvbnNlIgOQAgEwAWIGcHJvdG8z", [file_google_protobuf_struct]);
+  fileDesc("CiltaWxscmFjZS9zeXN0ZW0vdjEvc2V0dGluZ3NfcnVudGltZS5wcm90bxISbWlsbHJhY2Uuc3lzdGVtLnYxIk0KFFdhdGNoU2V0dGluZ3NSZXF1ZXN0EjUKCHNldHRpbmdzGAEgASgLMiMubWlsbHJhY2Uuc3lzdGVtLnYxLlByb2Nlc3NTZXR0aW5ncyKfAQoPUHJvY2Vzc1NldHRpbmdzEiUKB3Byb2Nlc3MYASABKAlCFLpIEXIPMg1eW2Etel17MSwzMn0kEisKBG5vZGUYAiABKAlCHbpIGnIYMhZeWy0wLTlBLVphLXpfXXsxLDEwMH0kEjgKCHNldHRpbmdzGAMgAygLMhsubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmdCCbpIBpIBAxD0AyKlAQoVV2F0Y2hTZXR0aW5nc1Jlc3BvbnNlEkUKBnZhbHVlcxgBIAMoCzI1Lm1pbGxyYWNlLnN5c3RlbS52MS5XYXRjaFNldHRpbmdzUmVzcG9uc2UuVmFsdWVzRW50cnkaRQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEiUKBXZhbHVlGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlOgI4ATKFAQoWU2V0dGluZ3NSdW50aW1lU2VydmljZRJrCg1XYXRjaFNldHRpbmdzEigubWlsbHJhY2Uuc3lzdGVtLnYxLldhdGNoU2V0dGluZ3NSZXF1ZXN0GikubWlsbHJhY2Uuc3lzdGVtLnYxLldhdGNoU2V0dGluZ3NSZXNwb25zZSIDkAIBMAFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_millrace_system_v1_settings_service]);
 
 /**
  * @generated from message millrace.system.v1.WatchSettingsRequest
  */
 export type WatchSettingsRequest = Message<"millrace.system.v1.WatchSettingsRequest"> & {
+  /**
+   * Listed for as long as it watches; whoever leaves it out only hears.
+   *
+   * @generated from field: millrace.system.v1.ProcessSettings settings = 1;
+   */
+  settings?: ProcessSettings | undefined;
 };
 
 /**
@@ -26,6 +35,39 @@ export type WatchSettingsRequest = Message<"millrace.system.v1.WatchSettingsRequ
  */
 export const WatchSettingsRequestSchema: GenMessage<WatchSettingsRequest> = /*@__PURE__*/
   messageDesc(file_millrace_system_v1_settings_runtime, 0);
+
+/**
+ * What a process says of itself: settings that it read when it started, and those that it was told a value of its own for.
+ *
+ * @generated from message millrace.system.v1.ProcessSettings
+ */
+export type ProcessSettings = Message<"millrace.system.v1.ProcessSettings"> & {
+  /**
+   * Such as gateway.
+   *
+   * @generated from field: string process = 1;
+   */
+  process: string;
+
+  /**
+   * Tells processes of one kind apart.
+   *
+   * @generated from field: string node = 2;
+   */
+  node: string;
+
+  /**
+   * @generated from field: repeated millrace.system.v1.Setting settings = 3;
+   */
+  settings: Setting[];
+};
+
+/**
+ * Describes the message millrace.system.v1.ProcessSettings.
+ * Use `create(ProcessSettingsSchema)` to create a new message.
+ */
+export const ProcessSettingsSchema: GenMessage<ProcessSettings> = /*@__PURE__*/
+  messageDesc(file_millrace_system_v1_settings_runtime, 1);
 
 /**
  * Everything that is set; each answer is complete.
@@ -44,7 +86,7 @@ export type WatchSettingsResponse = Message<"millrace.system.v1.WatchSettingsRes
  * Use `create(WatchSettingsResponseSchema)` to create a new message.
  */
 export const WatchSettingsResponseSchema: GenMessage<WatchSettingsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_runtime, 1);
+  messageDesc(file_millrace_system_v1_settings_runtime, 2);
 
 /**
  * Between Millrace's own processes: carries settings to those that see neither the database nor the bucket. No door offers it.

@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/system/v1/settings_service.proto.
  */
 export const file_millrace_system_v1_settings_service: GenFile = /*@__PURE__*/
-  fileDesc("CiltaWxscmFjZS9zeXN0ZW0vdjEvc2V0dGluZ3Nfc2VydmljZS5wcm90bxISbWlsbHJhY2Uuc3lzdGVtLnYxIpsCCgdTZXR0aW5nEgwKBG5hbWUYASABKAkSJQoFdmFsdWUYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSMQoGc291cmNlGAMgASgOMiEubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmdTb3VyY2USLQoNZGVmYXVsdF92YWx1ZRgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRITCgtkZXNjcmlwdGlvbhgFIAEoCRISCgpjaGFuZ2VhYmxlGAYgASgIEg4KBnNlY3JldBgHIAEoCBIQCgh2YXJpYWJsZRgIIAEoCRIuCgp1cGRhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIVChNMaXN0U2V0dGluZ3NSZXF1ZXN0IkUKFExpc3RTZXR0aW5nc1Jlc3BvbnNlEi0KCHNldHRpbmdzGAEgAygLMhsubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmciXgoUVXBkYXRlU2V0dGluZ1JlcXVlc3QSFwoEbmFtZRgBIAEoCUIJukgGcgQQARhAEi0KBXZhbHVlGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlQga6SAPIAQEiRQoVVXBkYXRlU2V0dGluZ1Jlc3BvbnNlEiwKB3NldHRpbmcYASABKAsyGy5taWxscmFjZS5zeXN0ZW0udjEuU2V0dGluZyIuChNSZXNldFNldHRpbmdSZXF1ZXN0EhcKBG5hbWUYASABKAlCCbpIBnIEEAEYQCJEChRSZXNldFNldHRpbmdSZXNwb25zZRIsCgdzZXR0aW5nGAEgASgLMhsubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmciZgoERmxhZxIMCgRuYW1lGAEgASgJEg8KB2VuYWJsZWQYAiABKAgSDwoHcGVyY2VudBgDIAEoDRIuCgp1cGRhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCISChBMaXN0RmxhZ3NSZXF1ZXN0IjwKEUxpc3RGbGFnc1Jlc3BvbnNlEicKBWZsYWdzGAEgAygLMhgubWlsbHJhY2Uuc3lzdGVtLnYxLkZsYWciegoOU2V0RmxhZ1JlcXVlc3QSLAoEbmFtZRgBIAEoCUIeukgbchkyF15bYS16XVthLXowLTlfLV17MCw2M30kEg8KB2VuYWJsZWQYAiABKAgSHQoHcGVyY2VudBgDIAEoDUIHukgEKgIYZEgAiAEBQgoKCF9wZXJjZW50IjkKD1NldEZsYWdSZXNwb25zZRImCgRmbGFnGAEgASgLMhgubWlsbHJhY2Uuc3lzdGVtLnYxLkZsYWciXgoTRXZhbHVhdGVGbGFnUmVxdWVzdBIsCgRuYW1lGAEgASgJQh66SBtyGTIXXlthLXpdW2EtejAtOV8tXXswLDYzfSQSGQoHdXNlcl9pZBgCIAEoCUIIukgFcgMYgAEiJwoURXZhbHVhdGVGbGFnUmVzcG9uc2USDwoHZW5hYmxlZBgBIAEoCCrCAQoNU2V0dGluZ1NvdXJjZRIeChpTRVRUSU5HX1NPVVJDRV9VTlNQRUNJRklFRBAAEh8KG1NFVFRJTkdfU09VUkNFX0NPTU1BTkRfTElORRABEh4KGlNFVFRJTkdfU09VUkNFX0VOVklST05NRU5UEAISFwoTU0VUVElOR19TT1VSQ0VfRklMRRADEhsKF1NFVFRJTkdfU09VUkNFX0RBVEFCQVNFEAQSGgoWU0VUVElOR19TT1VSQ0VfREVGQVVMVBAFMqAHCg9TZXR0aW5nc1NlcnZpY2USkQEKDExpc3RTZXR0aW5ncxInLm1pbGxyYWNlLnN5c3RlbS52MS5MaXN0U2V0dGluZ3NSZXF1ZXN0GigubWlsbHJhY2Uuc3lzdGVtLnYxLkxpc3RTZXR0aW5nc1Jlc3BvbnNlIi6QAgGKzhgPCg1zZXR0aW5nczpyZWFkgtPkkwISEhAvYXBpL3YxL3NldHRpbmdzEqIBCg1VcGRhdGVTZXR0aW5nEigubWlsbHJhY2Uuc3lzdGVtLnYxLlVwZGF0ZVNldHRpbmdSZXF1ZXN0GikubWlsbHJhY2Uuc3lzdGVtLnYxLlVwZGF0ZVNldHRpbmdSZXNwb25zZSI8kAICis4YEwoPc2V0dGluZ3M6bWFuYWdlEAGC0+STAhw6ASoaFy9hcGkvdjEvc2V0dGluZ3Mve25hbWV9EpwBCgxSZXNldFNldHRpbmcSJy5taWxscmFjZS5zeXN0ZW0udjEuUmVzZXRTZXR0aW5nUmVxdWVzdBooLm1pbGxyYWNlLnN5c3RlbS52MS5SZXNldFNldHRpbmdSZXNwb25zZSI5kAICis4YEwoPc2V0dGluZ3M6bWFuYWdlEAGC0+STAhkqFy9hcGkvdjEvc2V0dGluZ3Mve25hbWV9EoUBCglMaXN0RmxhZ3MSJC5taWxscmFjZS5zeXN0ZW0udjEuTGlzdEZsYWdzUmVxdWVzdBolLm1pbGxyYWNlLnN5c3RlbS52MS5MaXN0RmxhZ3NSZXNwb25zZSIrkAIBis4YDwoNc2V0dGluZ3M6cmVhZILT5JMCDxINL2FwaS92MS9mbGFncxKNAQoHU2V0RmxhZxIiLm1pbGxyYWNlLnN5c3RlbS52MS5TZXRGbGFnUmVxdWVzdBojLm1pbGxyYWNlLnN5c3RlbS52MS5TZXRGbGFnUmVzcG9uc2UiOZACAorOGBMKD3NldHRpbmdzOm1hbmFnZRABgtPkkwIZOgEqGhQvYXBpL3YxL2ZsYWdzL3tuYW1lfRKcAQoMRXZhbHVhdGVGbGFnEicubWlsbHJhY2Uuc3lzdGVtLnYxLkV2YWx1YXRlRmxhZ1JlcXVlc3QaKC5taWxscmFjZS5zeXN0ZW0udjEuRXZhbHVhdGVGbGFnUmVzcG9uc2UiOZACAYrOGA0KC3N5c3RlbTpyZWFkgtPkkwIfEh0vYXBpL3YxL2ZsYWdzL3tuYW1lfTpldmFsdWF0ZWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_millrace_options_v1_access]);
+  fileDesc("CiltaWxscmFjZS9zeXN0ZW0vdjEvc2V0dGluZ3Nfc2VydmljZS5wcm90bxISbWlsbHJhY2Uuc3lzdGVtLnYxItICCgdTZXR0aW5nEgwKBG5hbWUYASABKAkSJQoFdmFsdWUYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSMQoGc291cmNlGAMgASgOMiEubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmdTb3VyY2USLQoNZGVmYXVsdF92YWx1ZRgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRITCgtkZXNjcmlwdGlvbhgFIAEoCRISCgpjaGFuZ2VhYmxlGAYgASgIEg4KBnNlY3JldBgHIAEoCBIQCgh2YXJpYWJsZRgIIAEoCRIuCgp1cGRhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1Cglwcm9jZXNzZXMYCiADKAsyIi5taWxscmFjZS5zeXN0ZW0udjEuUHJvY2Vzc1NldHRpbmciiQEKDlByb2Nlc3NTZXR0aW5nEg8KB3Byb2Nlc3MYASABKAkSDAoEbm9kZRgCIAEoCRIlCgV2YWx1ZRgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIxCgZzb3VyY2UYBCABKA4yIS5taWxscmFjZS5zeXN0ZW0udjEuU2V0dGluZ1NvdXJjZSIVChNMaXN0U2V0dGluZ3NSZXF1ZXN0IkUKFExpc3RTZXR0aW5nc1Jlc3BvbnNlEi0KCHNldHRpbmdzGAEgAygLMhsubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmciXgoUVXBkYXRlU2V0dGluZ1JlcXVlc3QSFwoEbmFtZRgBIAEoCUIJukgGcgQQARhAEi0KBXZhbHVlGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlQga6SAPIAQEiRQoVVXBkYXRlU2V0dGluZ1Jlc3BvbnNlEiwKB3NldHRpbmcYASABKAsyGy5taWxscmFjZS5zeXN0ZW0udjEuU2V0dGluZyIuChNSZXNldFNldHRpbmdSZXF1ZXN0EhcKBG5hbWUYASABKAlCCbpIBnIEEAEYQCJEChRSZXNldFNldHRpbmdSZXNwb25zZRIsCgdzZXR0aW5nGAEgASgLMhsubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmciZgoERmxhZxIMCgRuYW1lGAEgASgJEg8KB2VuYWJsZWQYAiABKAgSDwoHcGVyY2VudBgDIAEoDRIuCgp1cGRhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCISChBMaXN0RmxhZ3NSZXF1ZXN0IjwKEUxpc3RGbGFnc1Jlc3BvbnNlEicKBWZsYWdzGAEgAygLMhgubWlsbHJhY2Uuc3lzdGVtLnYxLkZsYWciegoOU2V0RmxhZ1JlcXVlc3QSLAoEbmFtZRgBIAEoCUIeukgbchkyF15bYS16XVthLXowLTlfLV17MCw2M30kEg8KB2VuYWJsZWQYAiABKAgSHQoHcGVyY2VudBgDIAEoDUIHukgEKgIYZEgAiAEBQgoKCF9wZXJjZW50IjkKD1NldEZsYWdSZXNwb25zZRImCgRmbGFnGAEgASgLMhgubWlsbHJhY2Uuc3lzdGVtLnYxLkZsYWciXgoTRXZhbHVhdGVGbGFnUmVxdWVzdBIsCgRuYW1lGAEgASgJQh66SBtyGTIXXlthLXpdW2EtejAtOV8tXXswLDYzfSQSGQoHdXNlcl9pZBgCIAEoCUIIukgFcgMYgAEiJwoURXZhbHVhdGVGbGFnUmVzcG9uc2USDwoHZW5hYmxlZBgBIAEoCCrCAQoNU2V0dGluZ1NvdXJjZRIeChpTRVRUSU5HX1NPVVJDRV9VTlNQRUNJRklFRBAAEh8KG1NFVFRJTkdfU09VUkNFX0NPTU1BTkRfTElORRABEh4KGlNFVFRJTkdfU09VUkNFX0VOVklST05NRU5UEAISFwoTU0VUVElOR19TT1VSQ0VfRklMRRADEhsKF1NFVFRJTkdfU09VUkNFX0RBVEFCQVNFEAQSGgoWU0VUVElOR19TT1VSQ0VfREVGQVVMVBAFMqAHCg9TZXR0aW5nc1NlcnZpY2USkQEKDExpc3RTZXR0aW5ncxInLm1pbGxyYWNlLnN5c3RlbS52MS5MaXN0U2V0dGluZ3NSZXF1ZXN0GigubWlsbHJhY2Uuc3lzdGVtLnYxLkxpc3RTZXR0aW5nc1Jlc3BvbnNlIi6QAgGKzhgPCg1zZXR0aW5nczpyZWFkgtPkkwISEhAvYXBpL3YxL3NldHRpbmdzEqIBCg1VcGRhdGVTZXR0aW5nEigubWlsbHJhY2Uuc3lzdGVtLnYxLlVwZGF0ZVNldHRpbmdSZXF1ZXN0GikubWlsbHJhY2Uuc3lzdGVtLnYxLlVwZGF0ZVNldHRpbmdSZXNwb25zZSI8kAICis4YEwoPc2V0dGluZ3M6bWFuYWdlEAGC0+STAhw6ASoaFy9hcGkvdjEvc2V0dGluZ3Mve25hbWV9EpwBCgxSZXNldFNldHRpbmcSJy5taWxscmFjZS5zeXN0ZW0udjEuUmVzZXRTZXR0aW5nUmVxdWVzdBooLm1pbGxyYWNlLnN5c3RlbS52MS5SZXNldFNldHRpbmdSZXNwb25zZSI5kAICis4YEwoPc2V0dGluZ3M6bWFuYWdlEAGC0+STAhkqFy9hcGkvdjEvc2V0dGluZ3Mve25hbWV9EoUBCglMaXN0RmxhZ3MSJC5taWxscmFjZS5zeXN0ZW0udjEuTGlzdEZsYWdzUmVxdWVzdBolLm1pbGxyYWNlLnN5c3RlbS52MS5MaXN0RmxhZ3NSZXNwb25zZSIrkAIBis4YDwoNc2V0dGluZ3M6cmVhZILT5JMCDxINL2FwaS92MS9mbGFncxKNAQoHU2V0RmxhZxIiLm1pbGxyYWNlLnN5c3RlbS52MS5TZXRGbGFnUmVxdWVzdBojLm1pbGxyYWNlLnN5c3RlbS52MS5TZXRGbGFnUmVzcG9uc2UiOZACAorOGBMKD3NldHRpbmdzOm1hbmFnZRABgtPkkwIZOgEqGhQvYXBpL3YxL2ZsYWdzL3tuYW1lfRKcAQoMRXZhbHVhdGVGbGFnEicubWlsbHJhY2Uuc3lzdGVtLnYxLkV2YWx1YXRlRmxhZ1JlcXVlc3QaKC5taWxscmFjZS5zeXN0ZW0udjEuRXZhbHVhdGVGbGFnUmVzcG9uc2UiOZACAYrOGA0KC3N5c3RlbTpyZWFkgtPkkwIfEh0vYXBpL3YxL2ZsYWdzL3tuYW1lfTpldmFsdWF0ZWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_millrace_options_v1_access]);
 
 /**
  * @generated from message millrace.system.v1.Setting
@@ -77,6 +77,14 @@ export type Setting = Message<"millrace.system.v1.Setting"> & {
    * @generated from field: google.protobuf.Timestamp updated_at = 9;
    */
   updatedAt?: Timestamp | undefined;
+
+  /**
+   * Processes besides the one that answers that read it when they start, or were told a value that comes before the
+   * database's. A process that was killed is shown for a minute more.
+   *
+   * @generated from field: repeated millrace.system.v1.ProcessSetting processes = 10;
+   */
+  processes: ProcessSetting[];
 };
 
 /**
@@ -85,6 +93,46 @@ export type Setting = Message<"millrace.system.v1.Setting"> & {
  */
 export const SettingSchema: GenMessage<Setting> = /*@__PURE__*/
   messageDesc(file_millrace_system_v1_settings_service, 0);
+
+/**
+ * What one process has.
+ *
+ * @generated from message millrace.system.v1.ProcessSetting
+ */
+export type ProcessSetting = Message<"millrace.system.v1.ProcessSetting"> & {
+  /**
+   * Such as gateway.
+   *
+   * @generated from field: string process = 1;
+   */
+  process: string;
+
+  /**
+   * Tells processes of one kind apart.
+   *
+   * @generated from field: string node = 2;
+   */
+  node: string;
+
+  /**
+   * Unset when there is none, and for a secret.
+   *
+   * @generated from field: google.protobuf.Value value = 3;
+   */
+  value?: Value | undefined;
+
+  /**
+   * @generated from field: millrace.system.v1.SettingSource source = 4;
+   */
+  source: SettingSource;
+};
+
+/**
+ * Describes the message millrace.system.v1.ProcessSetting.
+ * Use `create(ProcessSettingSchema)` to create a new message.
+ */
+export const ProcessSettingSchema: GenMessage<ProcessSetting> = /*@__PURE__*/
+  messageDesc(file_millrace_system_v1_settings_service, 1);
 
 /**
  * @generated from message millrace.system.v1.ListSettingsRequest
@@ -97,7 +145,7 @@ export type ListSettingsRequest = Message<"millrace.system.v1.ListSettingsReques
  * Use `create(ListSettingsRequestSchema)` to create a new message.
  */
 export const ListSettingsRequestSchema: GenMessage<ListSettingsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 1);
+  messageDesc(file_millrace_system_v1_settings_service, 2);
 
 /**
  * @generated from message millrace.system.v1.ListSettingsResponse
@@ -114,7 +162,7 @@ export type ListSettingsResponse = Message<"millrace.system.v1.ListSettingsRespo
  * Use `create(ListSettingsResponseSchema)` to create a new message.
  */
 export const ListSettingsResponseSchema: GenMessage<ListSettingsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 2);
+  messageDesc(file_millrace_system_v1_settings_service, 3);
 
 /**
  * @generated from message millrace.system.v1.UpdateSettingRequest
@@ -136,7 +184,7 @@ export type UpdateSettingRequest = Message<"millrace.system.v1.UpdateSettingRequ
  * Use `create(UpdateSettingRequestSchema)` to create a new message.
  */
 export const UpdateSettingRequestSchema: GenMessage<UpdateSettingRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 3);
+  messageDesc(file_millrace_system_v1_settings_service, 4);
 
 /**
  * @generated from message millrace.system.v1.UpdateSettingResponse
@@ -153,7 +201,7 @@ export type UpdateSettingResponse = Message<"millrace.system.v1.UpdateSettingRes
  * Use `create(UpdateSettingResponseSchema)` to create a new message.
  */
 export const UpdateSettingResponseSchema: GenMessage<UpdateSettingResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 4);
+  messageDesc(file_millrace_system_v1_settings_service, 5);
 
 /**
  * @generated from message millrace.system.v1.ResetSettingRequest
@@ -170,7 +218,7 @@ export type ResetSettingRequest = Message<"millrace.system.v1.ResetSettingReques
  * Use `create(ResetSettingRequestSchema)` to create a new message.
  */
 export const ResetSettingRequestSchema: GenMessage<ResetSettingRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 5);
+  messageDesc(file_millrace_system_v1_settings_service, 6);
 
 /**
  * @generated from message millrace.system.v1.ResetSettingResponse
@@ -187,7 +235,7 @@ export type ResetSettingResponse = Message<"millrace.system.v1.ResetSettingRespo
  * Use `create(ResetSettingResponseSchema)` to create a new message.
  */
 export const ResetSettingResponseSchema: GenMessage<ResetSettingResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 6);
+  messageDesc(file_millrace_system_v1_settings_service, 7);
 
 /**
  * A feature that is on for a share of users.
@@ -225,7 +273,7 @@ export type Flag = Message<"millrace.system.v1.Flag"> & {
  * Use `create(FlagSchema)` to create a new message.
  */
 export const FlagSchema: GenMessage<Flag> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 7);
+  messageDesc(file_millrace_system_v1_settings_service, 8);
 
 /**
  * @generated from message millrace.system.v1.ListFlagsRequest
@@ -238,7 +286,7 @@ export type ListFlagsRequest = Message<"millrace.system.v1.ListFlagsRequest"> & 
  * Use `create(ListFlagsRequestSchema)` to create a new message.
  */
 export const ListFlagsRequestSchema: GenMessage<ListFlagsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 8);
+  messageDesc(file_millrace_system_v1_settings_service, 9);
 
 /**
  * @generated from message millrace.system.v1.ListFlagsResponse
@@ -255,7 +303,7 @@ export type ListFlagsResponse = Message<"millrace.system.v1.ListFlagsResponse"> 
  * Use `create(ListFlagsResponseSchema)` to create a new message.
  */
 export const ListFlagsResponseSchema: GenMessage<ListFlagsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 9);
+  messageDesc(file_millrace_system_v1_settings_service, 10);
 
 /**
  * @generated from message millrace.system.v1.SetFlagRequest
@@ -284,7 +332,7 @@ export type SetFlagRequest = Message<"millrace.system.v1.SetFlagRequest"> & {
  * Use `create(SetFlagRequestSchema)` to create a new message.
  */
 export const SetFlagRequestSchema: GenMessage<SetFlagRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 10);
+  messageDesc(file_millrace_system_v1_settings_service, 11);
 
 /**
  * @generated from message millrace.system.v1.SetFlagResponse
@@ -301,7 +349,7 @@ export type SetFlagResponse = Message<"millrace.system.v1.SetFlagResponse"> & {
  * Use `create(SetFlagResponseSchema)` to create a new message.
  */
 export const SetFlagResponseSchema: GenMessage<SetFlagResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 11);
+  messageDesc(file_millrace_system_v1_settings_service, 12);
 
 /**
  * @generated from message millrace.system.v1.EvaluateFlagRequest
@@ -325,7 +373,7 @@ export type EvaluateFlagRequest = Message<"millrace.system.v1.EvaluateFlagReques
  * Use `create(EvaluateFlagRequestSchema)` to create a new message.
  */
 export const EvaluateFlagRequestSchema: GenMessage<EvaluateFlagRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 12);
+  messageDesc(file_millrace_system_v1_settings_service, 13);
 
 /**
  * @generated from message millrace.system.v1.EvaluateFlagResponse
@@ -344,7 +392,7 @@ export type EvaluateFlagResponse = Message<"millrace.system.v1.EvaluateFlagRespo
  * Use `create(EvaluateFlagResponseSchema)` to create a new message.
  */
 export const EvaluateFlagResponseSchema: GenMessage<EvaluateFlagResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 13);
+  messageDesc(file_millrace_system_v1_settings_service, 14);
 
 /**
  * The first that has a value wins, in this order.
@@ -403,7 +451,7 @@ export const SettingSourceSchema: GenEnum<SettingSource> = /*@__PURE__*/
  */
 export const SettingsService: GenService<{
   /**
-   * By name.
+   * By name; those of every process that runs.
    *
    * @generated from rpc millrace.system.v1.SettingsService.ListSettings
    */
