@@ -32,7 +32,8 @@ const bearer = /^Bearer +([^ ]+) *$/i;
 /** Says who calls, by access token, API token or the cookie of a browser. */
 export class Authenticator implements AsyncDisposable {
   readonly #refusals: Refusals;
-  readonly #keys: KeyRing;
+  /** The public keys of access tokens. */
+  readonly keys: KeyRing;
   readonly #client;
   readonly #revoked: RevocationFeed;
   readonly #known = new BoundedCache<string, KnownCaller>(cacheSize);
@@ -49,7 +50,7 @@ export class Authenticator implements AsyncDisposable {
   ) {
     this.#refusals = refusals;
     this.#admitStranger = admitStranger;
-    this.#keys = new KeyRing(transport);
+    this.keys = new KeyRing(transport);
     this.#client = createClient(IdentityRuntimeService, transport);
     // Which of the secrets in the cache they belong to is not worth an index: it happens rarely.
     this.#revoked = new RevocationFeed(transport, logger, () => this.#known.clear());
@@ -118,7 +119,7 @@ export class Authenticator implements AsyncDisposable {
   async #verify(token: string): Promise<KnownCaller> {
     if (apiTokenForm.test(token)) return this.#lookUp(token);
     try {
-      return await verifyAccessToken(token, this.#keys);
+      return await verifyAccessToken(token, this.keys);
     } catch (reason) {
       if (reason instanceof errors.JOSEError) throw this.#refusals.unauthenticated("invalid_token", reason);
       throw this.#refusals.away("identity_away", "it cannot be told who calls", reason);
@@ -127,9 +128,11 @@ export class Authenticator implements AsyncDisposable {
 
   async #lookUp(token: string): Promise<KnownCaller> {
     const secretHash = createHash("sha256").update(token).digest();
-    const { caller, undecided } = await this.#client.findToken({ secretHash }, { timeoutMs: lookUpTimeoutMs }).catch((reason) => {
-      throw this.#refusals.away("identity_away", "it cannot be told who calls", reason);
-    });
+    const { caller, undecided } = await this.#client
+      .findToken({ secretHash }, { timeoutMs: lookUpTimeoutMs })
+      .catch((reason) => {
+        throw this.#refusals.away("identity_away", "it cannot be told who calls", reason);
+      });
     if (undecided) throw this.#refusals.away("identity_away", "it cannot be told who calls");
     if (caller === undefined) throw this.#refusals.unauthenticated("invalid_token");
     const now = Date.now();

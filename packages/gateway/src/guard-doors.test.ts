@@ -3,11 +3,12 @@ import { JobService, Role, ServerReflection, SystemService } from "@millrace/pro
 import { csrfTokenOf } from "@millrace/rpc";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
-import { exportSPKI, generateKeyPair, SignJWT } from "jose";
+import { createRemoteJWKSet, exportSPKI, generateKeyPair, jwtVerify, SignJWT, type JSONWebKeySet } from "jose";
 import { expect, test } from "vitest";
 import { startGuarded, type Guarded } from "./guard-fixture.ts";
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+const publicFields = new Set(["alg", "crv", "kid", "kty", "use", "x", "y"]);
 const jobUrl = ({ gateway }: Guarded, id = "a-b") => `${gateway.httpUrl}/api/v1/jobs/${id}`;
 
 async function status(guarded: Guarded, headers: Record<string, string>, init: RequestInit = {}): Promise<number> {
@@ -69,6 +70,28 @@ test("a key that is new is fetched, and those who sign with none are not worth a
   expect(await status(guarded, bearer(await identity.accessToken([Role.VIEWER])))).toBe(200);
   for (let n = 0; n < 5; n++) await status(guarded, bearer(await identity.accessToken([5], { n }, { kid: `no-${n}` })));
   expect(identity.getKeysCalls).toBe(1);
+});
+
+test("the public keys are shown to whoever wants to check our tokens", async () => {
+  await using guarded = await startGuarded();
+  const { identity, gateway } = guarded;
+  const url = new URL("/.well-known/jwks.json", gateway.httpUrl);
+  const token = await identity.accessToken([Role.VIEWER]);
+  // A key that is new comes beside the one before: tokens of both are good.
+  await identity.rotate();
+  const next = await identity.accessToken([Role.VIEWER]);
+  const keySet = createRemoteJWKSet(url);
+  const pinned = { issuer: "millrace", audience: "millrace", algorithms: ["EdDSA", "ES256"] };
+  for (const one of [token, next]) expect((await jwtVerify(one, keySet, pinned)).payload.sub).toBe("u1");
+
+  identity.away = true;
+  const answer = await fetch(url);
+  expect(answer.headers.get("cache-control")).toBe("public, max-age=60");
+  expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
+  const { keys } = (await answer.json()) as JSONWebKeySet;
+  expect(keys.flatMap((key) => Object.keys(key)).filter((name) => !publicFields.has(name))).toEqual([]);
+  expect((await fetch(url, { method: "HEAD" })).status).toBe(200);
+  expect((await fetch(url, { method: "POST", body: "{}" })).status).toBe(404);
 });
 
 test("what is revoked is refused at once, from the cache too", async () => {

@@ -1,6 +1,13 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { CallerInfo } from "@millrace/protocol";
-import { anonymous, type CallContext, type CallObserver, type PipelineOptions, type RpcTransport } from "@millrace/rpc";
+import {
+  anonymous,
+  type CallContext,
+  type CallObserver,
+  type Exchange,
+  type PipelineOptions,
+  type RpcTransport,
+} from "@millrace/rpc";
 import type { Logger } from "@millrace/service-kit";
 import { createAdmission } from "./admit-calls.ts";
 import { AuditTrail } from "./audit-trail.ts";
@@ -12,12 +19,15 @@ import type { GatewayConfig } from "./config.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 import { rateLimits } from "./rate-limits.ts";
 import type { Refusals } from "./refusals.ts";
+import { serveKeys } from "./serve-keys.ts";
 
 /** What stands before every call while identity is on. */
 export interface DoorGuard extends AsyncDisposable {
   readonly hooks: Required<Pick<PipelineOptions, "identify" | "authorize" | "admit" | "permit">>;
   /** Writes down what has to be. */
   readonly observer: CallObserver;
+  /** Shows the public keys of access tokens. */
+  readonly serveKeys: (exchange: Exchange) => boolean;
   /** What the services behind hear of the caller. */
   callerOf(call: CallContext): CallerInfo;
 }
@@ -65,6 +75,7 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
         return inScope === undefined ? count() : inScope.then(count);
       },
     },
+    serveKeys: serveKeys(authenticator.keys),
     observer: { ended: (call, error) => trail.record(call, error) },
     callerOf(call) {
       const { subject, email, permissions, queues, types, tokenId, sessionId } = call.identity;

@@ -7,6 +7,8 @@ const refetchAfterMs = 5_000;
 /** A key that was taken away counts for so long at most. */
 const staleAfterMs = 5 * 60_000;
 const fetchTimeoutMs = 3_000;
+/** What is shown to others is no older, as long as identity answers: a new key signs two minutes after it is published. */
+const showForMs = 30_000;
 
 type KeySet = ReturnType<typeof createLocalJWKSet>;
 
@@ -15,6 +17,7 @@ export class KeyRing {
   readonly #client;
   readonly #now: () => number;
   #keys: KeySet | undefined;
+  #text: string | undefined;
   #fetchedAt = Number.NEGATIVE_INFINITY;
   #fetching: Promise<KeySet> | undefined;
 
@@ -41,6 +44,21 @@ export class KeyRing {
     }
   }
 
+  /**
+   * The JWK set (RFC 7517), for whoever else wants to check tokens. It is a bit old while identity does not answer.
+   * @throws ConnectError when identity has never answered
+   */
+  async show(): Promise<string> {
+    if (this.#text === undefined || this.#now() - this.#fetchedAt > showForMs) {
+      try {
+        await this.#fetch();
+      } catch (reason) {
+        if (this.#text === undefined) throw reason;
+      }
+    }
+    return this.#text ?? "";
+  }
+
   #fetch(): Promise<KeySet> {
     return (this.#fetching ??= this.#load().finally(() => (this.#fetching = undefined)));
   }
@@ -48,6 +66,7 @@ export class KeyRing {
   async #load(): Promise<KeySet> {
     const { jwks } = await this.#client.getKeys({}, { timeoutMs: fetchTimeoutMs });
     this.#fetchedAt = this.#now();
+    this.#text = jwks;
     return (this.#keys = createLocalJWKSet(JSON.parse(jwks) as JSONWebKeySet));
   }
 }

@@ -21,6 +21,7 @@ import {
   defaultCors,
   forwardService,
   reflectionServices,
+  type Exchange,
   type RpcTransport,
 } from "@millrace/rpc";
 import {
@@ -148,7 +149,8 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     },
   };
   const pages = apiPages(offered, { title: "Millrace", version });
-  const serve = serveEndpoints(extensions, runtime, deps.logger);
+  const endpoints = serveEndpoints(extensions, runtime, deps.logger);
+  const serve = (exchange: Exchange) => guard?.serveKeys(exchange) === true || endpoints(exchange);
   const intercept = interceptRequests(extensions, deps.transport, deps.logger);
   const ops = createOpsHandler(deps);
   const bodies = new BodyWatch({ ...bodyLimits, onRefused: refusals.count });
