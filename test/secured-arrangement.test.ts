@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { provideNatsServer } from "@millrace/bus/nats-server";
 import { createPublisher } from "@millrace/client";
-import { SystemService } from "@millrace/protocol";
+import { IdentityRuntimeService, SystemService } from "@millrace/protocol";
 import { createClient, createGrpcTransport } from "@millrace/rpc";
+import { createRemoteJWKSet, jwtVerify } from "jose";
 import { nkeyAuthenticator } from "nats";
 import { expect, it } from "vitest";
 import { deployExamplePlugins } from "./lib/deploy-plugins.ts";
@@ -41,7 +42,8 @@ it("runs with a user for each service, and goes on with another authority", { ti
   const natsUrl = `tls://127.0.0.1:${new URL(nats.url).port}`;
   millrace("nats", "streams", "--nats", natsUrl, "--seed", join(users, "admin.seed"), "--certs", certs);
 
-  const [http, grpc, natsHttp, controlGrpc] = [await freePort(), await freePort(), await freePort(), await freePort()];
+  const [http, grpc, natsHttp] = [await freePort(), await freePort(), await freePort()];
+  const [controlGrpc, identityGrpc] = [await freePort(), await freePort()];
   const filesOf = (user: string) => ({ ca: join(certs, "ca.pem"), ...pairOf(user) });
   const pairOf = (user: string) => ({ cert: join(certs, `${user}.pem`), key: join(certs, `${user}.key`) });
   const start = async (service: string, extra: Record<string, string> = {}) => {
@@ -64,14 +66,14 @@ it("runs with a user for each service, and goes on with another authority", { ti
     await started.ready(`http://127.0.0.1:${service === "gateway" ? extra["MILLRACE_HTTP_PORT"] : ops}/health/ready`);
     return started;
   };
-  const identity = await start("identity");
+  const identity = await start("identity", { MILLRACE_GRPC_PORT: String(identityGrpc) });
   const services = [
     identity,
     await start("projector"),
     await start("scheduler"),
     await start("control", { MILLRACE_GRPC_PORT: String(controlGrpc) }),
     await start("worker"),
-    // One gateway calls control and identity over NATS, the other control by gRPC.
+    // One gateway calls control and identity over NATS, the other by gRPC.
     await start("gateway", {
       MILLRACE_HTTP_PORT: String(natsHttp),
       MILLRACE_GRPC_PORT: "0",
@@ -81,14 +83,18 @@ it("runs with a user for each service, and goes on with another authority", { ti
   const grpcGateway = await start("gateway", {
     MILLRACE_HTTP_PORT: String(http),
     MILLRACE_GRPC_PORT: String(grpc),
+    MILLRACE_IDENTITY: "on",
     MILLRACE_CONTROL_URL: `https://localhost:${controlGrpc}`,
+    MILLRACE_IDENTITY_URL: `https://localhost:${identityGrpc}`,
   });
 
   const refusals = () =>
     readFileSync(join(folder, "server/nats.log"), "utf8")
       .split("\n")
       .filter((line) => line.includes("Violation"));
-  const rest = new Rest(`http://127.0.0.1:${http}`, "");
+  const restUrl = `http://127.0.0.1:${http}`;
+  const token = await firstToken(restUrl, identity.output);
+  const rest = new Rest(restUrl, token);
   await deployExamplePlugins(rest);
   const seed = new TextEncoder().encode(readFileSync(join(users, "publisher.seed"), "utf8").trim());
   const { ca: caFile, cert: certFile, key: keyFile } = filesOf("publisher");
@@ -97,12 +103,11 @@ it("runs with a user for each service, and goes on with another authority", { ti
     tls: { caFile, certFile, keyFile },
     inboxPrefix: "_INBOX.publisher",
   };
-  await runScenario({ rest, grpcAddress: `127.0.0.1:${grpc}`, natsUrl, token: "", publisher });
+  await runScenario({ rest, grpcAddress: `127.0.0.1:${grpc}`, natsUrl, token, publisher });
   // The scenario's publisher tried one thing that it may not, which shows that refusals are seen here.
   expect(refusals()).toHaveLength(1);
 
-  const natsGateway = `http://127.0.0.1:${natsHttp}`;
-  const natsRest = new Rest(natsGateway, await firstToken(natsGateway, identity.output));
+  const natsRest = new Rest(`http://127.0.0.1:${natsHttp}`, token);
   const waited = await natsRest.submit({ id: "n-1", type: "audit", payload: { json: login }, waitMs: 10_000 });
   expect(waited.result).toMatchObject({ state: "JOB_STATE_SUCCEEDED" });
   {
@@ -118,18 +123,33 @@ it("runs with a user for each service, and goes on with another authority", { ti
     await natsRest.jobIn("n-2", "JOB_STATE_SUCCEEDED");
   }
 
-  const infoAs = async (user: string): Promise<unknown> => {
-    await using transport = createGrpcTransport({
-      baseUrl: `https://localhost:${controlGrpc}`,
-      certificates: filesOf(user),
-    });
-    return await createClient(SystemService, transport).getInfo({}, { timeoutMs: 5000 });
+  const askAs = async (user: string): Promise<void> => {
+    const open = (port: number) =>
+      createGrpcTransport({ baseUrl: `https://localhost:${port}`, certificates: filesOf(user) });
+    await using control = open(controlGrpc);
+    await using users = open(identityGrpc);
+    const answers = await Promise.allSettled([
+      createClient(SystemService, control).getInfo({}, { timeoutMs: 5000 }),
+      createClient(IdentityRuntimeService, users).getKeys({}, { timeoutMs: 5000 }),
+    ]);
+    const refused = answers.filter(({ status }) => status === "rejected");
+    if (refused.length > 0) throw new Error(`${refused.length} refused`);
   };
-  await infoAs("gateway");
-  await expect(infoAs("worker")).rejects.toThrow();
+  await askAs("gateway");
+  await expect(askAs("worker")).rejects.toThrow("2 refused");
   const refused = (): true | undefined =>
-    services.some(({ output }) => output.includes("the certificate is not a gateway's")) || undefined;
-  await until(async () => refused(), "control to tell why it refused");
+    services.filter(({ output }) => output.includes("the certificate is not a gateway's")).length === 2 || undefined;
+  await until(async () => refused(), "control and identity to tell why they refused");
+
+  // Other services may check our tokens by the keys that are shown.
+  const email = "ada@example.com";
+  const password = "correct horse battery";
+  await rest.call("POST", "/api/v1/users", { email, password, roles: ["ROLE_VIEWER"] });
+  type LoggedIn = { tokens: { accessToken: string } };
+  const { body } = await rest.call<LoggedIn>("POST", "/api/v1/auth/login", { email, password });
+  const keys = createRemoteJWKSet(new URL("/.well-known/jwks.json", restUrl));
+  const checked = await jwtVerify(body.tokens.accessToken, keys, { issuer: "millrace", audience: "millrace" });
+  expect(checked.payload["email"]).toBe(email);
 
   // Another authority altogether: whoever went on with the old certificates could not connect any more.
   rmSync(join(certs, "ca.pem"));
@@ -139,7 +159,7 @@ it("runs with a user for each service, and goes on with another authority", { ti
     const remade = () => service.output.includes("connection to NATS remade") || undefined;
     await until(async () => remade(), "connections with the new certificates");
   }
-  await until(() => infoAs("gateway"), "control with new certificates");
+  await until(() => askAs("gateway").then(() => true as const), "control and identity with new certificates");
   for (const [id, door] of [["r-1", rest] as const, ["r-2", natsRest] as const]) {
     const after = await door.submit({ id, type: "audit", payload: { json: login }, waitMs: 10_000 });
     expect(after.result).toMatchObject({ state: "JOB_STATE_SUCCEEDED" });

@@ -1,8 +1,9 @@
 import { brokerOptions, connectBus } from "@millrace/bus";
-import { serveNats } from "@millrace/rpc";
+import { listenGrpc, serveNats } from "@millrace/rpc";
 import {
   createLogger,
   createMetrics,
+  grpcSecurityOf,
   Health,
   LiveConfig,
   loadConfig,
@@ -12,8 +13,7 @@ import {
 } from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
 import { controlPipeline } from "./control-pipeline.ts";
-import { listenGrpc } from "./listen-grpc.ts";
-import { grpcSecurity, processConfig } from "./process-config.ts";
+import { processConfig } from "./process-config.ts";
 import { startControl } from "./start-control.ts";
 
 await runService(async () => {
@@ -36,7 +36,7 @@ await runService(async () => {
   const pipeline = controlPipeline(control);
   starting.use(serveNats(bus, pipeline));
   if (grpcPort !== undefined) {
-    starting.use(await listenGrpc(pipeline, { host, port: grpcPort }, grpcSecurity(values), logger));
+    starting.use(await listenGrpc(pipeline, { host, port: grpcPort }, grpcSecurityOf(values), logger));
   }
   part.ready();
   logger.info({ natsUrl, grpcPort }, "control serves");

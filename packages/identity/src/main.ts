@@ -1,10 +1,11 @@
 import { brokerOptions, connectBus } from "@millrace/bus";
-import { createPipeline, serveNats } from "@millrace/rpc";
+import { createPipeline, listenGrpc, serveNats } from "@millrace/rpc";
 import {
   announceSettings,
   createLogger,
   createMetrics,
   followSettings,
+  grpcSecurityOf,
   Health,
   processSettings,
   runService,
@@ -18,7 +19,7 @@ import { startIdentity } from "./start-identity.ts";
 await runService(async () => {
   const live = loadProcessConfig({ env: process.env, argv: process.argv.slice(2) });
   const { values } = live;
-  const { host, natsUrl, databaseUrl, opsPort, logLevel, otlpEndpoint, traceRatio } = values;
+  const { host, natsUrl, databaseUrl, opsPort, grpcPort, logLevel, otlpEndpoint, traceRatio } = values;
   await using starting = new AsyncDisposableStack();
   const logger = createLogger({ name: "identity", level: logLevel });
   const health = new Health();
@@ -37,8 +38,12 @@ await runService(async () => {
   const first = await identity.ensureAdministrator();
   // Not into the log, which is kept and read by others.
   if (first !== undefined) process.stdout.write(`administrator ${first.email}, one-time password ${first.password}\n`);
-  starting.use(serveNats(bus, createPipeline({ services: identity.services })));
+  const pipeline = createPipeline({ services: identity.services });
+  starting.use(serveNats(bus, pipeline));
+  if (grpcPort !== undefined) {
+    starting.use(await listenGrpc(pipeline, { host, port: grpcPort }, grpcSecurityOf(values), logger));
+  }
   part.ready();
-  logger.info({ natsUrl }, "identity serves");
+  logger.info({ natsUrl, grpcPort }, "identity serves");
   return starting.move();
 });

@@ -2,6 +2,7 @@ import { Role } from "@millrace/protocol";
 import {
   brokerSettings,
   ConfigError,
+  grpcSettings,
   LiveConfig,
   loadConfig,
   runtimeSettings,
@@ -44,8 +45,9 @@ export const identitySettings = {
 const schema = z.object({
   ...serviceSettings,
   ...brokerSettings,
+  ...grpcSettings,
   ...identitySettings,
-  host: z.string().default("127.0.0.1").describe("Address that health and metrics are served on"),
+  host: z.string().default("127.0.0.1").describe("Address that gRPC, health and metrics are served on"),
   databaseUrl: z.string().meta({ env: "DATABASE_URL", secret: true, description: "A PostgreSQL" }),
   opsPort: z.number().int().min(0).max(65_535).default(0).describe("Port of health and metrics; 0 takes a free one"),
 });

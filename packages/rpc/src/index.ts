@@ -29,6 +29,7 @@ export { createNatsTransport, type NatsTransportOptions, type RpcBus } from "./n
 export { serveNats, type NatsServer, type ServeNatsOptions } from "./serve-nats.ts";
 export { createGrpcTransport, type GrpcTransportOptions } from "./grpc-transport.ts";
 export { createMessageValidator } from "./validation.ts";
+export { listenGrpc } from "./listen-grpc.ts";
 export { forwardService, type ForwardOptions } from "./forward-service.ts";
 export { createHealthService, type HealthService } from "./health-service.ts";
 export { reflectionServices } from "./reflection-service.ts";

@@ -5,6 +5,7 @@ export { createLogger, type Logger, type LogOptions } from "./create-logger.ts";
 export { createMetrics, type Metrics } from "./create-metrics.ts";
 export { createOpsHandler, type OpsContext, type OpsHandler } from "./create-ops-handler.ts";
 export { followSettings, takeSettings, type SettingsBucket, type SettingsFollower } from "./follow-settings.ts";
+export { grpcSecurityOf, grpcSettings } from "./grpc-settings.ts";
 export { Health, type HealthPart, type MissingPart, type Readiness } from "./health.ts";
 export { LiveConfig, type SettingView } from "./live-config.ts";
 export { loadConfig, type ConfigInputs, type ConfigSource, type LoadedConfig } from "./load-config.ts";

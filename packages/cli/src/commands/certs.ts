@@ -10,7 +10,7 @@ interface CertsOptions {
 }
 
 /** Services that others connect to; all the others only call. */
-const servers = ["nats", "control"];
+const servers = ["nats", "control", "identity"];
 const services = [...new Set([...servers, ...brokerUsers])];
 const ownHosts = ["localhost", "127.0.0.1", "::1"];
 

@@ -3,7 +3,8 @@ import { createSecureServer, createServer, type Http2Server, type ServerHttp2Ses
 import { checkServerIdentity, TLSSocket } from "node:tls";
 import { CertificateFiles, type BusLogger, type CertificatePaths } from "@millrace/bus";
 import { MillraceError } from "@millrace/protocol";
-import { createGrpcHandler, type Pipeline } from "@millrace/rpc";
+import { createGrpcHandler } from "./http-handler.ts";
+import type { Pipeline } from "./pipeline.ts";
 
 export interface GrpcSecurity {
   readonly certificates: Required<CertificatePaths>;
