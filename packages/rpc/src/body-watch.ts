@@ -127,17 +127,3 @@ export async function* watchedBody(source: AsyncIterable<Uint8Array>, watch: Bod
     watch.remove(body);
   }
 }
-
-interface Source {
-  once(event: "end" | "close", listener: () => void): unknown;
-  destroy(): unknown;
-}
-
-/** Cuts off a caller whose body, which somebody else reads and bounds, takes too long. */
-export function followBody(source: Source, watch: BodyWatch): void {
-  const body: PendingBody = { since: performance.now(), heldBytes: 0, refuse: () => void source.destroy() };
-  watch.add(body);
-  const over = (): void => watch.remove(body);
-  source.once("end", over);
-  source.once("close", over);
-}

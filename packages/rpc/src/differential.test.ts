@@ -1,11 +1,11 @@
 // Holds the lean unary handler to the answers of connect-node's own, byte for byte.
 import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
 import { request as httpRequest } from "node:http";
+import { gzipSync } from "node:zlib";
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { SubmitJobRequestSchema } from "@millrace/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createConnectAdapter } from "./connect-adapter.ts";
-import { listenDoor, listenHttp1, listenHttp2, testPipeline, type Listening } from "./fixture.ts";
+import { connectNodesOwn, listenDoor, listenHttp1, listenHttp2, testPipeline, type Listening } from "./fixture.ts";
 
 const limits = { readMaxBytes: 2048, maxTimeoutMs: 60_000 };
 const submitPath = "/millrace.jobs.v1.JobService/SubmitJob";
@@ -16,9 +16,9 @@ let leanHttp2: Listening;
 let theirsHttp2: Listening;
 beforeAll(async () => {
   lean = await listenDoor(testPipeline({ limits }));
-  theirs = await listenHttp1(createConnectAdapter(testPipeline({ limits })));
+  theirs = await listenHttp1(connectNodesOwn(testPipeline({ limits })));
   leanHttp2 = await listenHttp2(testPipeline({ limits }));
-  theirsHttp2 = await listenHttp2(createConnectAdapter(testPipeline({ limits })) as never);
+  theirsHttp2 = await listenHttp2(connectNodesOwn(testPipeline({ limits })) as never);
 });
 afterAll(async () => {
   for (const server of [lean, theirs, leanHttp2, theirsHttp2]) await server[Symbol.asyncDispose]();
@@ -128,8 +128,8 @@ function connectCases(): Case[] {
     on("bad timeout", { ...json, "connect-timeout-ms": "soon" }, '{"type":"t"}'),
     on("too long a timeout", { ...json, "connect-timeout-ms": "90000" }, '{"type":"t"}'),
     on("unknown encoding", { ...json, "content-encoding": "squash" }, '{"type":"t"}'),
-    on("wrong content type", { "content-type": "text/plain" }, "{}"),
-    on("stream content type", { "content-type": "application/connect+json" }, "{}"),
+    on("packed", { ...json, "content-encoding": "gzip" }, gzipSync('{"type":"t"}')),
+    on("packed, and is not", { ...json, "content-encoding": "gzip" }, '{"type":"t"}'),
     on("info json", json, "{}", infoPath),
     on("info proto", proto, "", infoPath),
   ];
@@ -173,8 +173,8 @@ test.each(overHttp2.map((one) => [one.name, one] as const))("HTTP/2 %s", async (
   expect(await call2(leanHttp2, one)).toEqual(await call2(theirsHttp2, one));
 });
 
-// The one answer that differs on purpose: bytes that are no message are the caller's mistake, as malformed JSON is, and
-// connect-node calls them internal.
+// The answers that differ on purpose. Bytes that are no message are the caller's mistake, as malformed JSON is, and connect-node
+// calls them internal.
 const noMessage = Buffer.from([0x0a, 0x7f, 0x01]);
 
 test("malformed protobuf is an invalid argument", async () => {
@@ -185,4 +185,28 @@ test("malformed protobuf is an invalid argument", async () => {
   const grpc = { name: "", path: submitPath, headers, body: frame(noMessage) };
   const answer = await call2(leanHttp2, grpc);
   expect({ ...answer.headers, ...answer.trailers }).toMatchObject({ "grpc-status": "3" });
+});
+
+// connect-node answers these with nothing but a status.
+test.each([
+  ["wrong content type", "POST", { "content-type": "text/plain" }, 415],
+  ["a stream's content type", "POST", { "content-type": "application/connect+json" }, 415],
+  ["gRPC over HTTP/1.1", "POST", { "content-type": "application/grpc" }, 415],
+  ["a verb that is not for calls", "PUT", { "content-type": "application/json" }, 405],
+])("%s is refused with a reason", async (_, method, headers, status) => {
+  const answer = await fetch(lean.url + submitPath, { method, headers, body: "{}" });
+  expect(answer.status).toBe(status);
+  expect(await answer.json()).toEqual({ code: expect.any(String), message: expect.stringMatching(/./) });
+});
+
+test("text with half a surrogate pair is an answer on every door", async () => {
+  const body = Buffer.from('{"type":"\\ud800","priority":"\\udfff"}');
+  const json = { name: "", path: submitPath, headers: { "content-type": "application/json" }, body };
+  expect((await call1(lean, json)).status).toBe(400);
+  const headers = { "content-type": "application/grpc+json", te: "trailers" };
+  for (const framed of [frame(body), frame(gzipSync(body), 1)]) {
+    const packed = framed[0] === 1 ? { "grpc-encoding": "gzip" } : {};
+    const answer = await call2(leanHttp2, { ...json, headers: { ...headers, ...packed }, body: framed });
+    expect({ ...answer.headers, ...answer.trailers }).toMatchObject({ "grpc-status": "3" });
+  }
 });

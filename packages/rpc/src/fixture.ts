@@ -2,7 +2,7 @@
 import { createServer as createHttp1, type RequestListener } from "node:http";
 import { createServer as createHttp2, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo } from "node:net";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, type DescMethodUnary, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import {
   callerHeader,
@@ -14,7 +14,9 @@ import {
   SystemService,
   WatchJobResponseSchema,
 } from "@millrace/protocol";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { callOf } from "./call-context.ts";
+import { callFrom } from "./connect-handlers.ts";
 import { createGrpcHandler, createHttpHandler, type DoorOptions } from "./http-handler.ts";
 import { bindService, createPipeline, type Pipeline, type PipelineOptions } from "./pipeline.ts";
 
@@ -180,4 +182,23 @@ export async function listenHttp2(
 
 export function listenDoor(pipeline: Pipeline, options?: DoorOptions): Promise<Listening> {
   return listenHttp1(createHttpHandler(pipeline, options));
+}
+
+/** The unary methods as connect-node serves them by itself. */
+export function connectNodesOwn(pipeline: Pipeline): RequestListener {
+  const { readMaxBytes, maxTimeoutMs } = pipeline.limits;
+  return connectNodeAdapter({
+    readMaxBytes,
+    maxTimeoutMs,
+    routes(router) {
+      for (const method of pipeline.methods.values()) {
+        if (method.desc.methodKind !== "unary") continue;
+        const desc = method.desc as DescMethodUnary;
+        router.rpc(
+          desc,
+          async (request, context) => pipeline.unary(method, request, callFrom(method, context)) as never,
+        );
+      }
+    },
+  }) as RequestListener;
 }

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Http2ServerRequest, Http2ServerResponse, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { AnswerBudget } from "./answer-budget.ts";
-import { followBody, type BodyWatch } from "./body-watch.ts";
-import { createConnectAdapter, createUniversalHandlers } from "./connect-adapter.ts";
+import type { BodyWatch } from "./body-watch.ts";
+import { createConnectHandlers } from "./connect-handlers.ts";
 import { createCors, defaultCors, type CorsOptions } from "./cors.ts";
 import { hasBody, Http1Exchange, Http2Exchange, type Exchange, type ReplyHeaders } from "./exchange.ts";
 import { isRefusal, type Intercept, type Interception, type Refusal } from "./interception.ts";
@@ -12,8 +12,7 @@ import type { Pipeline } from "./pipeline.ts";
 import { refuseExchange } from "./refuse-exchange.ts";
 import { serveRest } from "./rest-handler.ts";
 import { createRestRouter } from "./rest-routes.ts";
-import { serveUniversal } from "./serve-universal.ts";
-import { isLean, serveUnary, unaryFormat } from "./unary-handler.ts";
+import { serveCall } from "./serve-call.ts";
 
 /** An answer that does not change, such as the API's description. */
 export interface StaticPage {
@@ -47,7 +46,7 @@ const pagePolicy =
 
 interface Door {
   /** Returns false when nothing took the exchange. */
-  serve(exchange: Exchange, adapt: () => void): boolean;
+  serve(exchange: Exchange): boolean;
   /** Undefined: nothing stands around this request. */
   intercept(exchange: Exchange): Interception | undefined;
   /** Serves an exchange with what stands around it. */
@@ -63,10 +62,9 @@ interface Door {
 function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
   const router = createRestRouter(pipeline);
   const cors = createCors(options.cors ?? defaultCors);
-  const universal = createUniversalHandlers(pipeline);
-  const bodiesOf = (path: string): BodyWatch | undefined => (isUpload(pipeline, path) ? undefined : options.bodies);
+  const handlers = createConnectHandlers(pipeline);
 
-  function serve(exchange: Exchange, adapt: () => void): boolean {
+  function serve(exchange: Exchange): boolean {
     const { path, verb } = exchange;
     if (isPreflight(exchange)) {
       cors.preflight(exchange);
@@ -74,16 +72,8 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
     }
     const method = pipeline.methods.get(path);
     if (method !== undefined) {
-      const format = unaryFormat((exchange.headers["content-type"] as string | undefined) ?? "");
-      if (format !== undefined && method.desc.methodKind === "unary" && isLean(exchange, format)) {
-        serveUnary(pipeline, method, format, exchange);
-      } else if (format !== undefined && (format.text || method.desc.methodKind === "unary")) {
-        const handler = universal.get(path);
-        if (handler === undefined) return false;
-        void serveUniversal(handler, exchange, bodiesOf(path));
-      } else {
-        adapt();
-      }
+      const bodies = isUpload(pipeline, path) ? undefined : options.bodies;
+      serveCall({ pipeline, method, handler: handlers.get(path), bodies }, exchange);
       return true;
     }
     const match = router.match(verb, path);
@@ -104,10 +94,8 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
   async function serveIntercepted(exchange: Exchange, interception: Interception): Promise<void> {
     let gone = false;
     exchange.onGone(() => (gone = true));
-    const { path } = exchange;
-    const handler = universal.get(path);
-    const refuseIt = (refusal: Refusal): void =>
-      refuseExchange(exchange, refusal, interception.requestId, handler !== undefined);
+    const isCall = pipeline.methods.has(exchange.path);
+    const refuseIt = (refusal: Refusal): void => refuseExchange(exchange, refusal, interception.requestId, isCall);
     const outcome = await interception.before();
     if (gone) return;
     if (isRefusal(outcome)) {
@@ -115,8 +103,7 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
       return;
     }
     const served = new InterceptedExchange(exchange, outcome, interception, refuseIt);
-    const adapt = (): void => void (handler !== undefined && serveUniversal(handler, served, bodiesOf(path)));
-    if (!serve(served, adapt)) refuseUnknown(served);
+    if (!serve(served)) refuseUnknown(served);
   }
 
   return {
@@ -142,7 +129,6 @@ export function createHttpHandler(
   options: DoorOptions = {},
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const door = createDoor(pipeline, options);
-  const adapter = createConnectAdapter(pipeline);
   const { headers: defaults, bodies, answers } = options;
   return (request, response) => {
     if (bodies !== undefined && hasBody(request.headers)) dropRest(request, response, bodies);
@@ -158,16 +144,10 @@ export function createHttpHandler(
       void door.serveIntercepted(exchange, interception);
       return;
     }
-    const setHeaders = () => {
+    if (door.serve(exchange)) return;
+    if (options.fallback !== undefined) {
       for (const [name, value] of Object.entries({ ...defaults, ...origin })) response.setHeader(name, value);
-    };
-    const adapt = () => {
-      setHeaders();
-      if (bodies !== undefined && !isUpload(pipeline, exchange.path)) followBody(request, bodies);
-      adapter(request, response);
-    };
-    if (door.serve(exchange, adapt)) return;
-    if (options.fallback !== undefined) setHeaders();
+    }
     if (options.fallback?.(request, response) === true) return;
     refuseUnknown(exchange);
   };
@@ -179,9 +159,8 @@ export function createGrpcHandler(
   options: Omit<DoorOptions, "fallback"> = {},
 ): (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags?: number, rawHeaders?: string[]) => void {
   const door = createDoor(pipeline, options);
-  const adapter = createConnectAdapter(pipeline);
   const { bodies, answers } = options;
-  return (stream, headers, _flags, rawHeaders) => {
+  return (stream, headers) => {
     const host = headers[":authority"] ?? headers.host;
     const origin = door.originHeaders(headers.origin, headers[":method"] ?? "GET", host);
     const defaults = headers["content-type"]?.startsWith("application/grpc") === true ? undefined : options.headers;
@@ -196,14 +175,7 @@ export function createGrpcHandler(
       void door.serveIntercepted(exchange, interception);
       return;
     }
-    const adapt = () => {
-      const request = new Http2ServerRequest(stream, headers, {}, rawHeaders ?? []);
-      const response = new Http2ServerResponse(stream);
-      for (const [name, value] of Object.entries({ ...defaults, ...origin })) response.setHeader(name, value);
-      if (bodies !== undefined && !isUpload(pipeline, exchange.path)) followBody(stream, bodies);
-      adapter(request, response);
-    };
-    if (!door.serve(exchange, adapt)) refuseUnknown(exchange);
+    if (!door.serve(exchange)) refuseUnknown(exchange);
   };
 }
 
@@ -227,7 +199,7 @@ function isUpload(pipeline: Pipeline, path: string): boolean {
 
 function refuseUnknown(exchange: Exchange): void {
   const contentType = String(exchange.headers["content-type"] ?? "");
-  if (exchange.httpVersion === 2 && contentType.startsWith("application/grpc")) {
+  if (exchange.httpVersion === 2 && /^application\/grpc(?!-web)/.test(contentType)) {
     exchange.reply(200, { "content-type": contentType }, "", {
       "grpc-status": String(Code.Unimplemented),
       "grpc-message": encodeURIComponent(`unknown method ${exchange.path}`),

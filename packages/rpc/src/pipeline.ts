@@ -2,6 +2,7 @@ import { create, type DescMethod, type DescService, type Message } from "@bufbui
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { anonymous, deadlineExceeded, type CallContext, type Identity } from "./call-context.ts";
 import { createCodec, type Codec } from "./codec.ts";
+import { only } from "./one.ts";
 import { toConnectError } from "./rpc-error.ts";
 import { createMessageValidator } from "./validation.ts";
 
@@ -268,16 +269,6 @@ async function* openStream(
     case "bidi_streaming":
       yield* (method.run as BidiFn)(requests, call);
   }
-}
-
-async function only(requests: AsyncIterable<Message>): Promise<Message> {
-  let first: Message | undefined;
-  for await (const request of requests) {
-    if (first !== undefined) throw new ConnectError("received extra input message", Code.Unimplemented);
-    first = request;
-  }
-  if (first === undefined) throw new ConnectError("missing input message", Code.Unimplemented);
-  return first;
 }
 
 // A method that does not look at its signal must still not hold its caller past the deadline.

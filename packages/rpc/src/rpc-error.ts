@@ -30,8 +30,8 @@ export function restStatus(code: Code): number {
 function pathElements(field: string): MessageInitShape<typeof FieldPathElementSchema>[] {
   return field.split(".").map((part) => {
     const match = /^(.*)\[(\d+)\]$/.exec(part);
-    if (match === null) return { fieldName: part };
-    return { fieldName: match[1] ?? "", subscript: { case: "index", value: BigInt(match[2] ?? 0) } };
+    if (match === null) return { fieldName: part.toWellFormed() };
+    return { fieldName: (match[1] ?? "").toWellFormed(), subscript: { case: "index", value: BigInt(match[2] ?? 0) } };
   });
 }
 
@@ -59,7 +59,7 @@ export function fieldError(
       value: create(ViolationsSchema, {
         violations: details.map(({ field, reason }) => ({
           field: { elements: pathElements(field) },
-          message: reason,
+          message: reason.toWellFormed(),
         })),
       }),
     });
@@ -67,8 +67,19 @@ export function fieldError(
   return error;
 }
 
-/** What a method threw, as the error a caller sees. What is not meant for callers becomes `internal error`. */
+/**
+ * What a method threw, as the error a caller sees. What is not meant for callers becomes `internal error`. Its words are
+ * well-formed, whatever they quote: no protocol can carry half a surrogate pair.
+ */
 export function toConnectError(reason: unknown): ConnectError {
+  const error = connectErrorOf(reason);
+  if (error.rawMessage.isWellFormed()) return error;
+  const shown = new ConnectError(error.rawMessage.toWellFormed(), error.code, error.metadata, undefined, reason);
+  shown.details = error.details;
+  return shown;
+}
+
+function connectErrorOf(reason: unknown): ConnectError {
   if (reason instanceof ConnectError) return reason;
   if (reason instanceof MillraceError) {
     const error = fieldError(errorCodeFromName(reason.code), reason.message, reason.details, reason.cause);

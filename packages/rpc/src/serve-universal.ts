@@ -1,15 +1,14 @@
 import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { watchedBody, type BodyWatch } from "./body-watch.ts";
-import { peerAddress } from "./connect-adapter.ts";
+import { peerAddress } from "./connect-handlers.ts";
 import { addHeaders, type Exchange, type ReplyHeaders } from "./exchange.ts";
 
 const webText = /grpc-web-text/i;
 
 /**
- * Serves an exchange by one of Connect's handlers: where its adapter for Node cannot, because the request was rewritten, or
- * speaks application/grpc-web-text. That is gRPC-web in base64, which is taken off the request here, and put on each
- * piece of the answer.
+ * Serves an exchange by one of Connect's handlers. The base64 of application/grpc-web-text is taken off the request here, and
+ * put on each piece of the answer.
  * @param bodies bounds a body that is read whole
  */
 export async function serveUniversal(
@@ -30,7 +29,8 @@ export async function serveUniversal(
   let answer: UniversalServerResponse;
   try {
     answer = await handler({
-      httpVersion: exchange.httpVersion === 1 ? "1.1" : "2.0",
+      // Connect refuses streams both ways over HTTP/1.1, which is what it takes all methods for.
+      httpVersion: "2.0",
       url: `http://localhost${exchange.path}${exchange.query === "" ? "" : `?${exchange.query}`}`,
       method: exchange.verb,
       header,

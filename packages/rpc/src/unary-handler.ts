@@ -19,6 +19,8 @@ import {
 } from "@connectrpc/connect/protocol-grpc-web";
 import { CallContext } from "./call-context.ts";
 import { tooLarge } from "./collect-body.ts";
+import { compressionOf } from "./compressions.ts";
+import type { QueryMessage } from "./connect-get.ts";
 import { addHeaders, type Exchange, type ReplyHeaders } from "./exchange.ts";
 import type { Pipeline, PipelineMethod } from "./pipeline.ts";
 import { toConnectError } from "./rpc-error.ts";
@@ -60,20 +62,25 @@ function parseFormat(contentType: string): UnaryFormat | undefined {
   return { protocol: "grpc-web", binary: web.binary, text: web.text, replyType };
 }
 
-/** True when the lean handler serves this request; the rest goes to Connect's adapter. */
+/** True when the lean handler serves this request; packed frames go to Connect's own. */
 export function isLean(exchange: Exchange, format: UnaryFormat): boolean {
-  const { headers } = exchange;
-  if (exchange.verb !== "POST") return false;
-  // gRPC needs HTTP/2 for its trailers.
-  if (format.protocol === "grpc" && exchange.httpVersion === 1) return false;
-  const encoding = format.protocol === "connect" ? headers["content-encoding"] : headers["grpc-encoding"];
-  return encoding === undefined || encoding === "identity";
+  const encoding = exchange.headers["grpc-encoding"];
+  return format.protocol === "connect" || encoding === undefined || encoding === "identity";
 }
 
 const noBody = new Uint8Array(0);
 
-/** Serves one unary call of Connect, gRPC or gRPC-web. Answers as Connect's own handler does, without its cost. */
-export function serveUnary(pipeline: Pipeline, method: PipelineMethod, format: UnaryFormat, exchange: Exchange): void {
+/**
+ * Serves one unary call of Connect, gRPC or gRPC-web. Answers as Connect's own handler does, without its cost.
+ * @param query holds the message of a GET
+ */
+export function serveUnary(
+  pipeline: Pipeline,
+  method: PipelineMethod,
+  format: UnaryFormat,
+  exchange: Exchange,
+  query?: QueryMessage,
+): void {
   const { headers } = exchange;
   const connect = format.protocol === "connect";
   const timeoutHeader = headers[connect ? "connect-timeout-ms" : "grpc-timeout"];
@@ -107,9 +114,16 @@ export function serveUnary(pipeline: Pipeline, method: PipelineMethod, format: U
     try {
       if (timeout?.error !== undefined) throw timeout.error;
       const bytes = connect
-        ? wholeBody(body, broken, headers["content-length"], framed)
+        ? (query?.bytes() ?? wholeBody(body, broken, headers["content-length"], framed))
         : onlyEnvelope(body, broken, headers["content-length"], format.text, method.readMaxBytes);
-      result = pipeline.unary(method, method.input.decode(bytes, format.binary), call);
+      const invoke = (plain: Uint8Array) => pipeline.unary(method, method.input.decode(plain, format.binary), call);
+      const packed = connect
+        ? compressionOf(
+            query === undefined ? lineOf(headers["content-encoding"]) : query.compression,
+            "accept-encoding",
+          )
+        : undefined;
+      result = packed === undefined ? invoke(bytes) : packed.decompress(bytes, method.readMaxBytes).then(invoke);
     } catch (reason) {
       fail(reason);
       return;
@@ -121,6 +135,10 @@ export function serveUnary(pipeline: Pipeline, method: PipelineMethod, format: U
     exchange.onGone(() => call.abort(new ConnectError("the caller went away", Code.Canceled)));
     (result as Promise<Message>).then(succeed, fail);
   });
+}
+
+function lineOf(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header.join(", ") : header;
 }
 
 function wholeBody(

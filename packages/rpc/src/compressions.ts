@@ -1,0 +1,35 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+
+type Compression = typeof compressionGzip;
+
+/** What callers may pack messages with. */
+export const compressions: readonly Compression[] = [compressionGzip, compressionBrotli].map((one) => ({
+  ...one,
+  async decompress(bytes, readMaxBytes) {
+    try {
+      return await one.decompress(bytes, readMaxBytes);
+    } catch (reason) {
+      const error = ConnectError.from(reason);
+      // Bytes that end too early are the caller's mistake, as all others that are not what they are said to be.
+      throw error.code === Code.Internal
+        ? new ConnectError(error.rawMessage, Code.InvalidArgument, undefined, undefined, reason)
+        : error;
+    }
+  },
+}));
+
+/**
+ * @param header that tells the caller which there are
+ * @returns undefined when the message is not packed
+ * @throws ConnectError `unimplemented`, as the protocols demand, for one that there is not
+ */
+export function compressionOf(name: string | undefined, header: string): Compression | undefined {
+  if (name === undefined || name === "identity") return undefined;
+  const found = compressions.find((one) => one.name === name);
+  if (found !== undefined) return found;
+  const known = compressions.map((one) => one.name).join(",");
+  throw new ConnectError(`unknown compression "${name}": supported encodings are ${known}`, Code.Unimplemented, {
+    [header]: known,
+  });
+}
