@@ -40,6 +40,10 @@ export class ControlEvents {
     this.#logger.info(fields(plugin), "plugin uploaded");
   }
 
+  flagDeleted(flag: string): void {
+    this.#logger.info({ flag }, "flag deleted");
+  }
+
   hookFailed(plugin: Plugin, reason: string): void {
     this.#logger.warn({ ...fields(plugin), reason }, "plugin hook failed");
   }

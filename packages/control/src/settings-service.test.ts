@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
-import { createClient } from "@connectrpc/connect";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { SettingSource, SettingsRuntimeService } from "@millrace/protocol";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -36,13 +36,24 @@ it("changes a setting while the system runs, says where each came from, and take
 
 it("refuses what does not fit, what is not there, and what is read at the start only", async () => {
   const { settings } = fixture;
-  await expect(settings.updateSetting({ name: "logLevel", value: text("loud") })).rejects.toThrow("value: ");
+  const loud = await settings.updateSetting({ name: "logLevel", value: text("loud") }).catch(ConnectError.from);
+  expect(loud).toMatchObject({
+    code: Code.FailedPrecondition,
+    rawMessage: expect.stringContaining('expected one of "trace"'),
+  });
+  const fast = create(ValueSchema, { kind: { case: "numberValue", value: 1e9 } });
+  await expect(settings.updateSetting({ name: "jobRate", value: fast })).rejects.toThrow("<=1000000");
   await expect(settings.updateSetting({ name: "logLevel" })).rejects.toThrow();
   for (const value of [create(ValueSchema), create(ValueSchema, { kind: { case: "numberValue", value: NaN } })]) {
     await expect(settings.updateSetting({ name: "logLevel", value })).rejects.toThrow("must be a value of JSON");
   }
   await expect(settings.updateSetting({ name: "toString", value: text("x") })).rejects.toThrow("no setting toString");
   await expect(settings.resetSetting({ name: "never" })).rejects.toThrow("no setting never");
+  for (const name of ["loglevel", "logLevl", "strangeRate"]) {
+    const meant = name === "strangeRate" ? "strangerRate" : "logLevel";
+    const unknown = await settings.getSetting({ name }).catch(ConnectError.from);
+    expect(unknown).toMatchObject({ code: Code.NotFound, rawMessage: `no setting ${name}; did you mean ${meant}?` });
+  }
 });
 
 it("tells other processes at once and at each change", async () => {
@@ -58,6 +69,38 @@ it("tells other processes at once and at each change", async () => {
   await settings.resetSetting({ name: "logLevel" });
   expect((await states.next()).value?.values).toEqual({});
   stop.abort();
+});
+
+it("shows what processes say of themselves, for as long as they watch", async () => {
+  const { settings, transport } = fixture;
+  const at = async (name: string) => (await settings.listSettings({})).settings.find((one) => one.name === name);
+  const stop = new AbortController();
+  const said = {
+    process: "gateway",
+    node: "n-1",
+    settings: [
+      { name: "strangerRate", value: text("7"), source: SettingSource.ENVIRONMENT, changeable: true },
+      { name: "slots", value: text("64"), source: SettingSource.DEFAULT, variable: "MILLRACE_SLOTS" },
+    ],
+  };
+  const watch = createClient(SettingsRuntimeService, transport).watchSettings(
+    { settings: said },
+    { signal: stop.signal },
+  );
+  const ended = (async () => {
+    for await (const _ of watch) continue;
+  })().catch(() => undefined);
+  await expect.poll(() => at("slots")).toBeDefined();
+  const own = { process: "gateway", node: "n-1" };
+  expect((await at("slots"))?.processes).toMatchObject([{ ...own, value: text("64") }]);
+  expect(await at("strangerRate")).toMatchObject({
+    source: SettingSource.DEFAULT,
+    processes: [{ ...own, value: text("7"), source: SettingSource.ENVIRONMENT }],
+  });
+  await expect(settings.updateSetting({ name: "slots", value: text("1") })).rejects.toThrow("set MILLRACE_SLOTS");
+  stop.abort();
+  await ended;
+  await expect.poll(() => at("slots")).toBeUndefined();
 });
 
 it("brings the broker to what the database holds, whoever changed either", async () => {
@@ -80,6 +123,7 @@ it("keeps flags, for all or for a share of users", async () => {
   await settings.setFlag({ name: "new-page", enabled: true, percent: 30 });
   const users = Array.from({ length: 40 }, (_, index) => `user-${index}`);
   const answers = await Promise.all(users.map(isOn));
+  expect(await Promise.all(users.map(isOn))).toEqual(answers);
   expect(answers).toEqual(users.map((user) => isFlagOn("new-page", { enabled: true, percent: 30 }, user)));
   await settings.setFlag({ name: "new-page", enabled: false });
   expect(await isOn("user-1")).toBe(false);
@@ -88,13 +132,18 @@ it("keeps flags, for all or for a share of users", async () => {
     false,
   ]);
   await expect(settings.setFlag({ name: "new-page", enabled: true, percent: 101 })).rejects.toThrow("percent");
+  await settings.setFlag({ name: "new-page", enabled: true });
+  await settings.deleteFlag({ name: "new-page" });
+  expect(await isOn("user-1")).toBe(false);
 });
 
 it("a flag reaches its share of users, and none loses it when the share grows", () => {
   const users = Array.from({ length: 5000 }, (_, index) => `user-${index}`);
   for (const percent of [0, 1, 10, 50, 100]) {
     const share = users.filter((user) => isFlagOn("f", { enabled: true, percent }, user)).length / users.length;
-    expect(Math.abs(share - percent / 100)).toBeLessThan(0.03);
+    // Four standard deviations of as many throws of a coin that falls like this.
+    const spread = 4 * Math.sqrt(((percent / 100) * (1 - percent / 100)) / users.length);
+    expect(Math.abs(share - percent / 100)).toBeLessThanOrEqual(spread);
   }
   fc.assert(
     fc.property(fc.string(), fc.string(), fc.nat(100), fc.nat(100), (flag, user, a, b) => {

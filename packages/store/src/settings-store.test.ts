@@ -24,5 +24,8 @@ eachDatabase((openTestStore) => {
     expect(await store.settings.listFlags()).toEqual([
       { name: "new-page", enabled: false, percent: 20, updatedAtMs: 2000 },
     ]);
+    await store.settings.deleteFlag("new-page");
+    await store.settings.deleteFlag("never");
+    expect(await store.settings.listFlags()).toEqual([]);
   });
 });

@@ -1,5 +1,6 @@
 import type { RunQuery } from "./run-query.ts";
 import {
+  deleteFlag,
   deleteSetting,
   listFlags,
   listSettings,
@@ -38,5 +39,10 @@ export class SettingsStore {
 
   putFlag(flag: StoredFlag): Promise<void> {
     return this.#run((db) => putFlag(db, flag));
+  }
+
+  /** Also when there is none. */
+  deleteFlag(name: string): Promise<void> {
+    return this.#run((db) => deleteFlag(db, name));
   }
 }

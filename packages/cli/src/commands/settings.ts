@@ -1,20 +1,16 @@
 import { fromJson, toJson, type JsonValue } from "@bufbuild/protobuf";
 import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
-import { Argument, type Command } from "commander";
+import type { Command } from "commander";
 import {
-  ListFlagsResponseSchema,
+  GetSettingResponseSchema,
   ListSettingsResponseSchema,
   ResetSettingResponseSchema,
-  SetFlagResponseSchema,
   SettingSource,
   UpdateSettingResponseSchema,
-  type Flag,
   type Setting,
 } from "@millrace/protocol";
 import { withSession, type CliContext } from "../cli-context.ts";
-import { formatTime } from "../format-job.ts";
 import { table } from "../output.ts";
-import { share } from "../parse-options.ts";
 
 const sourceNames: Readonly<Record<SettingSource, string>> = {
   [SettingSource.UNSPECIFIED]: "",
@@ -25,7 +21,12 @@ const sourceNames: Readonly<Record<SettingSource, string>> = {
   [SettingSource.DEFAULT]: "default",
 };
 
-/** `settings list|set|reset`. */
+/** One that is newer than this program is told by its number. */
+function sourceName(source: SettingSource): string {
+  return sourceNames[source] ?? String(source);
+}
+
+/** `settings list|get|set|reset`. */
 export function settingCommands(program: Command, context: CliContext): void {
   const settings = program.command("settings").description("what is set, and where it came from");
   const call = { signal: context.signal };
@@ -37,8 +38,19 @@ export function settingCommands(program: Command, context: CliContext): void {
       await withSession(context, command, async ({ client, output }) => {
         const response = await client.settings.listSettings({}, call);
         output.message(ListSettingsResponseSchema, response, () =>
-          table(response.settings, settingColumns, "no settings"),
+          table(response.settings.flatMap(rowsOf), settingColumns, "no settings"),
         );
+      });
+    });
+
+  settings
+    .command("get")
+    .description("show one setting, what it is for, and what each process has")
+    .argument("<name>")
+    .action(async (name: string, _: object, command: Command) => {
+      await withSession(context, command, async ({ client, output }) => {
+        const response = await client.settings.getSetting({ name }, call);
+        output.message(GetSettingResponseSchema, response, () => detailsText(response.setting));
       });
     });
 
@@ -68,37 +80,6 @@ export function settingCommands(program: Command, context: CliContext): void {
     });
 }
 
-/** `flags list|set`. */
-export function flagCommands(program: Command, context: CliContext): void {
-  const flags = program.command("flags").description("features that are on for a share of users");
-  const call = { signal: context.signal };
-
-  flags
-    .command("list")
-    .description("list flags")
-    .action(async (_: object, command: Command) => {
-      await withSession(context, command, async ({ client, output }) => {
-        const response = await client.settings.listFlags({}, call);
-        output.message(ListFlagsResponseSchema, response, () => table(response.flags, flagColumns, "no flags"));
-      });
-    });
-
-  flags
-    .command("set")
-    .description("make a flag, or change it")
-    .argument("<name>")
-    .addArgument(new Argument("<state>").choices(["on", "off"]))
-    .option("--percent <n>", "on for this share of users, 0 to 100 (default: 100)", share)
-    .addHelpText("after", "\nExample:\n  millrace flags set new-page on --percent 10")
-    .action(async (name: string, state: string, { percent }: { percent?: number }, command: Command) => {
-      await withSession(context, command, async ({ client, output }) => {
-        const request = { name, enabled: state === "on", ...(percent === undefined ? {} : { percent }) };
-        const response = await client.settings.setFlag(request, call);
-        output.message(SetFlagResponseSchema, response, () => (response.flag ? flagText(response.flag) : name));
-      });
-    });
-}
-
 function jsonOrText(text: string): JsonValue {
   try {
     return JSON.parse(text) as JsonValue;
@@ -107,40 +88,80 @@ function jsonOrText(text: string): JsonValue {
   }
 }
 
-function valueText(setting: Setting): string {
-  if (setting.secret) return "(secret)";
-  return shown(setting.value);
-}
-
 function shown(value: Value | undefined): string {
   if (value === undefined) return "";
   return value.kind.case === "stringValue" ? value.kind.value : JSON.stringify(toJson(ValueSchema, value));
 }
 
+function valueText({ secret, value }: Setting): string {
+  return secret ? "(secret)" : shown(value);
+}
+
 function settingText(setting: Setting | undefined): string {
   if (setting === undefined) return "done";
   const { name, source, variable, updatedAt } = setting;
-  const text = `${name} is ${valueText(setting)} (${sourceNames[source]})`;
+  const text = `${name} is ${valueText(setting)} (${sourceName(source)})`;
   const hidden = updatedAt !== undefined && source !== SettingSource.DATABASE;
-  return hidden ? `${text}: it comes before the database; see ${variable}` : text;
+  const lines = [hidden ? `${text}: it comes before the database; see ${variable}` : text];
+  return [
+    ...lines,
+    ...fixedElsewhere(setting).map(({ name: where, value, source: from }) => `${where}: ${value} (${from})`),
+  ].join("\n");
 }
 
-function flagText({ name, enabled, percent }: Flag): string {
-  return `${name} is ${enabled ? `on for ${percent} % of users` : "off"}`;
+function detailsText(setting: Setting | undefined): string {
+  if (setting === undefined) return "no setting";
+  const { description, variable, defaultValue, changeable } = setting;
+  return [
+    settingText(setting),
+    ...(description === "" ? [] : [description]),
+    ...(defaultValue === undefined ? [] : [`default: ${shown(defaultValue)}`]),
+    changeable ? `may be changed while the system runs, or set by ${variable}` : `read at the start: set ${variable}`,
+  ].join("\n");
+}
+
+interface Row {
+  readonly mark: string;
+  readonly name: string;
+  readonly value: string;
+  readonly source: string;
+  readonly preset: string;
+  readonly variable: string;
+}
+
+function rowsOf(setting: Setting): Row[] {
+  const { changeable, name, source, defaultValue, variable } = setting;
+  const row = { name, value: valueText(setting), source: sourceName(source), preset: shown(defaultValue), variable };
+  return [{ mark: changeable ? "*" : "", ...row }, ...fixedElsewhere(setting)];
+}
+
+/** Processes that have another value than the one shown, or have it from elsewhere; those that agree are one row. */
+function fixedElsewhere(setting: Setting): Row[] {
+  const rows = new Map<string, { count: number; readonly row: Row }>();
+  for (const { process, value, source } of setting.processes) {
+    const text = setting.secret ? "(secret)" : shown(value);
+    if (text === valueText(setting) && source === setting.source) continue;
+    const key = JSON.stringify([process, text, source]);
+    const row = {
+      mark: "",
+      name: `  in ${process}`,
+      value: text,
+      source: sourceName(source),
+      preset: "",
+      variable: "",
+    };
+    const same = rows.get(key);
+    if (same === undefined) rows.set(key, { count: 1, row });
+    else same.count++;
+  }
+  return [...rows.values()].map(({ count, row }) => (count === 1 ? row : { ...row, name: `${row.name} (${count})` }));
 }
 
 const settingColumns = [
-  { head: "", cell: ({ changeable }: Setting) => (changeable ? "*" : "") },
-  { head: "name", cell: ({ name }: Setting) => name },
-  { head: "value", cell: valueText },
-  { head: "source", cell: ({ source }: Setting) => sourceNames[source] ?? "" },
-  { head: "default", cell: ({ defaultValue }: Setting) => shown(defaultValue) },
-  { head: "variable", cell: ({ variable }: Setting) => variable },
-];
-
-const flagColumns = [
-  { head: "name", cell: ({ name }: Flag) => name },
-  { head: "enabled", cell: ({ enabled }: Flag) => (enabled ? "on" : "off") },
-  { head: "users", cell: ({ percent }: Flag) => `${percent} %` },
-  { head: "changed", cell: ({ updatedAt }: Flag) => formatTime(updatedAt) },
+  { head: "", cell: ({ mark }: Row) => mark },
+  { head: "name", cell: ({ name }: Row) => name },
+  { head: "value", cell: ({ value }: Row) => value },
+  { head: "source", cell: ({ source }: Row) => source },
+  { head: "default", cell: ({ preset }: Row) => preset },
+  { head: "variable", cell: ({ variable }: Row) => variable },
 ];

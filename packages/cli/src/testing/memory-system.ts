@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampNow, ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import {
+  ProcessSettingSchema,
   SettingSchema,
   SettingSource,
   type AuditService,
@@ -25,6 +26,8 @@ export class MemorySystem {
     reason: "",
     lastSeq: 1n,
     lastHash: "a".repeat(64),
+    prunedSeq: 0n,
+    prunedHash: "",
   };
   /** What command line and environment of the server say. */
   pinned: string | undefined;
@@ -64,6 +67,10 @@ export class MemorySystem {
           create(SettingSchema, { name: "databaseUrl", secret: true, source: SettingSource.ENVIRONMENT }),
         ],
       }),
+      getSetting: ({ name }) => {
+        if (name !== "logLevel") throw new ConnectError(`no setting ${name}`, Code.NotFound);
+        return { setting: this.#setting() };
+      },
       updateSetting: ({ name, value }) => {
         if (name !== "logLevel") throw new ConnectError(`no setting ${name}`, Code.NotFound);
         this.#logLevel = value?.kind.case === "stringValue" ? value.kind.value : JSON.stringify(value?.kind.value);
@@ -79,6 +86,11 @@ export class MemorySystem {
         this.flags.set(name, flag);
         return { flag };
       },
+      evaluateFlag: ({ name, userId }) => ({ enabled: userId !== "nobody" && this.flags.get(name)?.enabled === true }),
+      deleteFlag: ({ name }) => {
+        this.flags.delete(name);
+        return {};
+      },
     };
   }
 
@@ -91,6 +103,15 @@ export class MemorySystem {
       source: this.pinned === undefined ? unpinned : SettingSource.ENVIRONMENT,
       defaultValue: text("info"),
       changeable: true,
+      description: "The least severe lines that are logged",
+      processes: ["w-1", "w-2"].map((node) =>
+        create(ProcessSettingSchema, {
+          process: "worker",
+          node,
+          value: text("trace"),
+          source: SettingSource.COMMAND_LINE,
+        }),
+      ),
       variable: "MILLRACE_LOG_LEVEL",
       ...(stored === undefined ? {} : { updatedAt: timestampNow() }),
     });

@@ -51,3 +51,7 @@ export async function putFlag(db: Kysely<Schema>, { name, enabled, percent, upda
     .onConflict((on) => on.column("name").doUpdateSet(row))
     .execute();
 }
+
+export async function deleteFlag(db: Kysely<Schema>, name: string): Promise<void> {
+  await db.deleteFrom("flags").where("name", "=", name).execute();
+}

@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/system/v1/settings_service.proto.
  */
 export const file_millrace_system_v1_settings_service: GenFile = /*@__PURE__*/
-  fileDesc("CiltaWxscmFjZS9zeXN0ZW0vdjEvc2V0dGluZ3Nfc2VydmljZS5wcm90bxISbWlsbHJhY2Uuc3lzdGVtLnYxItICCgdTZXR0aW5nEgwKBG5hbWUYASABKAkSJQoFdmFsdWUYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSMQoGc291cmNlGAMgASgOMiEubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmdTb3VyY2USLQoNZGVmYXVsdF92YWx1ZRgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRITCgtkZXNjcmlwdGlvbhgFIAEoCRISCgpjaGFuZ2VhYmxlGAYgASgIEg4KBnNlY3JldBgHIAEoCBIQCgh2YXJpYWJsZRgIIAEoCRIuCgp1cGRhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1Cglwcm9jZXNzZXMYCiADKAsyIi5taWxscmFjZS5zeXN0ZW0udjEuUHJvY2Vzc1NldHRpbmciiQEKDlByb2Nlc3NTZXR0aW5nEg8KB3Byb2Nlc3MYASABKAkSDAoEbm9kZRgCIAEoCRIlCgV2YWx1ZRgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIxCgZzb3VyY2UYBCABKA4yIS5taWxscmFjZS5zeXN0ZW0udjEuU2V0dGluZ1NvdXJjZSIVChNMaXN0U2V0dGluZ3NSZXF1ZXN0IkUKFExpc3RTZXR0aW5nc1Jlc3BvbnNlEi0KCHNldHRpbmdzGAEgAygLMhsubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmciXgoUVXBkYXRlU2V0dGluZ1JlcXVlc3QSFwoEbmFtZRgBIAEoCUIJukgGcgQQARhAEi0KBXZhbHVlGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlQga6SAPIAQEiRQoVVXBkYXRlU2V0dGluZ1Jlc3BvbnNlEiwKB3NldHRpbmcYASABKAsyGy5taWxscmFjZS5zeXN0ZW0udjEuU2V0dGluZyIuChNSZXNldFNldHRpbmdSZXF1ZXN0EhcKBG5hbWUYASABKAlCCbpIBnIEEAEYQCJEChRSZXNldFNldHRpbmdSZXNwb25zZRIsCgdzZXR0aW5nGAEgASgLMhsubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmciZgoERmxhZxIMCgRuYW1lGAEgASgJEg8KB2VuYWJsZWQYAiABKAgSDwoHcGVyY2VudBgDIAEoDRIuCgp1cGRhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCISChBMaXN0RmxhZ3NSZXF1ZXN0IjwKEUxpc3RGbGFnc1Jlc3BvbnNlEicKBWZsYWdzGAEgAygLMhgubWlsbHJhY2Uuc3lzdGVtLnYxLkZsYWciegoOU2V0RmxhZ1JlcXVlc3QSLAoEbmFtZRgBIAEoCUIeukgbchkyF15bYS16XVthLXowLTlfLV17MCw2M30kEg8KB2VuYWJsZWQYAiABKAgSHQoHcGVyY2VudBgDIAEoDUIHukgEKgIYZEgAiAEBQgoKCF9wZXJjZW50IjkKD1NldEZsYWdSZXNwb25zZRImCgRmbGFnGAEgASgLMhgubWlsbHJhY2Uuc3lzdGVtLnYxLkZsYWciXgoTRXZhbHVhdGVGbGFnUmVxdWVzdBIsCgRuYW1lGAEgASgJQh66SBtyGTIXXlthLXpdW2EtejAtOV8tXXswLDYzfSQSGQoHdXNlcl9pZBgCIAEoCUIIukgFcgMYgAEiJwoURXZhbHVhdGVGbGFnUmVzcG9uc2USDwoHZW5hYmxlZBgBIAEoCCrCAQoNU2V0dGluZ1NvdXJjZRIeChpTRVRUSU5HX1NPVVJDRV9VTlNQRUNJRklFRBAAEh8KG1NFVFRJTkdfU09VUkNFX0NPTU1BTkRfTElORRABEh4KGlNFVFRJTkdfU09VUkNFX0VOVklST05NRU5UEAISFwoTU0VUVElOR19TT1VSQ0VfRklMRRADEhsKF1NFVFRJTkdfU09VUkNFX0RBVEFCQVNFEAQSGgoWU0VUVElOR19TT1VSQ0VfREVGQVVMVBAFMqAHCg9TZXR0aW5nc1NlcnZpY2USkQEKDExpc3RTZXR0aW5ncxInLm1pbGxyYWNlLnN5c3RlbS52MS5MaXN0U2V0dGluZ3NSZXF1ZXN0GigubWlsbHJhY2Uuc3lzdGVtLnYxLkxpc3RTZXR0aW5nc1Jlc3BvbnNlIi6QAgGKzhgPCg1zZXR0aW5nczpyZWFkgtPkkwISEhAvYXBpL3YxL3NldHRpbmdzEqIBCg1VcGRhdGVTZXR0aW5nEigubWlsbHJhY2Uuc3lzdGVtLnYxLlVwZGF0ZVNldHRpbmdSZXF1ZXN0GikubWlsbHJhY2Uuc3lzdGVtLnYxLlVwZGF0ZVNldHRpbmdSZXNwb25zZSI8kAICis4YEwoPc2V0dGluZ3M6bWFuYWdlEAGC0+STAhw6ASoaFy9hcGkvdjEvc2V0dGluZ3Mve25hbWV9EpwBCgxSZXNldFNldHRpbmcSJy5taWxscmFjZS5zeXN0ZW0udjEuUmVzZXRTZXR0aW5nUmVxdWVzdBooLm1pbGxyYWNlLnN5c3RlbS52MS5SZXNldFNldHRpbmdSZXNwb25zZSI5kAICis4YEwoPc2V0dGluZ3M6bWFuYWdlEAGC0+STAhkqFy9hcGkvdjEvc2V0dGluZ3Mve25hbWV9EoUBCglMaXN0RmxhZ3MSJC5taWxscmFjZS5zeXN0ZW0udjEuTGlzdEZsYWdzUmVxdWVzdBolLm1pbGxyYWNlLnN5c3RlbS52MS5MaXN0RmxhZ3NSZXNwb25zZSIrkAIBis4YDwoNc2V0dGluZ3M6cmVhZILT5JMCDxINL2FwaS92MS9mbGFncxKNAQoHU2V0RmxhZxIiLm1pbGxyYWNlLnN5c3RlbS52MS5TZXRGbGFnUmVxdWVzdBojLm1pbGxyYWNlLnN5c3RlbS52MS5TZXRGbGFnUmVzcG9uc2UiOZACAorOGBMKD3NldHRpbmdzOm1hbmFnZRABgtPkkwIZOgEqGhQvYXBpL3YxL2ZsYWdzL3tuYW1lfRKcAQoMRXZhbHVhdGVGbGFnEicubWlsbHJhY2Uuc3lzdGVtLnYxLkV2YWx1YXRlRmxhZ1JlcXVlc3QaKC5taWxscmFjZS5zeXN0ZW0udjEuRXZhbHVhdGVGbGFnUmVzcG9uc2UiOZACAYrOGA0KC3N5c3RlbTpyZWFkgtPkkwIfEh0vYXBpL3YxL2ZsYWdzL3tuYW1lfTpldmFsdWF0ZWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_millrace_options_v1_access]);
+  fileDesc("CiltaWxscmFjZS9zeXN0ZW0vdjEvc2V0dGluZ3Nfc2VydmljZS5wcm90bxISbWlsbHJhY2Uuc3lzdGVtLnYxItICCgdTZXR0aW5nEgwKBG5hbWUYASABKAkSJQoFdmFsdWUYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSMQoGc291cmNlGAMgASgOMiEubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmdTb3VyY2USLQoNZGVmYXVsdF92YWx1ZRgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRITCgtkZXNjcmlwdGlvbhgFIAEoCRISCgpjaGFuZ2VhYmxlGAYgASgIEg4KBnNlY3JldBgHIAEoCBIQCgh2YXJpYWJsZRgIIAEoCRIuCgp1cGRhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1Cglwcm9jZXNzZXMYCiADKAsyIi5taWxscmFjZS5zeXN0ZW0udjEuUHJvY2Vzc1NldHRpbmciiQEKDlByb2Nlc3NTZXR0aW5nEg8KB3Byb2Nlc3MYASABKAkSDAoEbm9kZRgCIAEoCRIlCgV2YWx1ZRgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIxCgZzb3VyY2UYBCABKA4yIS5taWxscmFjZS5zeXN0ZW0udjEuU2V0dGluZ1NvdXJjZSIVChNMaXN0U2V0dGluZ3NSZXF1ZXN0IkUKFExpc3RTZXR0aW5nc1Jlc3BvbnNlEi0KCHNldHRpbmdzGAEgAygLMhsubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmciLAoRR2V0U2V0dGluZ1JlcXVlc3QSFwoEbmFtZRgBIAEoCUIJukgGcgQQARhAIkIKEkdldFNldHRpbmdSZXNwb25zZRIsCgdzZXR0aW5nGAEgASgLMhsubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmciXgoUVXBkYXRlU2V0dGluZ1JlcXVlc3QSFwoEbmFtZRgBIAEoCUIJukgGcgQQARhAEi0KBXZhbHVlGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlQga6SAPIAQEiRQoVVXBkYXRlU2V0dGluZ1Jlc3BvbnNlEiwKB3NldHRpbmcYASABKAsyGy5taWxscmFjZS5zeXN0ZW0udjEuU2V0dGluZyIuChNSZXNldFNldHRpbmdSZXF1ZXN0EhcKBG5hbWUYASABKAlCCbpIBnIEEAEYQCJEChRSZXNldFNldHRpbmdSZXNwb25zZRIsCgdzZXR0aW5nGAEgASgLMhsubWlsbHJhY2Uuc3lzdGVtLnYxLlNldHRpbmciZgoERmxhZxIMCgRuYW1lGAEgASgJEg8KB2VuYWJsZWQYAiABKAgSDwoHcGVyY2VudBgDIAEoDRIuCgp1cGRhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCISChBMaXN0RmxhZ3NSZXF1ZXN0IjwKEUxpc3RGbGFnc1Jlc3BvbnNlEicKBWZsYWdzGAEgAygLMhgubWlsbHJhY2Uuc3lzdGVtLnYxLkZsYWciegoOU2V0RmxhZ1JlcXVlc3QSLAoEbmFtZRgBIAEoCUIeukgbchkyF15bYS16XVthLXowLTlfLV17MCw2M30kEg8KB2VuYWJsZWQYAiABKAgSHQoHcGVyY2VudBgDIAEoDUIHukgEKgIYZEgAiAEBQgoKCF9wZXJjZW50IjkKD1NldEZsYWdSZXNwb25zZRImCgRmbGFnGAEgASgLMhgubWlsbHJhY2Uuc3lzdGVtLnYxLkZsYWciQQoRRGVsZXRlRmxhZ1JlcXVlc3QSLAoEbmFtZRgBIAEoCUIeukgbchkyF15bYS16XVthLXowLTlfLV17MCw2M30kIhQKEkRlbGV0ZUZsYWdSZXNwb25zZSJeChNFdmFsdWF0ZUZsYWdSZXF1ZXN0EiwKBG5hbWUYASABKAlCHrpIG3IZMhdeW2Etel1bYS16MC05Xy1dezAsNjN9JBIZCgd1c2VyX2lkGAIgASgJQgi6SAVyAxiAASInChRFdmFsdWF0ZUZsYWdSZXNwb25zZRIPCgdlbmFibGVkGAEgASgIKsIBCg1TZXR0aW5nU291cmNlEh4KGlNFVFRJTkdfU09VUkNFX1VOU1BFQ0lGSUVEEAASHwobU0VUVElOR19TT1VSQ0VfQ09NTUFORF9MSU5FEAESHgoaU0VUVElOR19TT1VSQ0VfRU5WSVJPTk1FTlQQAhIXChNTRVRUSU5HX1NPVVJDRV9GSUxFEAMSGwoXU0VUVElOR19TT1VSQ0VfREFUQUJBU0UQBBIaChZTRVRUSU5HX1NPVVJDRV9ERUZBVUxUEAUyywkKD1NldHRpbmdzU2VydmljZRKRAQoMTGlzdFNldHRpbmdzEicubWlsbHJhY2Uuc3lzdGVtLnYxLkxpc3RTZXR0aW5nc1JlcXVlc3QaKC5taWxscmFjZS5zeXN0ZW0udjEuTGlzdFNldHRpbmdzUmVzcG9uc2UiLpACAYrOGA8KDXNldHRpbmdzOnJlYWSC0+STAhISEC9hcGkvdjEvc2V0dGluZ3MSkgEKCkdldFNldHRpbmcSJS5taWxscmFjZS5zeXN0ZW0udjEuR2V0U2V0dGluZ1JlcXVlc3QaJi5taWxscmFjZS5zeXN0ZW0udjEuR2V0U2V0dGluZ1Jlc3BvbnNlIjWQAgGKzhgPCg1zZXR0aW5nczpyZWFkgtPkkwIZEhcvYXBpL3YxL3NldHRpbmdzL3tuYW1lfRKiAQoNVXBkYXRlU2V0dGluZxIoLm1pbGxyYWNlLnN5c3RlbS52MS5VcGRhdGVTZXR0aW5nUmVxdWVzdBopLm1pbGxyYWNlLnN5c3RlbS52MS5VcGRhdGVTZXR0aW5nUmVzcG9uc2UiPJACAorOGBMKD3NldHRpbmdzOm1hbmFnZRABgtPkkwIcOgEqGhcvYXBpL3YxL3NldHRpbmdzL3tuYW1lfRKcAQoMUmVzZXRTZXR0aW5nEicubWlsbHJhY2Uuc3lzdGVtLnYxLlJlc2V0U2V0dGluZ1JlcXVlc3QaKC5taWxscmFjZS5zeXN0ZW0udjEuUmVzZXRTZXR0aW5nUmVzcG9uc2UiOZACAorOGBMKD3NldHRpbmdzOm1hbmFnZRABgtPkkwIZKhcvYXBpL3YxL3NldHRpbmdzL3tuYW1lfRKFAQoJTGlzdEZsYWdzEiQubWlsbHJhY2Uuc3lzdGVtLnYxLkxpc3RGbGFnc1JlcXVlc3QaJS5taWxscmFjZS5zeXN0ZW0udjEuTGlzdEZsYWdzUmVzcG9uc2UiK5ACAYrOGA8KDXNldHRpbmdzOnJlYWSC0+STAg8SDS9hcGkvdjEvZmxhZ3MSjQEKB1NldEZsYWcSIi5taWxscmFjZS5zeXN0ZW0udjEuU2V0RmxhZ1JlcXVlc3QaIy5taWxscmFjZS5zeXN0ZW0udjEuU2V0RmxhZ1Jlc3BvbnNlIjmQAgKKzhgTCg9zZXR0aW5nczptYW5hZ2UQAYLT5JMCGToBKhoUL2FwaS92MS9mbGFncy97bmFtZX0SkwEKCkRlbGV0ZUZsYWcSJS5taWxscmFjZS5zeXN0ZW0udjEuRGVsZXRlRmxhZ1JlcXVlc3QaJi5taWxscmFjZS5zeXN0ZW0udjEuRGVsZXRlRmxhZ1Jlc3BvbnNlIjaQAgKKzhgTCg9zZXR0aW5nczptYW5hZ2UQAYLT5JMCFioUL2FwaS92MS9mbGFncy97bmFtZX0SnAEKDEV2YWx1YXRlRmxhZxInLm1pbGxyYWNlLnN5c3RlbS52MS5FdmFsdWF0ZUZsYWdSZXF1ZXN0GigubWlsbHJhY2Uuc3lzdGVtLnYxLkV2YWx1YXRlRmxhZ1Jlc3BvbnNlIjmQAgGKzhgNCgtzeXN0ZW06cmVhZILT5JMCHxIdL2FwaS92MS9mbGFncy97bmFtZX06ZXZhbHVhdGViBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_millrace_options_v1_access]);
 
 /**
  * @generated from message millrace.system.v1.Setting
@@ -165,6 +165,40 @@ export const ListSettingsResponseSchema: GenMessage<ListSettingsResponse> = /*@_
   messageDesc(file_millrace_system_v1_settings_service, 3);
 
 /**
+ * @generated from message millrace.system.v1.GetSettingRequest
+ */
+export type GetSettingRequest = Message<"millrace.system.v1.GetSettingRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message millrace.system.v1.GetSettingRequest.
+ * Use `create(GetSettingRequestSchema)` to create a new message.
+ */
+export const GetSettingRequestSchema: GenMessage<GetSettingRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_system_v1_settings_service, 4);
+
+/**
+ * @generated from message millrace.system.v1.GetSettingResponse
+ */
+export type GetSettingResponse = Message<"millrace.system.v1.GetSettingResponse"> & {
+  /**
+   * @generated from field: millrace.system.v1.Setting setting = 1;
+   */
+  setting?: Setting | undefined;
+};
+
+/**
+ * Describes the message millrace.system.v1.GetSettingResponse.
+ * Use `create(GetSettingResponseSchema)` to create a new message.
+ */
+export const GetSettingResponseSchema: GenMessage<GetSettingResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_system_v1_settings_service, 5);
+
+/**
  * @generated from message millrace.system.v1.UpdateSettingRequest
  */
 export type UpdateSettingRequest = Message<"millrace.system.v1.UpdateSettingRequest"> & {
@@ -184,7 +218,7 @@ export type UpdateSettingRequest = Message<"millrace.system.v1.UpdateSettingRequ
  * Use `create(UpdateSettingRequestSchema)` to create a new message.
  */
 export const UpdateSettingRequestSchema: GenMessage<UpdateSettingRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 4);
+  messageDesc(file_millrace_system_v1_settings_service, 6);
 
 /**
  * @generated from message millrace.system.v1.UpdateSettingResponse
@@ -201,7 +235,7 @@ export type UpdateSettingResponse = Message<"millrace.system.v1.UpdateSettingRes
  * Use `create(UpdateSettingResponseSchema)` to create a new message.
  */
 export const UpdateSettingResponseSchema: GenMessage<UpdateSettingResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 5);
+  messageDesc(file_millrace_system_v1_settings_service, 7);
 
 /**
  * @generated from message millrace.system.v1.ResetSettingRequest
@@ -218,7 +252,7 @@ export type ResetSettingRequest = Message<"millrace.system.v1.ResetSettingReques
  * Use `create(ResetSettingRequestSchema)` to create a new message.
  */
 export const ResetSettingRequestSchema: GenMessage<ResetSettingRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 6);
+  messageDesc(file_millrace_system_v1_settings_service, 8);
 
 /**
  * @generated from message millrace.system.v1.ResetSettingResponse
@@ -235,7 +269,7 @@ export type ResetSettingResponse = Message<"millrace.system.v1.ResetSettingRespo
  * Use `create(ResetSettingResponseSchema)` to create a new message.
  */
 export const ResetSettingResponseSchema: GenMessage<ResetSettingResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 7);
+  messageDesc(file_millrace_system_v1_settings_service, 9);
 
 /**
  * A feature that is on for a share of users.
@@ -273,7 +307,7 @@ export type Flag = Message<"millrace.system.v1.Flag"> & {
  * Use `create(FlagSchema)` to create a new message.
  */
 export const FlagSchema: GenMessage<Flag> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 8);
+  messageDesc(file_millrace_system_v1_settings_service, 10);
 
 /**
  * @generated from message millrace.system.v1.ListFlagsRequest
@@ -286,7 +320,7 @@ export type ListFlagsRequest = Message<"millrace.system.v1.ListFlagsRequest"> & 
  * Use `create(ListFlagsRequestSchema)` to create a new message.
  */
 export const ListFlagsRequestSchema: GenMessage<ListFlagsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 9);
+  messageDesc(file_millrace_system_v1_settings_service, 11);
 
 /**
  * @generated from message millrace.system.v1.ListFlagsResponse
@@ -303,7 +337,7 @@ export type ListFlagsResponse = Message<"millrace.system.v1.ListFlagsResponse"> 
  * Use `create(ListFlagsResponseSchema)` to create a new message.
  */
 export const ListFlagsResponseSchema: GenMessage<ListFlagsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 10);
+  messageDesc(file_millrace_system_v1_settings_service, 12);
 
 /**
  * @generated from message millrace.system.v1.SetFlagRequest
@@ -332,7 +366,7 @@ export type SetFlagRequest = Message<"millrace.system.v1.SetFlagRequest"> & {
  * Use `create(SetFlagRequestSchema)` to create a new message.
  */
 export const SetFlagRequestSchema: GenMessage<SetFlagRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 11);
+  messageDesc(file_millrace_system_v1_settings_service, 13);
 
 /**
  * @generated from message millrace.system.v1.SetFlagResponse
@@ -349,7 +383,37 @@ export type SetFlagResponse = Message<"millrace.system.v1.SetFlagResponse"> & {
  * Use `create(SetFlagResponseSchema)` to create a new message.
  */
 export const SetFlagResponseSchema: GenMessage<SetFlagResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 12);
+  messageDesc(file_millrace_system_v1_settings_service, 14);
+
+/**
+ * @generated from message millrace.system.v1.DeleteFlagRequest
+ */
+export type DeleteFlagRequest = Message<"millrace.system.v1.DeleteFlagRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message millrace.system.v1.DeleteFlagRequest.
+ * Use `create(DeleteFlagRequestSchema)` to create a new message.
+ */
+export const DeleteFlagRequestSchema: GenMessage<DeleteFlagRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_system_v1_settings_service, 15);
+
+/**
+ * @generated from message millrace.system.v1.DeleteFlagResponse
+ */
+export type DeleteFlagResponse = Message<"millrace.system.v1.DeleteFlagResponse"> & {
+};
+
+/**
+ * Describes the message millrace.system.v1.DeleteFlagResponse.
+ * Use `create(DeleteFlagResponseSchema)` to create a new message.
+ */
+export const DeleteFlagResponseSchema: GenMessage<DeleteFlagResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_system_v1_settings_service, 16);
 
 /**
  * @generated from message millrace.system.v1.EvaluateFlagRequest
@@ -373,7 +437,7 @@ export type EvaluateFlagRequest = Message<"millrace.system.v1.EvaluateFlagReques
  * Use `create(EvaluateFlagRequestSchema)` to create a new message.
  */
 export const EvaluateFlagRequestSchema: GenMessage<EvaluateFlagRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 13);
+  messageDesc(file_millrace_system_v1_settings_service, 17);
 
 /**
  * @generated from message millrace.system.v1.EvaluateFlagResponse
@@ -392,7 +456,7 @@ export type EvaluateFlagResponse = Message<"millrace.system.v1.EvaluateFlagRespo
  * Use `create(EvaluateFlagResponseSchema)` to create a new message.
  */
 export const EvaluateFlagResponseSchema: GenMessage<EvaluateFlagResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_settings_service, 14);
+  messageDesc(file_millrace_system_v1_settings_service, 18);
 
 /**
  * The first that has a value wins, in this order.
@@ -461,6 +525,14 @@ export const SettingsService: GenService<{
     output: typeof ListSettingsResponseSchema;
   },
   /**
+   * @generated from rpc millrace.system.v1.SettingsService.GetSetting
+   */
+  getSetting: {
+    methodKind: "unary";
+    input: typeof GetSettingRequestSchema;
+    output: typeof GetSettingResponseSchema;
+  },
+  /**
    * Keeps a value in the database; it holds at once in every process that has none of its own.
    *
    * @generated from rpc millrace.system.v1.SettingsService.UpdateSetting
@@ -499,6 +571,16 @@ export const SettingsService: GenService<{
     methodKind: "unary";
     input: typeof SetFlagRequestSchema;
     output: typeof SetFlagResponseSchema;
+  },
+  /**
+   * Off for everybody from then on; also when there is none.
+   *
+   * @generated from rpc millrace.system.v1.SettingsService.DeleteFlag
+   */
+  deleteFlag: {
+    methodKind: "unary";
+    input: typeof DeleteFlagRequestSchema;
+    output: typeof DeleteFlagResponseSchema;
   },
   /**
    * Whether a flag is on for a user. The same user gets the same answer as long as the flag stays as it is, and keeps a
