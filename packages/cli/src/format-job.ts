@@ -58,6 +58,7 @@ export function formatRunTime(runUs: bigint): string {
 export function formatJob(job: Job): string {
   return formatFields([
     ["id", job.id],
+    ["owner", job.owner],
     ["state", stateName(job.state) + (job.cancelRequested ? " (cancel requested)" : "")],
     ["type", job.type],
     ["queue", job.queue],

@@ -2,7 +2,7 @@ import { BusError, type PublishAck } from "@millrace/bus";
 import type { SubmitJobRequest } from "@millrace/protocol";
 import { currentTraceparent, SpanKind, tracingEnabled, withSpan } from "@millrace/service-kit";
 import type { ControlContext } from "./control-context.ts";
-import { toJobMessage } from "./job-message.ts";
+import { toJobMessage, type JobMessage } from "./job-message.ts";
 
 export interface AcceptedJob {
   readonly id: string;
@@ -10,40 +10,70 @@ export interface AcceptedJob {
   readonly duplicate: boolean;
 }
 
+/** What a job has from the call that brings it. */
+export interface Submission {
+  readonly traceparent: string;
+  /** Where the worker sends the result; "" when nobody waits. */
+  readonly reply: string;
+  /** Id of the user whose job it is; "" for nobody's. */
+  readonly owner: string;
+}
+
 /**
  * Publishes one job; it is durable when this resolves.
- * @throws MillraceError already_exists (unique key), out_of_range (too large), resource_exhausted (stream full),
- * unavailable (accepted or not: submit it again with the same id)
+ * @throws MillraceError already_exists (unique key), out_of_range (too large), resource_exhausted (stream full, or the owner's
+ * quota), unavailable (accepted or not: submit it again with the same id)
  */
 export function acceptJob(
   context: ControlContext,
   request: SubmitJobRequest,
-  traceparent: string,
-  reply: string,
+  submission: Submission,
 ): Promise<AcceptedJob> {
-  if (!tracingEnabled()) return accept(context, request, traceparent, reply);
+  if (!tracingEnabled()) return accept(context, request, submission);
+  const { traceparent } = submission;
   const attributes = { "millrace.queue": request.queue || "default", "millrace.type": request.type };
   // The job's own trace goes on from this span: through the headers to the worker, and to its row.
   return withSpan("submit job", { kind: SpanKind.PRODUCER, traceparent, attributes }, () =>
-    accept(context, request, currentTraceparent() ?? traceparent, reply),
+    accept(context, request, { ...submission, traceparent: currentTraceparent() ?? traceparent }),
   );
 }
 
 async function accept(
   context: ControlContext,
   request: SubmitJobRequest,
-  traceparent: string,
-  reply: string,
+  submission: Submission,
 ): Promise<AcceptedJob> {
   context.pressure.admit();
-  const message = toJobMessage(request, traceparent, reply, Date.now());
+  const message = toJobMessage(request, submission, Date.now());
+  const { owner } = submission;
+  if (owner === "") return publish(context, request, message, owner);
+  const held = await context.quotas.hold(owner, message.data.length);
+  let stored = false;
+  try {
+    const accepted = await publish(context, request, message, owner);
+    stored = !accepted.duplicate;
+    return accepted;
+  } catch (error) {
+    stored = mayBeStored(error);
+    throw error;
+  } finally {
+    held.settle(stored);
+  }
+}
+
+async function publish(
+  context: ControlContext,
+  request: SubmitJobRequest,
+  message: JobMessage,
+  owner: string,
+): Promise<AcceptedJob> {
   if (request.uniqueKey !== "") await context.uniqueKeys.acquire(request.uniqueKey, message.id);
   let ack: PublishAck;
   try {
     ack = await context.bus.publishDurable(message.subject, message.data, message.headers);
   } catch (error) {
-    // After `unavailable` the job may be stored, and then it needs its key.
-    if (request.uniqueKey !== "" && error instanceof BusError && error.code !== "unavailable") {
+    // It needs its key if it is stored.
+    if (request.uniqueKey !== "" && error instanceof BusError && !mayBeStored(error)) {
       await context.uniqueKeys.release(request.uniqueKey, message.id);
     }
     throw error;
@@ -52,7 +82,11 @@ async function accept(
   if (!duplicate) {
     const { stream, seq } = ack;
     const bytes = message.data.length;
-    context.recent.add(message.id, { request, runAtMs: message.runAtMs, bytes, place: { stream, seq } });
+    context.recent.add(message.id, { request, owner, runAtMs: message.runAtMs, bytes, place: { stream, seq } });
   }
   return { id: message.id, duplicate };
+}
+
+function mayBeStored(error: unknown): boolean {
+  return error instanceof BusError && error.code === "unavailable";
 }

@@ -1,3 +1,4 @@
+import { runtimeSettings, type z } from "@millrace/service-kit";
 import type { SignaturePolicy } from "./plugin-keys.ts";
 
 /** Bounds of the control service; each has a default that suits a single machine. */
@@ -35,6 +36,13 @@ export interface ControlConfig {
   /** A plugin on its way that nobody has moved for so long was left by a control that ended. */
   readonly takeOverMs: number;
 }
+
+const { quotaJobs, quotaBytes, auditRetentionDays } = runtimeSettings;
+
+/** What may be changed while control runs; to be looked up anew each time. */
+export const controlSettings = { quotaJobs, quotaBytes, auditRetentionDays };
+
+export type ControlSettings = z.output<z.ZodObject<typeof controlSettings>>;
 
 export const defaultControlConfig: ControlConfig = {
   maxWaiters: 5_000,

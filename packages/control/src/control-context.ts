@@ -9,6 +9,7 @@ import type { EventsPressure } from "./events-pressure.ts";
 import type { EventSource } from "./event-source.ts";
 import type { ControlEvents } from "./events.ts";
 import type { HookRunner } from "./hook-runner.ts";
+import type { OwnerQuotas } from "./owner-quotas.ts";
 import type { PluginKeys } from "./plugin-keys.ts";
 import type { PluginLifecycle } from "./plugin-lifecycle.ts";
 import type { PluginRegistry } from "./plugin-registry.ts";
@@ -30,6 +31,7 @@ export interface ControlContext {
   readonly events: ControlEvents;
   readonly pressure: EventsPressure;
   readonly recent: RecentJobs;
+  readonly quotas: OwnerQuotas;
   readonly inbox: ResultInbox;
   readonly uniqueKeys: UniqueKeys;
   readonly cancelMarks: CancelMarks;

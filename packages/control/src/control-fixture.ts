@@ -7,7 +7,7 @@ import { createDirectTransport, createPipeline, type RpcTransport } from "@millr
 import { createLogger, createMetrics, Health } from "@millrace/service-kit";
 import { openStore, type Store } from "@millrace/store";
 import type { ControlConfig } from "./config.ts";
-import { startControl, type Control } from "./start-control.ts";
+import { startControl, type Control, type ControlDeps } from "./start-control.ts";
 
 /** Control with what it stands on, for tests: a NATS server, PGlite and a projector; no worker. */
 export interface ControlFixture extends AsyncDisposable {
@@ -28,7 +28,11 @@ export interface ControlFixture extends AsyncDisposable {
 // Says nothing at any level: a test may change it.
 const logger = createLogger({ name: "control-test", level: "silent", destination: { write: () => undefined } });
 
-export async function startControlFixture(config: Partial<ControlConfig> = {}): Promise<ControlFixture> {
+/** @param live what may be changed while control runs; at its defaults when left out */
+export async function startControlFixture(
+  config: Partial<ControlConfig> = {},
+  live: Pick<ControlDeps, "live"> = {},
+): Promise<ControlFixture> {
   await using stack = new AsyncDisposableStack();
   const nats = stack.use(await startTestNats());
   const bus = stack.use(await connectBus({ servers: nats.url, name: "control-test" }));
@@ -37,7 +41,7 @@ export async function startControlFixture(config: Partial<ControlConfig> = {}): 
   await store.migrate();
   const projector = stack.use(await startProjector({}, { bus, store, logger }));
   const control = stack.use(
-    await startControl(config, { bus, store, logger, metrics: createMetrics(), health: new Health() }),
+    await startControl(config, { bus, store, logger, metrics: createMetrics(), health: new Health(), ...live }),
   );
   const transport = createDirectTransport(createPipeline({ services: control.services }));
   const running = stack.move();

@@ -20,6 +20,10 @@ export class ControlEvents {
     this.#logger.info({ id, attempt }, "job runs again");
   }
 
+  quotaReached(): void {
+    this.#metrics.refusals.inc({ reason: "quota" });
+  }
+
   queuePaused(queue: string): void {
     this.#logger.info({ queue }, "queue paused");
   }

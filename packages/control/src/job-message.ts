@@ -12,11 +12,13 @@ import {
   priorityOrNormal,
   scheduleSubject,
   toWirePayload,
+  withOwner,
   type Backoff,
   type BackoffPolicy,
   type ErrorDetail,
   type SubmitJobRequest,
 } from "@millrace/protocol";
+import type { Submission } from "./accept-job.ts";
 
 /** A request as the message that is the job. */
 export interface JobMessage extends OutgoingMessage {
@@ -28,11 +30,9 @@ export interface JobMessage extends OutgoingMessage {
 
 const printable = /^[\x20-\x7e]*$/;
 
-/**
- * @param reply where the worker sends the result; "" when nobody waits
- * @throws MillraceError invalid_argument naming what cannot stand in a header; failed_precondition
- */
-export function toJobMessage(request: SubmitJobRequest, traceparent: string, reply: string, nowMs: number): JobMessage {
+/** @throws MillraceError invalid_argument naming what cannot stand in a header; failed_precondition */
+export function toJobMessage(request: SubmitJobRequest, submission: Submission, nowMs: number): JobMessage {
+  const { traceparent, reply, owner } = submission;
   refuseUnprintable(request);
   const id = request.id === "" ? newJobId(nowMs) : request.id;
   const queue = request.queue === "" ? "default" : request.queue;
@@ -62,7 +62,7 @@ export function toJobMessage(request: SubmitJobRequest, traceparent: string, rep
   headers.push([headerNames.messageId, id]);
   return {
     id,
-    subject: later ? scheduleSubject(priority, queue, request.type, id) : jobSubject(priority, queue, request.type, id),
+    subject: withOwner((later ? scheduleSubject : jobSubject)(priority, queue, request.type, id), owner),
     data: payload.bytes,
     headers,
     runAtMs: later ? runAtMs : 0,

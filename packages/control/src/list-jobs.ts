@@ -7,7 +7,7 @@ export async function listJobs(
   context: ControlContext,
   request: ListJobsRequest,
 ): Promise<{ jobs: Job[]; nextPageToken: string }> {
-  const { queue, type, states, priority, tag, correlationId, submittedAfter, submittedBefore } = request;
+  const { queue, type, states, priority, tag, correlationId, owner, submittedAfter, submittedBefore } = request;
   return context.store.listJobs(
     {
       queue,
@@ -16,6 +16,7 @@ export async function listJobs(
       priority,
       tag,
       correlationId,
+      owner,
       ...(submittedAfter === undefined ? {} : { submittedAfterMs: timestampMs(submittedAfter) }),
       ...(submittedBefore === undefined ? {} : { submittedBeforeMs: timestampMs(submittedBefore) }),
     },

@@ -17,6 +17,7 @@ interface JobPlace {
 
 interface RecentJob {
   readonly request: SubmitJobRequest;
+  readonly owner: string;
   readonly acceptedMs: number;
   readonly runAtMs: number;
   readonly bytes: number;
@@ -62,7 +63,7 @@ export class RecentJobs {
   get(id: string): Job | undefined {
     const recent = this.#jobs.get(id);
     if (recent === undefined) return undefined;
-    const { request, acceptedMs, runAtMs } = recent;
+    const { request, owner, acceptedMs, runAtMs } = recent;
     const at = timestampFromMs(acceptedMs);
     return create(JobSchema, {
       id,
@@ -76,6 +77,7 @@ export class RecentJobs {
       tags: request.tags,
       correlationId: request.correlationId,
       uniqueKey: request.uniqueKey,
+      owner,
       submittedAt: at,
       updatedAt: at,
       ...(runAtMs === 0 ? {} : { runAt: timestampFromMs(runAtMs) }),

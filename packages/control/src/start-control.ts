@@ -29,7 +29,7 @@ import { auditRuntimeService } from "./audit-runtime-service.ts";
 import { auditService } from "./audit-service.ts";
 import { CanaryWatch } from "./canary-watch.ts";
 import { CancelMarks } from "./cancel-marks.ts";
-import { defaultControlConfig, type ControlConfig } from "./config.ts";
+import { defaultControlConfig, type ControlConfig, type ControlSettings } from "./config.ts";
 import type { ControlContext } from "./control-context.ts";
 import { DryRunner } from "./dry-runner.ts";
 import { EventDecoder } from "./event-decoder.ts";
@@ -41,6 +41,7 @@ import { ControlEvents } from "./events.ts";
 import { describeProcess } from "./get-info.ts";
 import { jobService } from "./job-service.ts";
 import { HookRunner } from "./hook-runner.ts";
+import { OwnerQuotas } from "./owner-quotas.ts";
 import { PluginKeys } from "./plugin-keys.ts";
 import { PluginLifecycle } from "./plugin-lifecycle.ts";
 import { PluginRegistry } from "./plugin-registry.ts";
@@ -63,7 +64,7 @@ export interface ControlDeps {
   readonly metrics: Metrics;
   readonly health: Health;
   /** Everything that is set in this process; what may be changed while it runs, at its defaults, when left out. */
-  readonly live?: LiveConfig;
+  readonly live?: LiveConfig & { readonly values: ControlSettings };
 }
 
 export interface Control extends AsyncDisposable {
@@ -97,6 +98,13 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     events,
     pressure,
     recent: new RecentJobs(all.recentJobs, all.recentBytes),
+    quotas: new OwnerQuotas({
+      bus,
+      store,
+      cursor: all.projectionCursor,
+      limits: live.values,
+      onRefused: () => events.quotaReached(),
+    }),
     inbox: starting.use(new ResultInbox(bus, all.maxWaiters)),
     uniqueKeys: new UniqueKeys(bus, store, all.lostKeyMs),
     cancelMarks: starting.use(new CancelMarks(bus, store, all.markSweepMs)),

@@ -2,6 +2,7 @@ import type { HandlerContext } from "@connectrpc/connect";
 import type { SubmitJobRequest } from "@millrace/protocol";
 import { acceptJob } from "./accept-job.ts";
 import type { ControlContext } from "./control-context.ts";
+import { ownerOf } from "./owner-of.ts";
 import { refusalOf } from "./refusal.ts";
 import { traceparentOf } from "./traceparent-of.ts";
 
@@ -21,7 +22,7 @@ export async function streamJobs(
   requests: AsyncIterable<SubmitJobRequest>,
   call: HandlerContext,
 ): Promise<{ accepted: bigint; refused: bigint; refusals: StreamRefusalInit[] }> {
-  const traceparent = traceparentOf(call);
+  const submission = { traceparent: traceparentOf(call), owner: ownerOf(call), reply: "" };
   const inFlight = new Set<Promise<void>>();
   const refusals: StreamRefusalInit[] = [];
   let accepted = 0n;
@@ -29,7 +30,7 @@ export async function streamJobs(
   let next = 0n;
   const accept = async (request: SubmitJobRequest, index: bigint): Promise<void> => {
     try {
-      await acceptJob(context, request, traceparent, "");
+      await acceptJob(context, request, submission);
       accepted++;
     } catch (error) {
       refused++;

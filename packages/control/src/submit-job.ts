@@ -4,6 +4,7 @@ import { acceptJob } from "./accept-job.ts";
 import type { ControlContext } from "./control-context.ts";
 import { findJob } from "./find-job.ts";
 import { resultOfJob } from "./job-result.ts";
+import { ownerOf } from "./owner-of.ts";
 import { traceparentOf } from "./traceparent-of.ts";
 import { followJob } from "./follow-job.ts";
 
@@ -19,11 +20,11 @@ export async function submitJob(
   request: SubmitJobRequest,
   call: HandlerContext,
 ): Promise<SubmitJobAnswer> {
-  const traceparent = traceparentOf(call);
-  if (request.waitMs === 0) return acceptJob(context, request, traceparent, "");
+  const submission = { traceparent: traceparentOf(call), owner: ownerOf(call) };
+  if (request.waitMs === 0) return acceptJob(context, request, { ...submission, reply: "" });
   using wait = context.inbox.open();
   const untilMs = performance.now() + request.waitMs;
-  const { id, duplicate } = await acceptJob(context, request, traceparent, wait.subject);
+  const { id, duplicate } = await acceptJob(context, request, { ...submission, reply: wait.subject });
   const leftMs = Math.max(0, untilMs - performance.now());
   // The worker answers the first submitter of an id only; the others look on.
   const result = duplicate

@@ -66,7 +66,7 @@ export function patchFromCopy(
   const problems: string[] = [];
   const subject = parseJobSubject(message.subject);
   const tokens = subject === undefined ? message.subject.split(".").slice(2) : [];
-  if (subject === undefined) problems.push(`the subject is not <priority>.<queue>.<type>[.<id>]`);
+  if (subject === undefined) problems.push("the subject is not <priority>.<queue>.<type>[.<id>[.<owner>]]");
   const queue = subject?.queue ?? tokens[1] ?? "";
   const type = subject?.type ?? tokens[2] ?? "";
   if (!isQueueName(queue)) problems.push(`the queue ${quote(queue)} is not of 1 to 64 of a-z, 0-9, _ and -`);
@@ -111,6 +111,7 @@ export function patchFromCopy(
       tags: options.tags,
       correlationId: options.correlationId,
       uniqueKey: options.uniqueKey,
+      ...(subject?.owner === undefined ? {} : { owner: subject.owner }),
     },
     place: { stream, seq, version },
     traceparent: options.traceparent,

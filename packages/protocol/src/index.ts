@@ -44,7 +44,7 @@ export {
   type ParsedJobOptions,
 } from "./headers.ts";
 export { deriveJobId, newJobId } from "./job-id.ts";
-export { isJobId, isJobType, isQueueName, isTaggableExport } from "./names.ts";
+export { isJobId, isJobType, isOwner, isQueueName, isTaggableExport } from "./names.ts";
 export { fromWirePayload, toWirePayload, type WirePayload } from "./payload.ts";
 export { matchesEvent } from "./event-pattern.ts";
 export {
@@ -86,6 +86,7 @@ export {
   commandSubject,
   eventBatchSubject,
   gatewayRpcSubject,
+  idBeforeOwner,
   invokeSubject,
   jobSubject,
   parseJobSubject,
@@ -95,6 +96,7 @@ export {
   rpcSubject,
   scheduleSubject,
   subjectRoots,
+  withOwner,
   type JobSubject,
 } from "./subjects.ts";
 export {

@@ -1,11 +1,12 @@
 /**
- * Names that travel in subjects: queue, job type, job id.
+ * Names that travel in subjects: queue, job type, job id, owner.
  * A name has no `.`, `*`, `>` or white space, which NATS subjects give a meaning to.
  */
 
 const QUEUE = /^[a-z0-9_-]{1,64}$/;
 const TYPE = /^[A-Za-z0-9_-]{1,64}$/;
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
+const OWNER = /^[A-Za-z0-9_-]{1,64}$/;
 // A tag of a job has 64 characters, of which "export:" takes seven.
 const TAGGED_EXPORT = /^[A-Za-z0-9_.:/=-]{1,57}$/;
 
@@ -19,6 +20,11 @@ export function isJobType(text: string): boolean {
 
 export function isJobId(text: string): boolean {
   return ID.test(text);
+}
+
+/** Whether a user's id can stand in a subject. */
+export function isOwner(text: string): boolean {
+  return OWNER.test(text);
 }
 
 /** Whether an export's name can stand in the tag that tells a job of an event or a schedule what to run. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { deriveJobId, isJobId, jobSubject, newJobId, parseJobSubject } from "./index.ts";
+import { deriveJobId, idBeforeOwner, isJobId, jobSubject, newJobId, parseJobSubject, withOwner } from "./index.ts";
 
 describe("parseJobSubject", () => {
   it("reads a job's subject with and without an id, on each of its roads", () => {
@@ -16,8 +16,20 @@ describe("parseJobSubject", () => {
     expect(jobSubject("high", "mail", "send", "j1")).toBe("jobs.high.mail.send.j1");
   });
 
+  it("reads whose job it is", () => {
+    const subject = withOwner(jobSubject("high", "mail", "send", "j1"), "ada");
+    expect(parseJobSubject(subject)).toMatchObject({ id: "j1", owner: "ada" });
+    expect(parseJobSubject(jobSubject("high", "mail", "send", "j1"))?.owner).toBeUndefined();
+    expect(idBeforeOwner("j1.ada")).toBe("j1");
+    expect(idBeforeOwner("j1")).toBe("j1");
+  });
+
   it("refuses other shapes", () => {
-    for (const subject of ["jobs.high.mail", "jobs.urgent.mail.send", "jobs.high.a.b.c.d", "jobs", ""]) {
+    for (const rest of ["c.d!", "c.d.e", "c."]) {
+      expect(idBeforeOwner(rest)).toBe(rest);
+      expect(parseJobSubject(`jobs.high.a.b.${rest}`), rest).toBeUndefined();
+    }
+    for (const subject of ["jobs.high.mail", "jobs.urgent.mail.send", "jobs", ""]) {
       expect(parseJobSubject(subject), subject).toBeUndefined();
     }
   });

@@ -1,3 +1,4 @@
+import { isOwner } from "./names.ts";
 import { isPriorityName, priorityLevel, type PriorityLevel, type PriorityName } from "./priority.ts";
 
 /** First tokens of the subjects that Millrace owns. */
@@ -68,6 +69,8 @@ export interface JobSubject {
   readonly type: string;
   /** Absent when the publisher left it out: derive it with deriveJobId. */
   readonly id: string | undefined;
+  /** Id of the user who submitted it; see withOwner. */
+  readonly owner: string | undefined;
 }
 
 export function jobSubject(priority: PriorityName, queue: string, type: string, id?: string): string {
@@ -80,19 +83,35 @@ export function scheduleSubject(priority: PriorityName, queue: string, type: str
 }
 
 /**
- * Splits `<root>.<priority>.<queue>.<type>[.<id>]` where root is `jobs`, `schedule`, `events.submitted` or
- * `events.scheduled`. Names are not checked against their syntax.
+ * The subject of a job, its id included, that belongs to a user. Not a header, which every publisher could write: the broker
+ * lets nobody but control publish on a subject of this length.
+ */
+export function withOwner(subject: string, owner: string): string {
+  return owner === "" ? subject : `${subject}.${owner}`;
+}
+
+/** The id in what follows a job's type, `<id>[.<owner>]`; all of it where it has another shape. */
+export function idBeforeOwner(rest: string): string {
+  const dot = rest.indexOf(".");
+  return dot >= 0 && isOwner(rest.slice(dot + 1)) ? rest.slice(0, dot) : rest;
+}
+
+/**
+ * Splits `<root>.<priority>.<queue>.<type>[.<id>[.<owner>]]` where root is `jobs`, `schedule`, `events.submitted` or
+ * `events.scheduled`. Names but the owner's are not checked against their syntax.
  * @returns undefined when the subject has another shape
  */
 export function parseJobSubject(subject: string): JobSubject | undefined {
   const parts = subject.split(".");
   const first = parts[0] === "events" ? 2 : 1;
   const count = parts.length - first;
-  if (count !== 3 && count !== 4) return undefined;
+  if (count < 3 || count > 5) return undefined;
+  const owner = parts[first + 4];
+  if (owner !== undefined && !isOwner(owner)) return undefined;
   const priority = parts[first];
   const queue = parts[first + 1];
   const type = parts[first + 2];
   if (priority === undefined || queue === undefined || type === undefined || !isPriorityName(priority))
     return undefined;
-  return { priority, level: priorityLevel(priority), queue, type, id: parts[first + 3] };
+  return { priority, level: priorityLevel(priority), queue, type, id: parts[first + 3], owner };
 }

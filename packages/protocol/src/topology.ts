@@ -112,7 +112,7 @@ export function streamTopology(limits: TopologyLimits = defaultTopologyLimits): 
     ...jobs,
     {
       name: scheduleStream,
-      subjects: ["schedule.*.*.*.*"],
+      subjects: ["schedule.*.*.*.*", "schedule.*.*.*.*.*"],
       retention: "workqueue",
       maxBytes: limits.scheduleStreamBytes,
       maxAgeMs: 0,

@@ -38,6 +38,28 @@ export const runtimeSettings = {
   jobBurst: burst.default(500_000).describe(`Jobs that one user submits: ${atOnce}`),
   jobKibibyteRate: rate.default(262_144).describe("KiB of jobs per second that one user may submit"),
   jobKibibyteBurst: burst.default(1_048_576).describe(`KiB of jobs that one user submits: ${atOnce}`),
+  quotaJobs: z
+    .number()
+    .int()
+    .min(1)
+    .max(1_000_000_000)
+    .default(1_000_000)
+    .describe("Jobs of one user that have not ended; more are refused"),
+  quotaBytes: z
+    .number()
+    .int()
+    .min(1)
+    .max(2 ** 50)
+    .default(4 * 2 ** 30)
+    .describe("Bytes of their payloads; more are refused"),
+  // A year, which those who check such trails ask for, and a month to do it in.
+  auditRetentionDays: z
+    .number()
+    .int()
+    .min(0)
+    .max(36_500)
+    .default(400)
+    .describe("Days that entries of the audit trail are kept; 0 keeps them for ever"),
 };
 
 /** A value that does not fit is refused with the schema's own words. @returns undefined when there is no such setting */

@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import { controlSettings } from "@millrace/control";
 import { gatewaySettings } from "@millrace/gateway";
 import { identitySettings } from "@millrace/identity";
 import { serviceSettings, z } from "@millrace/service-kit";
@@ -14,6 +15,7 @@ const settings = z.object({
   // Whoever starts the system at home gets its token put into a file.
   identity: gatewaySettings.identity.default("on"),
   ...identitySettings,
+  ...controlSettings,
   natsPort: port.default(4222).describe("Port of the nats-server that is started; 0 takes a free one"),
   natsUrl: z.string().optional().meta({ env: "NATS_URL", description: "A nats-server that runs already" }),
   databaseUrl: z.string().optional().meta({

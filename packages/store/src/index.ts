@@ -25,6 +25,7 @@ export type { CursorStep, ProjectionCursor } from "./sql/advance-cursor.ts";
 export type { StoredJob } from "./sql/get-job.ts";
 export type { Schedule } from "./sql/insert-schedules.ts";
 export { maxPageSize, type JobFilter, type JobPage } from "./sql/list-jobs.ts";
+export type { OwnerLoad } from "./sql/read-owner-load.ts";
 export type { Store } from "./store.ts";
 export type { AuditFilter, AuditPage } from "./sql/list-audit.ts";
 export type { AuditHead } from "./sql/read-audit.ts";

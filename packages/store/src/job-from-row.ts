@@ -41,6 +41,7 @@ export function toJob(row: JobSummaryRow & Partial<Pick<JobRow, "payload" | "res
     traceparent: row.traceparent ?? "",
     plugin: row.plugin ?? "",
     fuel: BigInt(row.fuel ?? 0),
+    owner: row.owner ?? "",
     position: formatPosition({ seq: row.event_seq, index: row.event_index }),
   });
 }

@@ -10,6 +10,8 @@ export interface JobSubmission {
   readonly tags: readonly string[];
   readonly correlationId: string;
   readonly uniqueKey: string;
+  /** Id of the user who submitted it. */
+  readonly owner?: string;
   /** Headers as they came, of a job that could not be read. */
   readonly rawHeaders?: string;
 }

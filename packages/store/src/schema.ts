@@ -56,6 +56,7 @@ export interface JobsTable {
   cancel_requested_at: Date | null;
   plugin: string | null;
   fuel: number | null;
+  owner: string | null;
   event_seq: number;
   event_index: number;
   updated_at: Date;
@@ -66,6 +67,12 @@ export interface QueueStatsTable {
   state: JobState;
   priority: Priority;
   count: number;
+}
+
+export interface OwnerStatsTable {
+  owner: string;
+  jobs: number;
+  bytes: number;
 }
 
 export interface ProjectionCursorTable {
@@ -139,6 +146,7 @@ export interface Schema extends IdentitySchema {
   flags: FlagsTable;
   jobs: JobsTable;
   queue_stats: QueueStatsTable;
+  owner_stats: OwnerStatsTable;
   projection_cursor: ProjectionCursorTable;
   schedules: SchedulesTable;
   plugin_versions: PluginVersionsTable;

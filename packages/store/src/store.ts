@@ -20,6 +20,7 @@ import { listJobs, type JobFilter, type JobPage } from "./sql/list-jobs.ts";
 import { listPluginVersions } from "./sql/list-plugin-versions.ts";
 import { listQueueStats } from "./sql/list-queue-stats.ts";
 import { nextScheduleDelayMs } from "./sql/next-schedule-delay.ts";
+import { readOwnerLoad, type OwnerLoad } from "./sql/read-owner-load.ts";
 import { readCursor } from "./sql/read-cursor.ts";
 import { translateStoreError } from "./store-error.ts";
 
@@ -69,6 +70,11 @@ export class Store implements AsyncDisposable {
   async getQueueStats(queue: string): Promise<QueueStats | undefined> {
     const stats = await this.#run((db) => listQueueStats(db, queue));
     return stats[0];
+  }
+
+  /** Unfinished jobs of one user, up to where the projection of this name has come. */
+  readOwnerLoad(owner: string, cursor: string): Promise<OwnerLoad> {
+    return this.#run((db) => readOwnerLoad(db, owner, cursor));
   }
 
   readCursor(name: string): Promise<ProjectionCursor | undefined> {

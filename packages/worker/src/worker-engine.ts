@@ -1,5 +1,5 @@
 import type { Bus, Delivery } from "@millrace/bus";
-import { deriveJobId, isJobId, isJobType } from "@millrace/protocol";
+import { deriveJobId, idBeforeOwner, isJobId, isJobType } from "@millrace/protocol";
 import { CrashWatch } from "./crash-watch.ts";
 import type { SecretVault } from "./host-services/secret-vault.ts";
 import { Intake, type Lane } from "./intake.ts";
@@ -199,7 +199,7 @@ export class WorkerEngine {
     const rest = delivery.subject.slice(lane.prefix.length);
     const dot = rest.indexOf(".");
     const type = dot < 0 ? rest : rest.slice(0, dot);
-    const named = dot < 0 ? undefined : rest.slice(dot + 1);
+    const named = dot < 0 ? undefined : idBeforeOwner(rest.slice(dot + 1));
     const id = named !== undefined && isJobId(named) ? named : this.#deriveId(delivery);
     const job = new Job(delivery, lane, type, id, performance.now(), this.leases.firstLeaseMs);
     job.serverId = this.bus.serverId;

@@ -16,7 +16,7 @@ import {
   type Job,
   type PriorityName,
 } from "@millrace/protocol";
-import { withSession, type CliContext } from "../cli-context.ts";
+import { withSession, type CliContext, type Session } from "../cli-context.ts";
 import { exitCodeOfState } from "../exit-codes.ts";
 import { formatError, formatEvent, formatJob, formatTime } from "../format-job.ts";
 import { collect, priorityChoices, states, wholeNumber } from "../parse-options.ts";
@@ -45,6 +45,7 @@ export function jobCommands(program: Command, context: CliContext): void {
     .addOption(new Option("-p, --priority <name>", "of one priority").choices(priorityChoices))
     .option("-t, --tag <tag>", "with this tag")
     .option("--correlation-id <id>", "with this correlation id")
+    .option("--owner <id>", "that this user submitted; me: whoever is signed in")
     .option("-n, --limit <n>", "how many, at most 500", wholeNumber, 50)
     .option("--page-token <token>", "go on where the last page ended")
     .action(async (options: ListOptions, command: Command) => {
@@ -56,6 +57,7 @@ export function jobCommands(program: Command, context: CliContext): void {
           priority,
           tag = "",
           correlationId = "",
+          owner = "",
           limit,
           pageToken = "",
         } = options;
@@ -66,6 +68,7 @@ export function jobCommands(program: Command, context: CliContext): void {
             states: [...state],
             tag,
             correlationId,
+            owner: owner === "me" ? await ownId(client, context.signal) : owner,
             pageSize: limit,
             pageToken,
             ...(priority === undefined ? {} : { priority: priorityLevel(priority) }),
@@ -143,6 +146,10 @@ export function jobCommands(program: Command, context: CliContext): void {
     });
 }
 
+async function ownId({ auth }: Session["client"], signal: AbortSignal): Promise<string> {
+  return (await auth.getMe({}, { signal })).user?.id ?? "";
+}
+
 interface ListOptions {
   readonly queue?: string;
   readonly state?: readonly JobState[];
@@ -150,6 +157,7 @@ interface ListOptions {
   readonly priority?: PriorityName;
   readonly tag?: string;
   readonly correlationId?: string;
+  readonly owner?: string;
   readonly limit: number;
   readonly pageToken?: string;
 }

@@ -1,3 +1,4 @@
+import { JobState } from "@millrace/protocol";
 import { CompiledQuery, type Kysely } from "kysely";
 import { byteaArray, int4Array, int8Array, jsonbArray, storable, textArray, timestampArray } from "../binary-array.ts";
 import type { JobPatch } from "../job-patch.ts";
@@ -25,6 +26,7 @@ const columns: readonly (readonly [name: string, type: string, encode: (patches:
   ["correlation_id", "text", (p) => textArray(p.map((x) => x.submission?.correlationId || null))],
   ["unique_key", "text", (p) => textArray(p.map((x) => x.submission?.uniqueKey || null))],
   ["traceparent", "text", (p) => textArray(p.map((x) => x.traceparent || null))],
+  ["owner", "text", (p) => textArray(p.map((x) => x.submission?.owner))],
   ["submitted_at", "timestamptz", (p) => timestampArray(p.map((x) => x.submittedAtMs))],
   ["run_at", "timestamptz", (p) => timestampArray(p.map((x) => x.runAtMs || null))],
   ["stream", "text", (p) => textArray(p.map((x) => x.place?.stream))],
@@ -74,6 +76,7 @@ const onceColumns = [
   "correlation_id",
   "unique_key",
   "traceparent",
+  "owner",
 ];
 const names = columns.map(([name]) => name).join(", ");
 const ahead = "excluded.version > jobs.version";
@@ -81,6 +84,13 @@ const placeAhead = "excluded.stream_version > jobs.stream_version";
 
 const addDelta = `INSERT INTO queue_stats (queue, state, priority, count) SELECT queue, state, priority, n FROM delta
   ON CONFLICT (queue, state, priority) DO UPDATE SET count = queue_stats.count + excluded.count`;
+
+// What owners have queued is counted from the same rows; those of nobody, most of them, are passed over.
+const isOpen = `IN (${[JobState.SCHEDULED, JobState.QUEUED, JobState.RUNNING, JobState.RETRYING].join(", ")})`;
+const ownedBytes = (of = "") =>
+  `CASE WHEN ${of}owner IS NULL THEN 0 ELSE coalesce(octet_length(${of}payload), 0) END AS bytes`;
+const addOwned = `INSERT INTO owner_stats (owner, jobs, bytes) SELECT owner, jobs, bytes FROM owned
+  ON CONFLICT (owner) DO UPDATE SET jobs = owner_stats.jobs + excluded.jobs, bytes = owner_stats.bytes + excluded.bytes`;
 
 function input(of: readonly (typeof columns)[number][]): string {
   const arrays = of.map(([, type], i) => `$${i + 1}::${type}[]`).join(", ");
@@ -96,11 +106,16 @@ const insertValues = columns.map(([name]) => (name === "tags" ? "string_to_array
 const insertStatement = `
 WITH ${input(columns)}, changed AS (
   INSERT INTO jobs (${names}) SELECT ${insertValues} FROM input ON CONFLICT (id) DO NOTHING
-  RETURNING id, queue, state, priority
+  RETURNING id, queue, state, priority, owner, ${ownedBytes()}
 ), delta AS (
   SELECT queue, state, priority, count(*) AS n FROM changed GROUP BY queue, state, priority
 ), counted AS (
   ${addDelta}
+), owned AS (
+  SELECT owner, count(*) AS jobs, sum(bytes) AS bytes FROM changed
+  WHERE owner IS NOT NULL AND state ${isOpen} GROUP BY owner
+), held AS (
+  ${addOwned}
 )
 SELECT id FROM input WHERE id NOT IN (SELECT id FROM changed)`;
 
@@ -117,7 +132,8 @@ WITH ${input(onwardColumns)}, changed AS (
     traceparent = coalesce(jobs.traceparent, input.traceparent)
   FROM input JOIN jobs AS old ON old.id = input.id
   WHERE jobs.id = input.id AND input.version > jobs.version
-  RETURNING jobs.id, jobs.queue, jobs.state, jobs.priority, old.state AS old_state
+  RETURNING jobs.id, jobs.queue, jobs.state, jobs.priority, old.state AS old_state, jobs.owner,
+    ${ownedBytes("jobs.")}
 ), delta AS (
   SELECT queue, state, priority, sum(n) AS n FROM (
     SELECT queue, state, priority, count(*) AS n FROM changed GROUP BY queue, state, priority
@@ -126,13 +142,19 @@ WITH ${input(onwardColumns)}, changed AS (
   ) AS moves GROUP BY queue, state, priority HAVING sum(n) <> 0
 ), counted AS (
   ${addDelta}
+), owned AS (
+  SELECT owner, sum(n) AS jobs, sum(n * bytes) AS bytes FROM (
+    SELECT owner, bytes, (state ${isOpen})::int - (old_state ${isOpen})::int AS n FROM changed WHERE owner IS NOT NULL
+  ) AS moves WHERE n <> 0 GROUP BY owner
+), held AS (
+  ${addOwned}
 )
 SELECT id FROM input WHERE id NOT IN (SELECT id FROM changed)`;
 
 /** Any patch on any row. `before` is the old row of each one that changed. */
 const mergeStatement = `
 WITH ${input(columns)}, before AS (
-  SELECT id, queue, state, priority FROM jobs WHERE id = ANY ($1::text[])
+  SELECT id, queue, state, priority, owner, ${ownedBytes()} FROM jobs WHERE id = ANY ($1::text[])
 ), changed AS (
   INSERT INTO jobs (${names})
   SELECT ${insertValues} FROM input
@@ -156,13 +178,22 @@ WITH ${input(columns)}, before AS (
     OR excluded.run_at > coalesce(jobs.run_at, '-infinity')
     OR excluded.cancel_requested_at < coalesce(jobs.cancel_requested_at, 'infinity')
     OR excluded.errors IS NOT NULL
-  RETURNING id, queue, state, priority
+  RETURNING id, queue, state, priority, owner, ${ownedBytes()}
 ), delta AS (
   SELECT queue, state, priority, sum(n) AS n FROM (
     SELECT queue, state, priority, 1 AS n FROM changed
     UNION ALL
     SELECT b.queue, b.state, b.priority, -1 FROM before b JOIN changed c ON c.id = b.id
   ) AS moves GROUP BY queue, state, priority HAVING sum(n) <> 0
+), owned AS (
+  SELECT owner, sum(n) AS jobs, sum(n * bytes) AS bytes FROM (
+    SELECT owner, bytes, 1 AS n FROM changed WHERE owner IS NOT NULL AND state ${isOpen}
+    UNION ALL
+    SELECT b.owner, b.bytes, -1 FROM before b JOIN changed c ON c.id = b.id
+      WHERE b.owner IS NOT NULL AND b.state ${isOpen}
+  ) AS moves GROUP BY owner
+), held AS (
+  ${addOwned}
 )
 ${addDelta}`;
 

@@ -11,6 +11,8 @@ export interface JobFilter {
   readonly priority?: Priority;
   readonly tag?: string;
   readonly correlationId?: string;
+  /** Id of the user who submitted them. */
+  readonly owner?: string;
   readonly submittedAfterMs?: number;
   readonly submittedBeforeMs?: number;
 }
@@ -37,7 +39,7 @@ export async function listJobs(
   page: { readonly size: number; readonly token: string },
 ): Promise<JobPage> {
   const size = Math.min(page.size || defaultPageSize, maxPageSize);
-  const { queue, type, states, priority, tag, correlationId, submittedAfterMs, submittedBeforeMs } = filter;
+  const { queue, type, states, priority, tag, correlationId, owner, submittedAfterMs, submittedBeforeMs } = filter;
   let query = db
     .selectFrom("jobs")
     .select([
@@ -67,6 +69,7 @@ export async function listJobs(
       "wait_reason",
       "plugin",
       "fuel",
+      "owner",
       "errors",
       "cancel_requested_at",
       "event_seq",
@@ -81,6 +84,7 @@ export async function listJobs(
   if (priority) query = query.where("priority", "=", priority);
   if (tag) query = query.where(sql<boolean>`tags @> ARRAY[${tag}::text]`);
   if (correlationId) query = query.where("correlation_id", "=", correlationId);
+  if (owner) query = query.where("owner", "=", owner);
   if (submittedAfterMs) query = query.where("submitted_at", ">=", new Date(submittedAfterMs));
   if (submittedBeforeMs) query = query.where("submitted_at", "<", new Date(submittedBeforeMs));
   if (page.token !== "") {

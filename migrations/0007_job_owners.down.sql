@@ -1,0 +1,2 @@
+DROP TABLE owner_stats;
+ALTER TABLE jobs DROP COLUMN owner;

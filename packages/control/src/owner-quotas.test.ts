@@ -1,0 +1,111 @@
+import type { CallOptions } from "@connectrpc/connect";
+import { callerHeader, encodeCaller } from "@millrace/protocol";
+import { Code, errorDetails, type ConnectError } from "@millrace/rpc";
+import { LiveConfig, loadConfig, z } from "@millrace/service-kit";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { controlSettings } from "./config.ts";
+import { projected, startControlFixture, type ControlFixture } from "./control-fixture.ts";
+
+const payload = { content: { case: "text" as const, value: "x".repeat(100) } };
+let fixture: ControlFixture;
+
+beforeAll(async () => {
+  const schema = z.object(controlSettings);
+  const env = { MILLRACE_QUOTA_JOBS: "3", MILLRACE_QUOTA_BYTES: "1000" };
+  fixture = await startControlFixture({}, { live: new LiveConfig(schema, loadConfig(schema, { env })) });
+}, 60_000);
+afterAll(() => fixture?.[Symbol.asyncDispose](), 30_000);
+
+/** As a gateway calls for this user. */
+function as(subject: string): CallOptions {
+  const none = { email: "", permissions: [], queues: [], types: [], tokenId: "", sessionId: "", address: "" };
+  return { headers: { [callerHeader]: encodeCaller({ ...none, subject, requestId: "r", door: "rest" }) } };
+}
+
+async function refusal(call: Promise<unknown>): Promise<ConnectError> {
+  const error: unknown = await call.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  return error as ConnectError;
+}
+
+it("bounds what a user has queued, whoever counts it, and gives back what has ended", async () => {
+  const { jobs } = fixture;
+  for (const id of ["a1", "a2", "a3"]) await jobs.submitJob({ id, type: "t", payload }, as("ada"));
+  const refused = await refusal(jobs.submitJob({ type: "t", payload }, as("ada")));
+  expect([refused.code, refused.rawMessage]).toEqual([
+    Code.ResourceExhausted,
+    "you have 3 jobs queued; the limit is 3",
+  ]);
+  expect(refused.metadata.get("retry-after")).toBe("1");
+  expect(errorDetails(refused)).toEqual([{ field: "queued_jobs", reason: "3 jobs of at most 3" }]);
+  // Others have quotas of their own, and who names nobody has none.
+  await jobs.submitJob({ id: "e1", type: "t", payload }, as("eve"));
+  await jobs.submitJob({ id: "e1", type: "t", payload }, as("eve"));
+  for (let i = 0; i < 5; i++) await jobs.submitJob({ type: "t", payload });
+  await jobs.submitJob({ type: "t", payload }, as("anonymous"));
+
+  await projected(fixture);
+  expect(await fixture.store.readOwnerLoad("ada", "jobs")).toMatchObject({ jobs: 3, bytes: 300 });
+  // A repeated id was stored once.
+  expect(await fixture.store.readOwnerLoad("eve", "jobs")).toMatchObject({ jobs: 1 });
+  const { job } = await jobs.getJob({ id: "a1" });
+  expect(job?.owner).toBe("ada");
+  expect((await jobs.listJobs({ owner: "ada" })).jobs.map(({ id }) => id).toSorted()).toEqual(["a1", "a2", "a3"]);
+
+  await jobs.cancelJob({ id: "a2" });
+  await projected(fixture);
+  await expect
+    .poll(
+      () =>
+        jobs.submitJob({ id: "a4", type: "t", payload }, as("ada")).then(
+          () => "accepted",
+          () => "refused",
+        ),
+      { timeout: 10_000 },
+    )
+    .toBe("accepted");
+});
+
+it("counts bytes, and each job of a bulk and of a stream", async () => {
+  const { jobs } = fixture;
+  const large = { content: { case: "text" as const, value: "x".repeat(600) } };
+  const { outcomes } = await jobs.submitJobs(
+    {
+      jobs: [
+        { type: "t", payload: large },
+        { type: "t", payload: large },
+      ],
+    },
+    as("bob"),
+  );
+  expect(outcomes.map(({ errorCode, errorMessage }) => [errorCode, errorMessage])).toEqual([
+    ["", ""],
+    ["resource_exhausted", "you have 600 bytes queued; the limit is 1000, and this job has 600"],
+  ]);
+  const totals = await jobs.streamJobs(
+    (async function* () {
+      for (let i = 0; i < 5; i++) yield { type: "t", payload };
+    })(),
+    as("cyd"),
+  );
+  expect(totals).toMatchObject({ accepted: 3n, refused: 2n });
+  expect(totals.refusals.map(({ code }) => code)).toEqual(["resource_exhausted", "resource_exhausted"]);
+});
+
+it("keeps a scheduled job's owner", async () => {
+  const { jobs } = fixture;
+  const runAt = { seconds: BigInt(Math.floor(Date.now() / 1000) + 3600) };
+  await jobs.submitJob({ id: "later", type: "t", runAt }, as("dan"));
+  expect((await jobs.getJob({ id: "later" })).job?.owner).toBe("dan");
+  await projected(fixture);
+  expect((await fixture.store.getJob("later"))?.job.owner).toBe("dan");
+});
+
+it("refuses what breaks a rule at its place, and takes the rest of a bulk", async () => {
+  const { outcomes } = await fixture.jobs.submitJobs({ jobs: [{ type: "t", id: "ok" }, { type: "not a type" }] });
+  expect(outcomes[0]).toMatchObject({ id: "ok", errorCode: "" });
+  expect(outcomes[1]).toMatchObject({ errorCode: "invalid_argument" });
+  expect(outcomes[1]?.errorMessage).toMatch(/^type: /);
+});
