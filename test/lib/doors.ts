@@ -99,7 +99,7 @@ export class Doors implements Disposable {
       body: stream ? frame(json) : json,
     });
     const said = { headers: Object.fromEntries(response.headers) };
-    if (!stream) {
+    if (!stream || !response.ok) {
       const raw = await response.text();
       const body = parse(raw);
       return { ...outcome(response.ok ? {} : body), answer: response.ok ? body : {}, raw, ...said };
@@ -117,6 +117,10 @@ export class Doors implements Disposable {
       headers: { "content-type": "application/grpc-web+proto", ...headers },
       body: frame(encode(method, request)),
     });
+    if (!response.ok) {
+      const raw = await response.text();
+      return { ...outcome(parse(raw)), answer: {}, headers: Object.fromEntries(response.headers), raw };
+    }
     const frames = await firstFrames(response);
     const all: Record<string, string> = Object.fromEntries(response.headers);
     let answer: JsonObject = {};
@@ -146,7 +150,8 @@ export class Doors implements Disposable {
         keep(error?.metadata);
         resolve({
           code: nameOf(error?.code ?? 0),
-          message: error?.details ?? "",
+          // The client leaves some of what it should decode.
+          message: decodeURIComponent(error?.details ?? ""),
           answer: bytes === undefined ? {} : decode(method, bytes),
           headers: seen,
           raw: bytes?.toString("latin1") ?? "",

@@ -22,7 +22,7 @@ declare module "vitest" {
 }
 
 /** Few enough that a test reaches them, and enough for all else that it does. */
-export const rates = { strangerBurst: 150, identityBurst: 600, jobBurst: 2_500 };
+export const rates = { strangerBurst: 100, identityBurst: 400, jobBurst: 2_500 };
 export const pageOfOurs = "https://app.example/signed-in";
 
 interface Project {
@@ -44,7 +44,7 @@ export async function setup(project: Project): Promise<() => Promise<void>> {
       MILLRACE_EXECUTORS: "1",
       MILLRACE_REGISTRATION: "open",
       MILLRACE_TRUSTED_PROXY_HOPS: "1",
-      MILLRACE_STRANGER_RATE: "20",
+      MILLRACE_STRANGER_RATE: "10",
       MILLRACE_STRANGER_BURST: String(rates.strangerBurst),
       MILLRACE_IDENTITY_RATE: "20",
       MILLRACE_IDENTITY_BURST: String(rates.identityBurst),
