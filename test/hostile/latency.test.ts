@@ -1,3 +1,6 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { setPriority } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { EventKind } from "@millrace/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -10,13 +13,10 @@ const goodJobs = 400;
 const pauseMs = 4;
 /** Hostile calls that are under way all the time. */
 const hostileAtOnce = 2;
-/** Other work on the machine only ever adds: one round without much of it is enough. */
-const mostRounds = 4;
-/**
- * On top of twice the undisturbed time, for a machine whose cores also run this test, the broker and other tests: the system's
- * scheduler gives a runnable thread its turn after that long.
- */
-const floorMs = 20;
+/** As executors have it. */
+const executorNice = 5;
+/** Other work on the machine adds to either side by chance: one round in which it does not is enough. */
+const mostRounds = 6;
 
 let system: HostileSystem;
 beforeAll(async () => {
@@ -29,14 +29,15 @@ beforeAll(async () => {
     await system.install({ ...plugin, module: await plugin.bytes(), exports });
   }
   await system.install({ name: "good", module: await readSource("good"), exports: ["run"] });
-  await system.run(typeOf("good", "run"));
+  // Known to be short from here on, as every handler is that has run for a while.
+  await measure();
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-test("jobs beside hostile calls keep their latency", { timeout: 90_000 }, async () => {
+test("jobs beside hostile calls keep their latency", { timeout: 120_000 }, async () => {
   const rounds: string[] = [];
   for (let round = 0; round < mostRounds; round++) {
-    const alone = await measure();
+    const alone = await measureOnOtherCores();
     const ending = new AbortController();
     const [beside, ran] = await Promise.all([measure().finally(() => ending.abort()), attack(ending.signal)]);
     expect(ran).toBeGreaterThan(hostileAtOnce);
@@ -47,7 +48,22 @@ test("jobs beside hostile calls keep their latency", { timeout: 90_000 }, async 
 });
 
 function isKept(aloneMs: number, besideMs: number): boolean {
-  return besideMs <= 2 * aloneMs + floorMs;
+  return besideMs <= 2 * aloneMs;
+}
+
+/**
+ * Undisturbed, with a core less: the one that the executor keeps busy, as it may with an honest call, too. On a machine of many
+ * cores that makes no difference; on two it is half of what there is, for the broker, the worker and this test as well.
+ */
+async function measureOnOtherCores(): Promise<{ readonly native: number; readonly plugin: number }> {
+  const busy = spawn(process.execPath, ["--eval", "for (;;);"]);
+  try {
+    await once(busy, "spawn");
+    if (busy.pid !== undefined) setPriority(busy.pid, executorNice);
+    return await measure();
+  } finally {
+    busy.kill("SIGKILL");
+  }
 }
 
 /** The 99th percentile of the time from submission to the end, in ms. */

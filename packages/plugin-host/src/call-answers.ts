@@ -20,13 +20,13 @@ export interface CallAnswers extends HostPort {
 
 /** Of answers, kept for one call. */
 const MAX_RECORDING_BYTES = 512 * 1024;
-/** What keeping an answer costs beside its bytes: a flood of small ones must end too. */
-const ANSWER_OVERHEAD_BYTES = 64;
+/** Each costs some 5 us of the thread that takes them over, which others wait for: a flood of small ones must end too. */
+const MAX_RECORDED_ANSWERS = 2000;
 
 /** Answers from the world, kept when asked for. */
 export class LiveAnswers implements CallAnswers {
   readonly #host: HostPort | undefined;
-  readonly #answers: RecordedAnswer[] | undefined;
+  #answers: RecordedAnswer[] | undefined;
   #bytes = 0;
   #truncated = false;
 
@@ -59,11 +59,15 @@ export class LiveAnswers implements CallAnswers {
 
   #keep(what: string, encode: () => Uint8Array, atLeastBytes: number): void {
     if (!this.#answers || this.#truncated) return;
-    const room = MAX_RECORDING_BYTES - this.#bytes - ANSWER_OVERHEAD_BYTES;
-    const answer = atLeastBytes <= room ? encode() : undefined;
-    if (answer === undefined || answer.length > room) this.#truncated = true;
-    else {
-      this.#bytes += answer.length + ANSWER_OVERHEAD_BYTES;
+    const room = MAX_RECORDING_BYTES - this.#bytes;
+    const isRoom = this.#answers.length < MAX_RECORDED_ANSWERS && atLeastBytes <= room;
+    const answer = isRoom ? encode() : undefined;
+    if (answer === undefined || answer.length > room) {
+      // What is not whole cannot be run again.
+      this.#truncated = true;
+      this.#answers = [];
+    } else {
+      this.#bytes += answer.length;
       this.#answers.push({ function: what, answer });
     }
   }

@@ -11,7 +11,7 @@ export interface LogEntry {
 /** All that one call learned from outside besides its input, in order: enough to run it again, bit for bit. */
 export interface CallRecording {
   readonly answers: readonly RecordedAnswer[];
-  /** More was learned than is kept: the call cannot be run again. */
+  /** More was learned than is kept: the call cannot be run again, and there are no answers. */
   readonly truncated: boolean;
 }
 
@@ -30,6 +30,8 @@ interface CallFigures {
   readonly logs: readonly LogEntry[];
   /** Units used; 0 for a call that never entered the module. */
   readonly fuel: number;
+  /** Of the linear memory when the call ended, which is the most that it had: memory only grows. 0 as with fuel. */
+  readonly memoryBytes: number;
   /** Kept when it was asked for. */
   readonly recording?: CallRecording;
 }
@@ -62,5 +64,5 @@ export function failedCall(
 
 /** A result for a call that never entered the module. */
 export function refusedCall(code: JobErrorCode, message: string, breach?: Breach): CallResult {
-  return failedCall({ code, message, breach }, { durationUs: 0, executedUs: 0, logs: [], fuel: 0 });
+  return failedCall({ code, message, breach }, { durationUs: 0, executedUs: 0, logs: [], fuel: 0, memoryBytes: 0 });
 }

@@ -57,6 +57,8 @@ export type ExecutorReply =
 export interface ExecutorData {
   /** Made by createProgress; a watchdog reads it while the thread is deaf. */
   readonly progress?: SharedArrayBuffer;
+  /** Its nice value, 0 to 19, where a thread can have one of its own. Left out, it is that of the process. */
+  readonly nice?: number;
 }
 
 /** Where a thread stands, as its watchdog sees it. */

@@ -1,12 +1,19 @@
 import { spawn } from "node:child_process";
 import { on, once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import { createProgress, executorThreadUrl, readProgress } from "./executor-protocol.ts";
-import type { ExecutorCall, ExecutorReply, ExecutorRequest, ExecutorResult } from "./executor-protocol.ts";
+import type {
+  ExecutorCall,
+  ExecutorData,
+  ExecutorReply,
+  ExecutorRequest,
+  ExecutorResult,
+} from "./executor-protocol.ts";
 import { bytesOf, everything, readAsking, readFixtures, textOf, wat } from "./testing.ts";
 
 const module = await readFixtures();
@@ -25,8 +32,13 @@ type Ask = Extract<ExecutorReply, { kind: "ask" }>;
 
 class Thread implements AsyncDisposable {
   readonly progress = createProgress();
-  readonly #worker = new Worker(executorThreadUrl, { workerData: { progress: this.progress } });
-  readonly #replies = on(this.#worker, "message");
+  readonly #worker: Worker;
+  readonly #replies;
+
+  constructor(data: ExecutorData = {}) {
+    this.#worker = new Worker(executorThreadUrl, { workerData: { progress: this.progress, ...data } });
+    this.#replies = on(this.#worker, "message");
+  }
 
   send(request: ExecutorRequest): void {
     this.#worker.postMessage(request);
@@ -225,3 +237,16 @@ describe("an executor thread", () => {
     });
   });
 });
+
+test.runIf(process.platform === "linux")("gives way to the other threads of its process, and they do not", async () => {
+  await using thread = new Thread({ nice: 7 });
+  expect(await thread.next()).toEqual({ kind: "ready" });
+  const niceValues = readdirSync("/proc/self/task").map((id) => Number(readStat(id)[16]));
+  expect(niceValues.filter((nice) => nice === 7)).toHaveLength(1);
+});
+
+/** Of a thread, the fields that follow its name, which may hold spaces: proc_pid_stat(5). */
+function readStat(threadId: string): string[] {
+  const stat = readFileSync(`/proc/self/task/${threadId}/stat`, "utf8");
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+}

@@ -5,6 +5,8 @@
 import { setImmediate } from "node:timers";
 import { parentPort, workerData } from "node:worker_threads";
 import { Executor } from "./executor.ts";
+import { lowerPriority } from "./lower-priority.ts";
+import { warmUp } from "./warm-up.ts";
 import type { ExecutorData, ExecutorReply, ExecutorRequest } from "./executor-protocol.ts";
 
 const port = parentPort;
@@ -18,8 +20,8 @@ const executor = new Executor(
   },
   data.progress,
 );
-// Here, and not at the first call: loading takes longer than short timeouts allow.
-await import("@extism/extism");
+await warmUp();
+if (data.nice !== undefined) lowerPriority(data.nice);
 // Deno's own port looks for further ports among all properties of a message, and takes each byte of a module for one: 50 times
 // its size in memory.
 if ("Deno" in globalThis) {

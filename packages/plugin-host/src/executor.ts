@@ -171,7 +171,8 @@ export class Executor {
   }
 
   #done(callId: number, result: ExecutorResult["result"]): void {
-    this.#results.push({ callId, result });
+    // Nobody runs again what went well, and each answer would be copied on its way.
+    this.#results.push({ callId, result: result.ok && result.recording ? withoutRecording(result) : result });
   }
 
   #isFlushDue(): boolean {
@@ -198,6 +199,11 @@ export class Executor {
     );
     this.#port.reply({ kind: "done", results }, transfer);
   }
+}
+
+function withoutRecording(result: ExecutorResult["result"]): ExecutorResult["result"] {
+  const { recording: _, ...others } = result;
+  return others;
 }
 
 function cancelled(): ExecutorResult["result"] {

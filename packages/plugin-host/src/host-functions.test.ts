@@ -254,7 +254,7 @@ describe("a replay", () => {
     const host = new InProcessHost();
     host.values.set("k", new Uint8Array(600 * 1024));
     const { plugin, result, recording } = await recorded("chance", "", host);
-    expect(result.ok && recording.truncated).toBe(true);
+    expect(result.ok && recording).toEqual({ answers: [], truncated: true });
     expect(await plugin.replay("chance", bytesOf(""), recording)).toMatchObject({ ok: false, code: "HOST_DENIED" });
   });
 });

@@ -14,6 +14,7 @@ export {
   executorThreadUrl,
   readProgress,
   type ExecutorCall,
+  type ExecutorData,
   type ExecutorProgress,
   type ExecutorReply,
   type ExecutorRequest,

@@ -191,7 +191,8 @@ export class LoadedPlugin {
       return await PluginInstance.create(this.#options, answers);
     } catch (error) {
       const durationUs = Math.round((performance.now() - startedAt) * 1000);
-      return failedCall(startUpFailure(error), { durationUs, executedUs: durationUs, logs: [], fuel: fuelOf(error) });
+      const figures = { durationUs, executedUs: durationUs, logs: [], fuel: fuelOf(error), memoryBytes: 0 };
+      return failedCall(startUpFailure(error), figures);
     }
   }
 }

@@ -178,6 +178,7 @@ export class PluginInstance {
       executedUs: Math.round(executedMs * 1000),
       logs,
       fuel: fuelUsed,
+      memoryBytes: this.memoryBytes,
       ...(recording === undefined ? {} : { recording }),
     };
     const isLate = durationMs > call.timeoutMs;

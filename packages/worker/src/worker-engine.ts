@@ -81,7 +81,7 @@ export class WorkerEngine {
     this.settler = new Settler({
       bus,
       source: settings.id,
-      idle: () => this.#nativeHeap.size + this.#pluginHeap.size === 0,
+      idle: () => this.#nativeHeap.size === 0 && (this.#pluginHeap.size === 0 || this.plugins.pool.isHeld),
       startedEvent,
       onSettled: (job) => this.#settled(job),
       onTrouble: (error) => telemetry.trouble("events cannot be stored; trying again", error),

@@ -23,3 +23,9 @@ export type ExecutorKind = "thread" | "process";
 
 /** Deno's threads burn on until the process dies. */
 export const defaultExecutorKind: ExecutorKind = "Deno" in globalThis ? "process" : "thread";
+
+/**
+ * Other people's code goes after the worker's own thread, which keeps leases and runs native handlers, and after the broker: with
+ * more to do than cores it gets about a third of an ordinary thread's share, and all of it when there is nothing else to do.
+ */
+export const executorNice = 5;

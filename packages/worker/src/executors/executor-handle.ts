@@ -32,6 +32,8 @@ export class ExecutorHandle {
   #gone = false;
   /** Calls that wait for host functions. */
   waiting = 0;
+  /** Modules that were sent and are not compiled yet. */
+  loading = 0;
   /** Its owner ended it, for the sake of one call; no other is to blame. */
   killed = false;
 
@@ -60,6 +62,7 @@ export class ExecutorHandle {
   load(version: RunnableVersion): void {
     if (this.loaded.has(version.key)) return;
     this.loaded.set(version.key, version);
+    this.loading++;
     const { module, options, key } = version;
     this.#channel.post({ kind: "load", sha256: key, module, ...options }, []);
   }
@@ -164,6 +167,7 @@ export class ExecutorHandle {
   }
 
   #loaded(reply: Extract<ExecutorReply, { kind: "loaded" }>): void {
+    this.loading--;
     const version = this.loaded.get(reply.sha256);
     if (version === undefined) return;
     if (reply.ok) return this.#events.onLoaded(version, reply.prepared);

@@ -92,15 +92,17 @@ export class ExecutorPool {
   }
 
   get free(): number {
+    if (this.isHeld) return this.#front === undefined ? 0 : room(this.#front, mostInFront);
     const limit = this.#perExecutor();
     let free = 0;
-    let isHeld = this.#executors.size > 0;
-    for (const executor of this.#executors) {
-      if (holdsLong(executor)) continue;
-      isHeld = false;
-      free += room(executor, limit);
-    }
-    return isHeld && this.#front !== undefined ? room(this.#front, mostInFront) : free;
+    for (const executor of this.#executors) if (!holdsLong(executor)) free += room(executor, limit);
+    return free;
+  }
+
+  /** Every executor but the front one runs a long call: jobs that wait are not about to begin. */
+  get isHeld(): boolean {
+    for (const executor of this.#executors) if (!holdsLong(executor)) return false;
+    return this.#executors.size > 0;
   }
 
   /** The branch of the supervision tree. */
@@ -151,8 +153,8 @@ export class ExecutorPool {
       }
       bytes += call.input.length;
       calls.push(call);
-      // Nothing is to wait behind it.
-      if (isLong(call)) break;
+      // Nothing is to wait behind it, or while its module is compiled.
+      if (isLong(call) || !executor.loaded.has(call.version.key)) break;
     }
     for (const job of passedOver.reverse()) this.#putBack(job);
     if (calls.length > 0) executor.run(calls);
@@ -257,8 +259,7 @@ export class ExecutorPool {
       if (call === undefined) continue;
       if (call.job !== undefined) {
         const executedMs = result.executedUs / 1000;
-        // On a machine with more to do than cores, the clock makes every call a long one; its fuel does not.
-        this.#record(call, executedMs, Math.min(executedMs, result.fuel / fuelPerMs));
+        this.#record(call, executedMs, result.fuel / fuelPerMs);
       }
       this.#options.onResult(call, result);
     }
@@ -266,9 +267,9 @@ export class ExecutorPool {
     this.#options.onRoom();
   }
 
-  #record({ version }: PluginCall, executedMs: number, workMs: number): void {
-    this.average.record(executedMs);
-    version.average.record(workMs);
+  #record({ version, exportName }: PluginCall, clockMs: number, fuelMs: number): void {
+    this.average.record(clockMs);
+    version.work(exportName).record(clockMs, fuelMs);
   }
 
   async #ask(call: PluginCall, ask: HostAsk): Promise<HostAnswer> {
@@ -330,12 +331,13 @@ function room(executor: ExecutorHandle, limit: number): number {
   return executor.waiting >= mostWaiting ? 0 : Math.max(0, limit - executor.busy);
 }
 
-/** Whether a call is going to hold its executor; so is one of a version that has not shown otherwise. */
-function isLong({ version }: PluginCall): boolean {
-  return version.average.ms > heldWorkMs;
+/** Whether a call is going to hold its executor; so is one of an export that has not shown otherwise. */
+function isLong({ version, exportName }: PluginCall): boolean {
+  return version.work(exportName).ms > heldWorkMs;
 }
 
 function holdsLong(executor: ExecutorHandle): boolean {
+  if (executor.loading > 0) return true;
   for (const call of executor.open.values()) if (call.asks === 0 && isLong(call)) return true;
   return false;
 }

@@ -1,9 +1,10 @@
 import { spawn, type ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
+import { setPriority } from "node:os";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { ExecutorProgress, ExecutorRequest } from "@millrace/plugin-host";
-import type { ChannelEvents, ExecutorChannel } from "./executor-channel.ts";
+import { executorNice, type ChannelEvents, type ExecutorChannel } from "./executor-channel.ts";
 import type { ProcessMessage } from "./executor-process.ts";
 import { FrameReader, writeFrame } from "./frames.ts";
 
@@ -24,6 +25,7 @@ export class ProcessChannel implements ExecutorChannel {
   constructor(events: ChannelEvents) {
     this.#child = spawn(process.execPath, launch, { env: {}, stdio: ["pipe", "pipe", "inherit"] });
     this.name = `process ${this.#child.pid}`;
+    this.#giveWay();
     const leave = (error: unknown): void => {
       if (this.#gone) return;
       this.#gone = true;
@@ -46,6 +48,15 @@ export class ProcessChannel implements ExecutorChannel {
     this.#child.on("exit", (code, signal) => leave(new Error(`executor process ended with ${signal ?? code}`)));
     // Told by its exit as well.
     this.#child.stdin.on("error", () => undefined);
+  }
+
+  /** Before it starts threads: they inherit it. Deno lets no thread find out its own id. */
+  #giveWay(): void {
+    try {
+      if (this.#child.pid !== undefined) setPriority(this.#child.pid, executorNice);
+    } catch {
+      // It may be gone already, which its exit tells.
+    }
   }
 
   post(request: ExecutorRequest): void {

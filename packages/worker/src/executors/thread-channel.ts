@@ -3,11 +3,12 @@ import {
   createProgress,
   executorThreadUrl,
   readProgress,
+  type ExecutorData,
   type ExecutorProgress,
   type ExecutorReply,
   type ExecutorRequest,
 } from "@millrace/plugin-host";
-import type { ChannelEvents, ExecutorChannel } from "./executor-channel.ts";
+import { executorNice, type ChannelEvents, type ExecutorChannel } from "./executor-channel.ts";
 
 /** An executor in a thread of this process. */
 export class ThreadChannel implements ExecutorChannel {
@@ -19,7 +20,7 @@ export class ThreadChannel implements ExecutorChannel {
   constructor(events: ChannelEvents) {
     // Nothing of the process's environment: the thread runs other people's code.
     this.#worker = new Worker(executorThreadUrl, {
-      workerData: { progress: this.#progress },
+      workerData: { progress: this.#progress, nice: executorNice } satisfies ExecutorData,
       env: {},
       name: "executor",
       // Extism loads node:wasi, of which Node warns on the terminal for each thread; Deno does not, and takes no flags.

@@ -1,7 +1,8 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Bus } from "@millrace/bus";
-import type { CallResult, LogEntry } from "@millrace/plugin-host";
+import { hookExports, type CallResult, type LogEntry } from "@millrace/plugin-host";
 import { PluginLogBatchSchema, pluginLogSubject, PluginStatsSchema, pluginStatsSubject } from "@millrace/protocol";
+import type { PluginCall } from "../executors/plugin-call.ts";
 import type { RunnableVersion } from "./runnable-version.ts";
 
 /** A canary is judged, and taken back, by these: the sooner, the fewer jobs fail. */
@@ -47,18 +48,12 @@ export class PluginReports implements Disposable {
   }
 
   /** @returns the lines that the call logged, fit to be seen */
-  ended(version: RunnableVersion, jobId: string, result: CallResult): readonly LogEntry[] {
-    const tally = this.#tallies.get(version) ?? this.#beginTally(version);
-    tally.calls++;
-    tally.fuel += result.fuel;
-    tally.runUs += result.durationUs;
-    if (!result.ok && result.code !== "CANCELLED") {
-      tally.failures++;
-      tally.codes.set(result.code, (tally.codes.get(result.code) ?? 0) + 1);
-    }
+  ended({ version, exportName, job }: PluginCall, result: CallResult): readonly LogEntry[] {
+    // How hooks fare says nothing of the work that a canary is judged by.
+    if (!hookExports.includes(exportName)) this.#count(version, result);
     if (result.logs.length === 0) return result.logs;
     const logs = result.logs.map(({ level, text }) => ({ level, text: this.#redact(text) }));
-    this.#log(version, jobId, logs);
+    this.#log(version, job?.id ?? "", logs);
     return logs;
   }
 
@@ -67,6 +62,17 @@ export class PluginReports implements Disposable {
     clearTimeout(this.#logsTimer);
     this.#tellStats();
     this.#tellLogs();
+  }
+
+  #count(version: RunnableVersion, result: CallResult): void {
+    const tally = this.#tallies.get(version) ?? this.#beginTally(version);
+    tally.calls++;
+    tally.fuel += result.fuel;
+    tally.runUs += result.durationUs;
+    if (!result.ok && result.code !== "CANCELLED") {
+      tally.failures++;
+      tally.codes.set(result.code, (tally.codes.get(result.code) ?? 0) + 1);
+    }
   }
 
   #beginTally(version: RunnableVersion): Tally {

@@ -108,7 +108,7 @@ export class PluginRuntime implements Disposable {
   #ended(call: PluginCall, raw: CallResult): void {
     const { version, job, invocation } = call;
     const result = raw.ok ? raw : { ...raw, message: this.#options.secrets.redact(raw.message) };
-    const logs = this.#reports.ended(version, job?.id ?? "", result);
+    const logs = this.#reports.ended(call, result);
     this.#options.telemetry.pluginCall(version, job, result, logs);
     this.#recorder.ended(call, result);
     if (job === undefined) return invocation?.onResult({ ...result, logs });

@@ -9,7 +9,7 @@ import {
   type PreparedModule,
 } from "@millrace/plugin-host";
 import type { PluginManifest, PluginVersion } from "@millrace/protocol";
-import { RunAverage } from "../run-average.ts";
+import { PeakWork } from "./peak-work.ts";
 
 /** A plugin's module at one version, as executors load it: with its limits and what it may do. */
 export class RunnableVersion {
@@ -24,8 +24,7 @@ export class RunnableVersion {
   readonly options: LoadOptions;
   readonly timeoutMs: number;
   readonly exports: ReadonlySet<string>;
-  /** How much work its calls are. */
-  readonly average = new RunAverage();
+  readonly #work = new Map<string, PeakWork>();
   /** Whether its calls want to know of their job: it costs each of them a few words. */
   usesContext = true;
   /** Whether its calls learn anything that is not in their input: only then there is something to record. */
@@ -52,6 +51,13 @@ export class RunnableVersion {
       stateful: manifest.stateful,
       granted: this.granted,
     };
+  }
+
+  /** How much work the calls of one of its exports are. Exports differ: one may answer at once, its neighbour spin. */
+  work(exportName: string): PeakWork {
+    let work = this.#work.get(exportName);
+    if (work === undefined) this.#work.set(exportName, (work = new PeakWork()));
+    return work;
   }
 
   get module(): Uint8Array | PreparedModule {
