@@ -137,7 +137,9 @@ test("the first start makes an administrator, whose password is shown once and w
   await first.says("Ctrl-C stops it in order.");
   const [, password = ""] = /^ +Password +(\S+)$/m.exec(first.output()) ?? [];
   expect(first.output()).toContain("admin@localhost");
-  expect((await stat(join(first.dataDir, "credentials.json"))).mode & 0o777).toBe(0o600);
+  for (const file of ["credentials.json", "key.secret"]) {
+    expect((await stat(join(first.dataDir, file))).mode & 0o777).toBe(0o600);
+  }
   const token = await tokenOf(first);
   expect(await statusOf(first, "users", token)).toBe(200);
   expect(await statusOf(first, "users", "")).toBe(401);
@@ -156,6 +158,13 @@ test("the first start makes an administrator, whose password is shown once and w
   expect(second.output()).not.toContain("Password");
   expect(await tokenOf(second)).toBe(token);
   expect(await statusOf(second, "users", token)).toBe(200);
+  second.child.kill("SIGINT");
+  expect(await second.ended).toBe(0);
+
+  // The keys in the database open with the secret of the data folder only.
+  const third = await run({ MILLRACE_KEY_SECRET: "00".repeat(32) }, first.dataDir);
+  expect(await third.ended).toBe(1);
+  expect(third.output()).toContain("Millrace does not start: the signing keys in the database were encrypted with");
 }, 120_000);
 
 test("without identity nobody is asked, and it listens for this machine only", async () => {
