@@ -175,7 +175,7 @@ it("brings events and ticks to plugins as jobs, and answers below /ext", async (
     await packPlugin({
       name: "extender",
       version: "1.0.0",
-      events: [{ pattern: "user.*", export: "noop" }],
+      events: [{ pattern: "order.*", export: "noop" }],
       schedules: [{ name: "often", cron: "* * * * * *", export: "noop" }],
       // Without output: an answer of 200 with an empty body.
       endpoints: [{ path: "quiet", methods: ["POST"], export: "talk" }],
@@ -186,7 +186,7 @@ it("brings events and ticks to plugins as jobs, and answers below /ext", async (
     if (answer.status !== 200) throw new Error(`${answer.status} ${await answer.text()}`);
     return true;
   }, "the endpoint");
-  const published = await system.rest.call("POST", "/api/v1/events", { name: "user.login", data: { actor: "ada" } });
+  const published = await system.rest.call("POST", "/api/v1/events", { name: "order.paid", data: { actor: "ada" } });
   expect(published.status).toBe(200);
   for (const queue of ["plugin-events", "plugin-tasks"]) {
     await until(async () => {

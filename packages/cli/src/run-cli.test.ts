@@ -178,12 +178,12 @@ describe("queues", () => {
 });
 
 it("publishes an event", async () => {
-  expect(await run(["event", "publish", "user.login", '{"user":"ada"}', "--id", "e1"])).toMatchObject({
+  expect(await run(["event", "publish", "order.paid", '{"user":"ada"}', "--id", "e1"])).toMatchObject({
     code: 0,
     stdout: "e1\n",
   });
   expect(server.published.at(-1)).toMatchObject({
-    name: "user.login",
+    name: "order.paid",
     id: "e1",
     data: { kind: { case: "structValue" } },
   });

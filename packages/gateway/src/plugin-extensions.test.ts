@@ -55,7 +55,7 @@ beforeAll(async () => {
           timeoutMs: 5000,
         },
       ],
-      events: [{ pattern: "user.*", export: "hear" }],
+      events: [{ pattern: "order.*", export: "hear" }],
       schedules: [{ name: "beat", cron: "* * * * * *", export: "beat" }],
     },
     module: answeringModule({
@@ -89,7 +89,7 @@ test("events and tasks become jobs that a worker runs", { timeout: 60_000 }, asy
     ended.set(event.queue, [event.type, event.kind]);
     if (ended.size === 2) break;
     // At each tick, so that it does not matter when the plugin began to listen.
-    await events.publishEvent({ name: "user.login" });
+    await events.publishEvent({ name: "order.paid" });
   }
   expect(ended).toEqual(
     new Map([

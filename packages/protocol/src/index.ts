@@ -47,6 +47,7 @@ export { deriveJobId, newJobId } from "./job-id.ts";
 export { isJobId, isJobType, isOwner, isQueueName, isTaggableExport } from "./names.ts";
 export { fromWirePayload, toWirePayload, type WirePayload } from "./payload.ts";
 export { matchesEvent } from "./event-pattern.ts";
+export { isReservedEvent, reservedEventRoots } from "./reserved-events.ts";
 export {
   isPermission,
   isScope,

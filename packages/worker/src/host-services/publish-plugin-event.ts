@@ -1,7 +1,15 @@
 import { create, fromJsonString, toJsonString } from "@bufbuild/protobuf";
 import { timestampFromMs, ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { Bus } from "@millrace/bus";
-import { headerNames, matchesEvent, newJobId, PlatformEventSchema, platformEventSubject } from "@millrace/protocol";
+import {
+  headerNames,
+  isReservedEvent,
+  matchesEvent,
+  newJobId,
+  PlatformEventSchema,
+  platformEventSubject,
+  reservedEventRoots,
+} from "@millrace/protocol";
 import type { HostCaller } from "./host-caller.ts";
 import { badRequest, denied, exceeded } from "./host-failure.ts";
 
@@ -24,7 +32,9 @@ export async function publishPluginEvent(
 ): Promise<string> {
   if (!nameForm.test(name) || name.length > mostNameChars)
     throw badRequest("events: names are parts of a-z 0-9 _ -, with dots");
-  if (name.split(".", 1)[0] === "job") throw denied("events: job.* are events of Millrace's own");
+  if (isReservedEvent(name)) {
+    throw denied(`events: those that begin with ${reservedEventRoots.join(", ")} are Millrace's own`);
+  }
   if (!caller.granted.events.some((pattern) => matchesEvent(pattern, name))) {
     throw denied(`events: ${name} is not granted; declare it under capabilities.events, and grant events`);
   }

@@ -22,7 +22,7 @@ export const file_millrace_events_v1_event_service: GenFile = /*@__PURE__*/
  */
 export type PublishEventRequest = Message<"millrace.events.v1.PublishEventRequest"> & {
   /**
-   * Names by dots: user.login, audit.config_change. The first part is not job.
+   * Names by dots: order.paid, mail.bounced. audit, job, plugin and user are first parts of Millrace's own.
    *
    * @generated from field: string name = 1;
    */
