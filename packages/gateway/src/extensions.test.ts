@@ -50,6 +50,7 @@ const control = createPipeline({
 });
 
 let gateway: Gateway;
+const metrics = createMetrics();
 const stack = new AsyncDisposableStack();
 beforeAll(async () => {
   gateway = stack.use(
@@ -57,7 +58,7 @@ beforeAll(async () => {
       { ...readGatewayConfig(), httpPort: 0, grpcPort: 0 },
       {
         transport: createDirectTransport(control),
-        metrics: createMetrics(),
+        metrics,
         health: new Health(),
         logger: createLogger({ name: "gateway", level: "silent" }),
       },
@@ -223,6 +224,33 @@ test("a failing interceptor fails as declared, and in time", async () => {
     await install({ plugins: [{ name: "p", interceptors: [open] }] });
     expect([name, (await submit()).status]).toEqual([name, 200]);
   }
+});
+
+test("what interceptors do is counted by plugin, and timed", async () => {
+  exports["pass"] = () => ({});
+  exports["deny"] = () => ({ deny: {} });
+  exports["trap"] = () => "TRAPPED";
+  const counted = async (phase: string, outcome: string) => {
+    const { values } = await metrics.interceptorCalls.get();
+    return values.find(
+      ({ labels: { plugin, ...rest } }) => plugin === "counted" && rest.phase === phase && rest.outcome === outcome,
+    )?.value;
+  };
+  const runs = [
+    [before("pass"), "before", "passed"],
+    [before("pass", { phase: InterceptorPhase.AFTER }), "after", "passed"],
+    [before("deny"), "before", "denied"],
+    [before("trap"), "before", "failed_closed"],
+    [before("trap", { onFailure: InterceptorFailure.OPEN }), "before", "failed_open"],
+  ] as const;
+  for (const [interceptor, phase, outcome] of runs) {
+    await install({ plugins: [{ name: "counted", interceptors: [interceptor] }] });
+    await get("/api/v1/jobs", { method: "POST", body: '{"type":"t"}' });
+    expect([outcome, await counted(phase, outcome)]).toEqual([outcome, 1]);
+  }
+  expect((await metrics.expose()).text).toContain(
+    'millrace_interceptor_seconds_count{plugin="counted",phase="before"} 4',
+  );
 });
 
 test("PluginRuntimeService is behind no door", async () => {

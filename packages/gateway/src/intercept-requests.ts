@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Code, ConnectError, errorCodeFromName, type Exchange, type Intercept, type Interception } from "@millrace/rpc";
 import type { Refusal, ReplyHeaders, RpcTransport } from "@millrace/rpc";
-import type { Logger } from "@millrace/service-kit";
+import type { Logger, Metrics } from "@millrace/service-kit";
 import { codeOfStatus } from "./code-of-status.ts";
 import type { ExtensionFeed } from "./extension-feed.ts";
 import { wantsPath, type ExtensionTable, type Interceptor } from "./extension-table.ts";
@@ -18,7 +18,12 @@ type Request = Parameters<Intercept>[0];
 type Headers = Exchange["headers"];
 
 /** Has plugins look at requests: what a door asks before it serves. */
-export function interceptRequests(feed: ExtensionFeed, transport: RpcTransport, logger: Logger): Intercept {
+export function interceptRequests(
+  feed: ExtensionFeed,
+  transport: RpcTransport,
+  logger: Logger,
+  metrics: Pick<Metrics, "interceptorCalls" | "interceptorSeconds">,
+): Intercept {
   const run = createInterceptorRunner(transport);
 
   /** @returns what it says, or undefined when it failed and the request may go on */
@@ -28,16 +33,23 @@ export function interceptRequests(feed: ExtensionFeed, transport: RpcTransport, 
   ): Promise<InterceptorOutput | undefined | Refusal> {
     const { plugin, failsOpen } = interceptor;
     const { requestId, phase, path } = input;
+    const ended = metrics.interceptorSeconds.startTimer({ plugin, phase });
+    const count = (outcome: "passed" | "denied" | "failed_open" | "failed_closed"): void =>
+      metrics.interceptorCalls.inc({ plugin, phase, outcome });
     try {
       const said = await run(interceptor, input);
       const { annotations, deny } = said;
       if (Object.keys(annotations).length > 0)
         logger.info({ requestId, plugin, path, annotations }, "request annotated");
       if (deny !== undefined) logger.info({ requestId, plugin, path, status: deny.status }, "request denied");
+      count(deny === undefined ? "passed" : "denied");
       return said;
     } catch (err) {
       logger.warn({ requestId, plugin, phase, path, failsOpen, err }, "interceptor failed");
+      count(failsOpen ? "failed_open" : "failed_closed");
       return failsOpen ? undefined : unavailable(`interceptor ${plugin} failed`);
+    } finally {
+      ended();
     }
   }
 

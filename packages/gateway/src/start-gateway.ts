@@ -151,7 +151,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   const pages = apiPages(offered, { title: "Millrace", version });
   const endpoints = serveEndpoints(extensions, runtime, deps.logger);
   const serve = (exchange: Exchange) => guard?.serveKeys(exchange) === true || endpoints(exchange);
-  const intercept = interceptRequests(extensions, deps.transport, deps.logger);
+  const intercept = interceptRequests(extensions, deps.transport, logger, metrics);
   const ops = createOpsHandler(deps);
   const bodies = new BodyWatch({ ...bodyLimits, onRefused: refusals.count });
   const onOriginRefused = () => refusals.count("origin");

@@ -52,6 +52,13 @@ export interface Metrics {
   readonly executorKills: Counter;
   /** New versions that were taken back by themselves. */
   readonly pluginCanariesTakenBack: Counter<"plugin">;
+  /**
+   * Requests that HTTP interceptors looked at, by phase (`before`, `after`) and outcome: `passed`, `denied`, and `failed_open`
+   * (the request went on) or `failed_closed` (it did not).
+   */
+  readonly interceptorCalls: Counter<"plugin" | "phase" | "outcome">;
+  /** As the request waited for it. */
+  readonly interceptorSeconds: Histogram<"plugin" | "phase">;
   /** RPC calls by method, door (`rest`, `connect`, `grpc`, …) and code (`ok`, `not_found`, …). */
   readonly rpcCalls: Counter<"method" | "door" | "code">;
   readonly rpcSeconds: Histogram<"method" | "door">;
@@ -112,6 +119,15 @@ export function createMetrics(): Metrics {
     pluginCallsWaiting: gauge("plugin_calls_waiting", "Calls of plugins that wait for the host"),
     executorKills: counter("executor_kills_total", "Executors that had to be killed"),
     pluginCanariesTakenBack: counter("plugin_canaries_taken_back_total", "Canaries that were taken back", ["plugin"]),
+    interceptorCalls: counter("interceptor_calls_total", "Requests that interceptors looked at", [
+      "plugin",
+      "phase",
+      "outcome",
+    ]),
+    interceptorSeconds: histogram("interceptor_seconds", "Time that requests waited for an interceptor", runBuckets, [
+      "plugin",
+      "phase",
+    ]),
     rpcCalls: counter("rpc_calls_total", "RPC calls", ["method", "door", "code"]),
     rpcSeconds: histogram("rpc_seconds", "Duration of RPC calls", runBuckets, ["method", "door"]),
     refusals: counter("refusals_total", "Requests refused at the doors", ["reason"]),
