@@ -7,6 +7,7 @@ import {
   InvokePluginResponseSchema,
   PluginKeySchema,
   PluginManifestSchema,
+  PluginStatsSchema,
   pluginKeyId,
   signPlugin,
 } from "@millrace/protocol";
@@ -180,4 +181,21 @@ test("an invocation runs what the manifest declares, and passes by jobs that hol
   expect(worker.status().running).toBe(1);
   world.bus.publish("cmd.cancel", encoder.encode("loop-1"));
   expect(await world.end("loop-1")).toMatchObject({ kind: EventKind.CANCELLED });
+});
+
+test("hooks are no calls that a canary is judged by", async () => {
+  await plugins.install(await saying("judged"), {
+    manifest: { name: "judged", version: "1.0.0", handlers: [{ type: "judged", export: "say" }] },
+  });
+  await expect.poll(() => worker.status().plugins).toContain("judged@1.0.0");
+  let told = 0n;
+  using _ = world.bus.subscribe("stats.plugin.judged", {}, ({ data }) => {
+    told += fromBinary(PluginStatsSchema, data.slice()).calls;
+  });
+  await world.bus.flush();
+  expect((await invoke({ name: "judged", export: "on_enable" })).error).toBeUndefined();
+  // Told together or in this order.
+  await invoke({ name: "judged", export: "say" });
+  await expect.poll(() => told).toBeGreaterThan(0n);
+  expect(told).toBe(1n);
 });
