@@ -1,4 +1,5 @@
-/** Until it has run, a call is taken for a long one. */
+/** Until it has run so often, a call is taken for a long one. */
+const leastRuns = 4;
 const firstGuessMs = 20;
 /** A long call is remembered for some thirty short ones: what was long once may be so again. */
 const keptPerCall = 0.95;
@@ -12,17 +13,20 @@ const upPerCall = 0.05;
  * other about the tenth percentile.
  */
 export class PeakWork {
-  #peakMs = firstGuessMs;
-  #usualMs = firstGuessMs;
+  #runs = 0;
+  #peakMs = 0;
+  #usualMs = 0;
 
   /** On a slow core. */
   get ms(): number {
-    return Math.max(this.#peakMs, this.#usualMs);
+    return this.#runs < leastRuns ? firstGuessMs : Math.max(this.#peakMs, this.#usualMs);
   }
 
   /** @param clockMs from begin to end @param fuelMs what its fuel takes on a slow core */
   record(clockMs: number, fuelMs: number): void {
     this.#peakMs = Math.max(Math.min(clockMs, fuelMs), this.#peakMs * keptPerCall);
-    this.#usualMs += (clockMs - this.#usualMs) * (clockMs < this.#usualMs ? downPerCall : upPerCall);
+    const follow = this.#runs === 0 ? 1 : clockMs < this.#usualMs ? downPerCall : upPerCall;
+    this.#usualMs += (clockMs - this.#usualMs) * follow;
+    this.#runs = Math.min(leastRuns, this.#runs + 1);
   }
 }
