@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { createResilientTransport, defaultResilience } from "./resilient-transport.ts";
 
 function setUp(limits: Partial<typeof defaultResilience> = {}) {
-  const calls = { get: 0, submit: 0, away: false };
+  const calls = { get: 0, submit: 0, watch: 0, away: false };
   const waiting: (() => void)[] = [];
   const jobs: Partial<ServiceImpl<typeof JobService>> = {
     getJob({ id }) {
@@ -15,6 +15,13 @@ function setUp(limits: Partial<typeof defaultResilience> = {}) {
         throw new MillraceError("unavailable", "the database is away");
       if (id === "missing") throw new MillraceError("not_found", "no job missing");
       return { job: { id } };
+    },
+    async *watchJob({ id }, { signal }) {
+      calls.watch++;
+      if (calls.away) throw new MillraceError("unavailable", "the event stream is away");
+      if (id === "silent") await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      for (let n = 0; n < 3; n++) yield { position: String(n) };
+      if (id === "cut") throw new MillraceError("unavailable", "the feed has ended");
     },
     async submitJob({ type }) {
       calls.submit++;
@@ -80,4 +87,38 @@ test("calls that hang leave room for no more than there is, and end by the timeo
   await Promise.all(held);
   const slow = setUp({ timeoutMs: 20 });
   expect(await failure(slow.client.submitJob({ type: "held" }))).toMatchObject({ code: Code.DeadlineExceeded });
+});
+
+test("streams that do not open open the breaker of their method; those that open do not, however they end", async () => {
+  const { client, calls, metrics } = setUp({ failuresToOpen: 3, openMs: 50 });
+  const watch = async (id: string): Promise<number> => {
+    let count = 0;
+    for await (const _ of client.watchJob({ id })) count++;
+    return count;
+  };
+  for (let n = 0; n < 9; n++) expect(await failure(watch("cut"))).toMatchObject({ rawMessage: "the feed has ended" });
+  expect(await watch("a")).toBe(3);
+
+  calls.away = true;
+  for (let n = 0; n < 3; n++) expect((await failure(watch("a")))?.rawMessage).toBe("the event stream is away");
+  await expect.poll(async () => (await failure(watch("a")))?.rawMessage).toBe("the service does not answer");
+  const { text } = await metrics.expose();
+  expect(text).toMatch(/upstream_open_breakers\{.*\} 1/);
+  expect(text).toMatch(/upstream_rejections_total\{.*reason="open"\} [1-9]/);
+  calls.away = false;
+  await expect.poll(() => watch("a").catch(() => 0)).toBe(3);
+  expect((await metrics.expose()).text).toMatch(/upstream_open_breakers\{.*\} 0/);
+});
+
+test("streams take room while they are opened, and none once they are open", async () => {
+  const { client, metrics } = setUp({ maxPerService: 1, streamSilenceMs: 200 });
+  const stop = new AbortController();
+  const silent = failure(
+    client.watchJob({ id: "silent" }, { signal: stop.signal })[Symbol.asyncIterator]().next() as Promise<unknown>,
+  );
+  expect(await failure(client.submitJob({ type: "t" }))).toMatchObject({ rawMessage: "the service does not answer" });
+  expect((await metrics.expose()).text).toMatch(/upstream_rejections_total\{.*reason="full"\} 1/);
+  await expect.poll(() => failure(client.submitJob({ type: "t" }))).toBeUndefined();
+  stop.abort();
+  await silent;
 });

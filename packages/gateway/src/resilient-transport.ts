@@ -19,7 +19,7 @@ import { Code, ConnectError, type RpcTransport } from "@millrace/rpc";
 import type { Metrics } from "@millrace/service-kit";
 
 export interface ResilienceLimits {
-  /** Unary calls to one service at once: one that hangs must leave room for the others. */
+  /** Unary calls to one service at once, and streams that are being opened: one that hangs must leave room for the others. */
   readonly maxPerService: number;
   /** So many failures in a row, and a method is not called for a while. */
   readonly failuresToOpen: number;
@@ -27,6 +27,8 @@ export interface ResilienceLimits {
   readonly openMs: number;
   /** Of calls whose caller gives none; above the longest wait of the contract. */
   readonly timeoutMs: number;
+  /** A stream that is accepted and has not failed for so long is open, ms; it may be silent for hours. */
+  readonly streamSilenceMs: number;
 }
 
 export const defaultResilience: ResilienceLimits = {
@@ -34,6 +36,7 @@ export const defaultResilience: ResilienceLimits = {
   failuresToOpen: 20,
   openMs: 1_000,
   timeoutMs: 120_000,
+  streamSilenceMs: 1_000,
 };
 
 const retries = { maxAttempts: 2, initialDelay: 20, maxDelay: 200 };
@@ -42,8 +45,8 @@ type Meters = Pick<Metrics, "upstreamRetries" | "upstreamRejections" | "upstream
 
 /**
  * Calls services with bounds: a bulkhead for each service, a breaker for each method (the database may be away, which ends
- * reads and not submissions), a timeout, and retries of what changes nothing. Streams are passed on as they are: who
- * follows one knows where to go on.
+ * reads and not submissions), a timeout, and retries of what changes nothing. Of a stream this holds until its first message,
+ * without retries: who follows one knows where to go on.
  */
 export function createResilientTransport(
   transport: RpcTransport,
@@ -73,7 +76,7 @@ export function createResilientTransport(
       if (open !== (state !== CircuitState.Closed)) metrics.upstreamOpen.labels({ service }).inc(open ? -1 : 1);
       open = state !== CircuitState.Closed;
     });
-    if (!isRepeatable(method)) return wrap(room, breaker, noop);
+    if (method.methodKind !== "unary" || !isRepeatable(method)) return wrap(room, breaker, noop);
     const again = retry(handleWhen(isAway), {
       maxAttempts: retries.maxAttempts,
       backoff: new ExponentialBackoff(retries),
@@ -98,8 +101,42 @@ export function createResilientTransport(
         throw refused(method.parent.typeName, reason);
       }
     },
-    stream: transport.stream.bind(transport),
+    stream(method, signal, timeoutMs, header, input, contextValues) {
+      return new Promise((resolve, reject) => {
+        const open = async (): Promise<void> => {
+          const answer = await transport.stream(method, signal, timeoutMs, header, input, contextValues);
+          const [message, first] = watchFirst(answer.message, limits.streamSilenceMs);
+          resolve({ ...answer, message });
+          await first;
+        };
+        policyOf(method)
+          .execute(open, signal)
+          // Without effect once it is open: who reads the stream hears of the error there.
+          .catch((reason: unknown) => reject(refused(method.parent.typeName, reason)));
+      });
+    },
   };
+}
+
+/** The same messages, and what became of the first: it rejects as that does, unless nothing happens for `silenceMs`. */
+function watchFirst<T>(messages: AsyncIterable<T>, silenceMs: number): [AsyncIterable<T>, Promise<void>] {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const silence = setTimeout(resolve, silenceMs).unref();
+  async function* watched(): AsyncGenerator<T> {
+    try {
+      for await (const message of messages) {
+        resolve();
+        yield message;
+      }
+    } catch (reason) {
+      reject(reason);
+      throw reason;
+    } finally {
+      clearTimeout(silence);
+      resolve();
+    }
+  }
+  return [{ [Symbol.asyncIterator]: watched }, promise];
 }
 
 function isAway(reason: unknown): boolean {
