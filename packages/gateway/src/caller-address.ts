@@ -11,14 +11,15 @@ const ip = /^[0-9a-f.:]{2,45}$/i;
 export function createCallerAddress(proxyHops: number): (call: CallContext) => string {
   return (call) => {
     const peer = call.address;
-    if (proxyHops === 0) return plain(peer);
+    if (proxyHops === 0) return plainAddress(peer);
     const hops = (call.header("x-forwarded-for") ?? "").split(",").map((one) => one.trim());
     const caller = hops.at(-proxyHops);
-    return plain(caller !== undefined && ip.test(caller) ? caller : peer);
+    return plainAddress(caller !== undefined && ip.test(caller) ? caller : peer);
   };
 }
 
-function plain(address: string): string {
+/** An IPv4 address in IPv6's clothes is an IPv4 address. */
+export function plainAddress(address: string): string {
   return address.includes(":") ? (mapped.exec(address)?.[1] ?? address) : address;
 }
 

@@ -59,6 +59,13 @@ export const gatewaySettings = {
     .max(1_000_000)
     .default(10_000)
     .describe("Connections of each port at one time"),
+  maxConnectionsPerAddress: z
+    .number()
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(1_000)
+    .describe("Of those, from one address to both ports; not looked at behind proxies of ours"),
   drainMs: z
     .number()
     .int()

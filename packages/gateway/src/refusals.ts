@@ -16,7 +16,16 @@ export type RefusalReason =
   | "body_size"
   | "slow_body"
   | "origin"
-  | "overloaded";
+  | "overloaded"
+  | "connections"
+  | "address_connections"
+  | "slow_headers"
+  | "header_size"
+  | "malformed"
+  | "slow_reader"
+  | "resets"
+  | "flood"
+  | "abuse";
 
 export type Refusals = ReturnType<typeof createRefusals>;
 

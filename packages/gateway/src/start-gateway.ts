@@ -1,5 +1,3 @@
-import { createServer as createHttpServer } from "node:http";
-import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo, Server } from "node:net";
 import {
   csrfHeader,
@@ -11,6 +9,7 @@ import {
   version,
 } from "@millrace/protocol";
 import {
+  AnswerBudget,
   apiPages,
   BodyWatch,
   bindService,
@@ -33,6 +32,9 @@ import {
   type Metrics,
 } from "@millrace/service-kit";
 import type { GatewayConfig } from "./config.ts";
+import { ConnectionLimits } from "./connection-limits.ts";
+import { createGrpcServer } from "./create-grpc-server.ts";
+import { createRestServer } from "./create-rest-server.ts";
 import { ExtensionFeed } from "./extension-feed.ts";
 import { guardDoors } from "./guard-doors.ts";
 import { guardMetrics } from "./guard-metrics.ts";
@@ -43,6 +45,8 @@ import { probeControl } from "./probe-control.ts";
 import { createRefusals } from "./refusals.ts";
 import { createResilientTransport } from "./resilient-transport.ts";
 import { serveEndpoints } from "./serve-endpoints.ts";
+import { SessionGuard } from "./session-guard.ts";
+import { SlowReaders } from "./slow-readers.ts";
 import { systemService } from "./system-service.ts";
 import { traceCall } from "./trace-call.ts";
 
@@ -62,13 +66,12 @@ export interface Gateway extends AsyncDisposable {
   readonly grpcAddress: string;
 }
 
-const maxHeaderBytes = 32 * 1024;
-const headersTimeoutMs = 15_000;
-const keepAliveTimeoutMs = 65_000;
 const idleCheckMs = 20;
-const maxConcurrentStreams = 1_000;
 /** A body that comes more slowly holds what others could use. */
 const bodyLimits = { timeoutMs: 30_000, maxHeldBytes: 256 * 1024 * 1024 };
+/** Bytes of whole answers that callers have not taken, of all calls. */
+const maxHeldAnswerBytes = 256 * 1024 * 1024;
+const slowReaderLimits = { graceMs: 30_000, bytesPerSecond: 64 * 1024 };
 /** Of every answer: a browser must not guess what it is, frame it, or tell others where it came from. */
 const securityHeaders = {
   "x-content-type-options": "nosniff",
@@ -77,9 +80,6 @@ const securityHeaders = {
 };
 /** What is for one caller stays out of caches. */
 const privateHeaders = { "cache-control": "no-store" };
-/** A connection on which nothing happens is asked whether it is still there. */
-const idleSessionMs = 120_000;
-const pingTimeoutMs = 10_000;
 // A module of 16 MiB is 22 MiB in base64, and there is a manifest around it.
 const uploadPath = "/millrace.plugins.v1.PluginService/UploadPlugin";
 const uploadMaxBytes = 24 * 1024 * 1024;
@@ -156,31 +156,22 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   const bodies = new BodyWatch({ ...bodyLimits, onRefused: refusals.count });
   const onOriginRefused = () => refusals.count("origin");
   const headers = guarded ? { ...securityHeaders, ...privateHeaders } : securityHeaders;
-  const doors = { cors, pages, serve, intercept, bodies, headers, onOriginRefused };
+  const answers = new AnswerBudget(maxHeldAnswerBytes, () => refusals.count("overloaded"));
+  const doors = { cors, pages, serve, intercept, bodies, answers, headers, onOriginRefused };
 
-  const http = createHttpServer(
-    {
-      maxHeaderSize: maxHeaderBytes,
-      headersTimeout: headersTimeoutMs,
-      keepAliveTimeout: keepAliveTimeoutMs,
-      // Uploads may stream for as long as they like; a stalled one is cut by the socket's own idle time.
-      requestTimeout: 0,
-    },
-    createHttpHandler(pipeline, { ...doors, fallback: guard === undefined ? ops : guardMetrics(ops, guard) }),
-  );
-  http.maxConnections = config.maxConnections;
-  http.setTimeout(headersTimeoutMs * 8);
-
-  const grpc = createHttp2Server({ settings: { maxConcurrentStreams, maxHeaderListSize: maxHeaderBytes } });
-  grpc.maxConnections = config.maxConnections;
-  const sessions = new Set<ServerHttp2Session>();
-  grpc.on("session", (session) => {
-    sessions.add(session);
-    session.once("close", () => sessions.delete(session));
-    watchSession(session);
-  });
-  grpc.on("sessionError", (error) => deps.logger.warn({ err: error }, "gRPC connection failed"));
-  grpc.on("stream", createGrpcHandler(pipeline, doors));
+  const behindProxies = config.trustedProxyHops > 0;
+  const { maxConnections, maxConnectionsPerAddress: maxPerAddress } = config;
+  const onRefused = refusals.count;
+  const connections = new ConnectionLimits({ maxConnections, maxPerAddress, behindProxies, onRefused });
+  const slowReaders = new SlowReaders(slowReaderLimits, () => refusals.count("slow_reader"));
+  const fallback = guard === undefined ? ops : guardMetrics(ops, guard);
+  const http = createRestServer(createHttpHandler(pipeline, { ...doors, fallback }), refusals.count);
+  http.on("connection", (socket) => slowReaders.watch(socket, () => socket.destroy()));
+  const onAbuse = (address: string) => connections.blame(address);
+  const sessions = new SessionGuard({ behindProxies, onRefused, onAbuse });
+  const grpc = createGrpcServer(createGrpcHandler(pipeline, doors), sessions, slowReaders);
+  grpc.on("sessionError", (error) => logger.debug({ err: error }, "gRPC connection failed"));
+  for (const server of [http, grpc]) connections.guard(server);
 
   try {
     await listen(http, config.httpPort, config.host);
@@ -190,7 +181,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     grpc.close();
     await extensions[Symbol.asyncDispose]();
     await guard?.[Symbol.asyncDispose]();
-    bodies[Symbol.dispose]();
+    for (const watch of [bodies, slowReaders, connections]) watch[Symbol.dispose]();
     throw reason;
   }
   const httpUrl = `http://${addressOf(http, config.host)}`;
@@ -208,18 +199,18 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     const closed = Promise.all([close(http), close(grpc)]);
     // A kept-alive connection falls idle when its last call has been answered.
     const idle = setInterval(() => http.closeIdleConnections(), idleCheckMs);
-    for (const session of sessions) session.close(); // GOAWAY: streams that run may end
+    for (const session of sessions.sessions) session.close(); // GOAWAY: streams that run may end
     const cut = setTimeout(() => {
       deps.logger.warn({ inFlight: pipeline.inFlight }, "calls are cut");
       http.closeAllConnections();
-      for (const session of sessions) session.destroy();
+      for (const session of sessions.sessions) session.destroy();
     }, config.drainMs);
     await closed;
     control[Symbol.dispose]();
     known[Symbol.dispose]();
     await extensions[Symbol.asyncDispose]();
     await guard?.[Symbol.asyncDispose]();
-    bodies[Symbol.dispose]();
+    for (const watch of [bodies, slowReaders, connections]) watch[Symbol.dispose]();
     clearTimeout(cut);
     clearInterval(idle);
   }
@@ -231,15 +222,6 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
       return (stopping ??= stop());
     },
   };
-}
-
-/** Ends a connection that nobody is at the other end of. A watcher may be silent for hours, and answers pings. */
-function watchSession(session: ServerHttp2Session): void {
-  session.setTimeout(idleSessionMs, () => {
-    const unanswered = setTimeout(() => session.destroy(), pingTimeoutMs);
-    session.once("close", () => clearTimeout(unanswered));
-    if (!session.destroyed) session.ping(() => clearTimeout(unanswered));
-  });
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

@@ -22,4 +22,8 @@ export class TokenBucket {
     this.#tokens -= given;
     return given;
   }
+
+  isFull({ perSecond, burst }: BucketRate, nowMs: number): boolean {
+    return this.#tokens + ((nowMs - this.#at) * perSecond) / 1000 >= burst;
+  }
 }
