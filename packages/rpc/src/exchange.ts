@@ -67,6 +67,9 @@ function complete(headers: ReplyHeaders, { always, defaults }: ExchangeOptions):
 
 const noOptions: ExchangeOptions = {};
 
+/** Whoever stops reading a body in the middle has an answer to give, by the connection that would go with the body. */
+const keepSource = { destroyOnReturn: false };
+
 /** Instead of an answer that there is no room for; gRPC and Connect know what the status means. */
 function noRoom(): { readonly status: number; readonly headers: ReplyHeaders; readonly body: string } {
   const requestId = crypto.randomUUID();
@@ -117,7 +120,7 @@ export class Http1Exchange implements Exchange {
   }
 
   bodyChunks(): AsyncIterable<Uint8Array> {
-    return this.#request;
+    return this.#request.iterator(keepSource);
   }
 
   reply(status: number, headers: ReplyHeaders, body: string | Uint8Array): void {
@@ -215,7 +218,7 @@ export class Http2Exchange implements Exchange {
   }
 
   bodyChunks(): AsyncIterable<Uint8Array> {
-    return this.#stream;
+    return this.#stream.iterator(keepSource);
   }
 
   reply(status: number, headers: ReplyHeaders, body: string | Uint8Array, trailers?: ReplyHeaders): void {
