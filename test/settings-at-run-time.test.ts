@@ -1,13 +1,14 @@
 /** What is set by REST holds within a second, without a restart: in one process, and in many. */
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startTestNats } from "@millrace/bus/testing";
+import { runtimeSettings } from "@millrace/service-kit";
 import { expect, it } from "vitest";
 import { deployExamplePlugins } from "./lib/deploy-plugins.ts";
 import { firstToken } from "./lib/first-token.ts";
 import { startPostgres } from "./lib/postgres.ts";
-import { freePort, ServiceProcess } from "./lib/process.ts";
+import { freePort, root, ServiceProcess } from "./lib/process.ts";
 import { Rest, type ErrorJson } from "./lib/rest.ts";
 import { startStandaloneProcess } from "./lib/standalone.ts";
 import { until } from "./lib/until.ts";
@@ -79,6 +80,11 @@ async function closeRegistration(rest: Rest): Promise<void> {
   const refused = async (): Promise<true | undefined> => ((await register(rest)) === closed ? true : undefined);
   await until(refused, "registration to be closed", aSecond);
 }
+
+it("is described in docs/settings.md", () => {
+  const page = readFileSync(join(root, "docs/settings.md"), "utf8");
+  expect(Object.keys(runtimeSettings).filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+});
 
 it("holds at once in one process, survives a restart, and gives way to the environment", async () => {
   const dataDir = mkdtempSync(join(tmpdir(), "millrace-settings-"));
