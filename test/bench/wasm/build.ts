@@ -1,9 +1,10 @@
 /**
  * Builds the workloads of the metering bench: `node test/bench/wasm/build.ts`. Takes clang and wasm-ld, a rustc with the
- * standard library of wasm32-unknown-unknown (RUSTC names another than the PATH's), and the AssemblyScript of the plugins.
- * The modules are committed: the bench needs no compiler.
+ * standard library of wasm32-unknown-unknown (RUSTC names another than the PATH's), the AssemblyScript of the plugins, em++ of
+ * Emscripten 3.1, and Zig 0.11 (ZIG). The modules are committed: neither the bench nor the tests need a compiler.
  */
 import { execFile } from "node:child_process";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 
@@ -32,3 +33,11 @@ await run(process.env["RUSTC"] ?? "rustc", [...target, ...codegen, "-o", "rust.w
 
 const assemblyScript = ["-O3", "--runtime", "incremental", "--use", "abort=", "-o", "assemblyscript.wasm"];
 await run(process.execPath, [asc, "assembly/index.ts", ...assemblyScript], { cwd: folder });
+
+const emscripten = ["-O2", "-std=c++17", "-fwasm-exceptions", "-msimd128", "-sSTANDALONE_WASM", "--no-entry"];
+const exported = "-sEXPORTED_FUNCTIONS=_throwing,_containers,_dispatching";
+await run("em++", [...emscripten, exported, "-o", "emscripten.wasm", "workloads.cpp"], { cwd: folder });
+
+const zig = ["build-lib", "-target", "wasm32-freestanding", "-dynamic", "-rdynamic", "-O", "ReleaseSafe", "-fstrip"];
+await run(process.env["ZIG"] ?? "zig", [...zig, "-femit-bin=zig.wasm", "workloads.zig"], { cwd: folder });
+await rm(path.join(folder, "zig.wasm.o"), { force: true });
