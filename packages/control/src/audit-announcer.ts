@@ -9,7 +9,7 @@ import {
   platformEventSubject,
   type PlatformEvent,
 } from "@millrace/protocol";
-import { chainStart, type ChainedRecord, type Store } from "@millrace/store";
+import type { ChainedRecord, Store } from "@millrace/store";
 import { entryOf } from "./audit-entry.ts";
 import type { EventsPressure } from "./events-pressure.ts";
 
@@ -76,7 +76,7 @@ export class AuditAnnouncer implements AsyncDisposable {
   /** @returns whether there may be more */
   async #announce(): Promise<boolean> {
     const { bus, store, pressure } = this.#deps;
-    const { seq, announcedSeq } = await store.audit.head();
+    const { seq, announcedSeq, pruned } = await store.audit.head();
     if (announcedSeq >= seq) return false;
     pressure.admit();
     // The one before is read for its hash.
@@ -84,7 +84,9 @@ export class AuditAnnouncer implements AsyncDisposable {
     const first = records.findIndex((record) => record.seq > announcedSeq);
     const last = records.at(-1);
     if (first < 0 || last === undefined) return false;
-    const events = records.slice(first).map((record, index) => eventOf(record, records[first + index - 1]));
+    const events = records
+      .slice(first)
+      .map((record, index) => eventOf(record, records[first + index - 1]?.hash ?? pruned.hash));
     await Promise.all(
       events.map((event) =>
         bus.publishDurable(
@@ -106,8 +108,8 @@ export class AuditAnnouncer implements AsyncDisposable {
   }
 }
 
-function eventOf(record: ChainedRecord, before: ChainedRecord | undefined): PlatformEvent {
-  const entry = entryOf(record, before?.hash ?? chainStart);
+function eventOf(record: ChainedRecord, previous: Uint8Array): PlatformEvent {
+  const entry = entryOf(record, previous);
   return create(PlatformEventSchema, {
     id: `audit-${record.seq}`,
     name: auditEventName(record.action),

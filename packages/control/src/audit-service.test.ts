@@ -5,6 +5,8 @@ import { AuditEntrySchema, AuditRuntimeService, type VerifyAuditResponse } from 
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { auditEventName } from "./audit-announcer.ts";
+import { LiveConfig, loadConfig, z } from "@millrace/service-kit";
+import { controlSettings } from "./config.ts";
 import { collect, startControlFixture, type ControlFixture } from "./control-fixture.ts";
 
 let fixture: ControlFixture;
@@ -18,10 +20,10 @@ function append(...entries: MessageInitShape<typeof AuditEntrySchema>[]) {
 }
 
 /** The next event of the trail, as plugins hear of it. */
-async function nextEvents(count: number): Promise<{ subject: string; event: unknown }[]> {
+async function nextEvents(count: number, { bus } = fixture): Promise<{ subject: string; event: unknown }[]> {
   const found: { subject: string; event: unknown }[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
-  await using reader = fixture.bus.readStream({
+  await using reader = bus.readStream({
     stream: "EVENTS",
     filter: "events.app.audit.>",
     start: "first",
@@ -129,4 +131,44 @@ it("compares with a hash that was written down elsewhere", async () => {
 it("names an event for every action", () => {
   expect(auditEventName("OIDCService/GetV2Keys")).toBe("audit.oidcservice.get_v2_keys");
   fc.assert(fc.property(fc.string(), (action) => /^audit(\.[a-z0-9_-]+)*$/.test(auditEventName(action))));
+});
+
+it("prunes what was kept long enough, and proves what stays", async () => {
+  const schema = z.object(controlSettings);
+  const loaded = loadConfig(schema, { env: { MILLRACE_AUDIT_RETENTION_DAYS: "30" } });
+  await using pruning = await startControlFixture({ auditPruneMs: 20 }, { live: new LiveConfig(schema, loaded) });
+  const trail = createClient(AuditRuntimeService, pruning.transport);
+  const entriesAt = (ageDays: number, count: number) =>
+    Array.from({ length: count }, (_, index) => ({
+      id: `${ageDays}-${index}`,
+      action: "S/M",
+      at: timestampFromMs(Date.now() - ageDays * 24 * 3_600_000),
+    }));
+  await trail.append({ entries: [...entriesAt(40, 3), ...entriesAt(29, 2)] });
+  const list = async () => (await pruning.audit.listAuditEntries({})).entries;
+  await expect.poll(async () => (await list()).map(({ seq }) => Number(seq)), { timeout: 20_000 }).toEqual([6, 5, 4]);
+  const entries = await list();
+  const [newest] = entries;
+  const oldest = entries.at(-1)!;
+  expect(newest).toMatchObject({ action: "AuditService/PruneEntries", object: `3:${oldest.previousHash}` });
+  const check = async (request = {}) => (await collect(pruning.audit.verifyAudit(request))).at(-1)!;
+  expect(await check()).toMatchObject({
+    checked: 3n,
+    total: 3n,
+    verdict: { intact: true, lastSeq: 6n, prunedSeq: 3n, prunedHash: oldest.previousHash },
+  });
+  // A hash that was written down is compared with what stays, and with the last that is gone.
+  expect((await check({ knownSeq: 3n, knownHash: oldest.previousHash })).verdict?.intact).toBe(true);
+  expect((await check({ knownSeq: 3n, knownHash: oldest.hash })).verdict).toMatchObject({
+    intact: false,
+    brokenSeq: 3n,
+  });
+  await expect(check({ knownSeq: 2n, knownHash: oldest.hash })).rejects.toThrow("was pruned");
+  // Plugins hear of it; and whoever cuts more off and moves the beginning is found out.
+  expect((await nextEvents(6, pruning)).at(-1)?.subject).toBe("events.app.audit.audit_service.prune_entries");
+  const head = await pruning.store.audit.head();
+  const [cut] = await pruning.store.audit.read(head.pruned.seq, 1);
+  const moved = { pruned_seq: cut!.seq, pruned_hash: Buffer.from(cut!.hash) };
+  await pruning.store.db.updateTable("audit_head").set(moved).execute();
+  expect((await check()).verdict).toMatchObject({ intact: false, brokenSeq: 4n });
 });

@@ -21,6 +21,8 @@ export interface ControlConfig {
   readonly markSweepMs: number;
   /** What a crash of the broker left behind is looked for so often, beside each new connection. */
   readonly crashSweepMs: number;
+  /** Entries of the audit trail that were kept long enough are looked for so often. */
+  readonly auditPruneMs: number;
   /** So long the rows may take to catch up after a crash before a job without an end counts as not run. */
   readonly projectionWaitMs: number;
   /** Name under which the projector keeps its place. */
@@ -54,6 +56,7 @@ export const defaultControlConfig: ControlConfig = {
   lostKeyMs: 300_000,
   markSweepMs: 60_000,
   crashSweepMs: 30_000,
+  auditPruneMs: 3_600_000,
   projectionWaitMs: 15_000,
   projectionCursor: "jobs",
   maxDryRuns: 2,

@@ -25,6 +25,7 @@ import type { Store } from "@millrace/store";
 import { CrashSweep } from "./crash-sweep.ts";
 import { announceTakenBack } from "./announce-taken-back.ts";
 import { AuditAnnouncer } from "./audit-announcer.ts";
+import { AuditPruner } from "./audit-pruner.ts";
 import { auditRuntimeService } from "./audit-runtime-service.ts";
 import { auditService } from "./audit-service.ts";
 import { CanaryWatch } from "./canary-watch.ts";
@@ -123,6 +124,9 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     live,
   };
   starting.use(new CanaryWatch({ bus, plugins, events, onTakenBack: (plugin) => announceTakenBack(context, plugin) }));
+  const { auditPruneMs } = all;
+  const onPruned = () => context.announcer.wake();
+  starting.use(new AuditPruner({ store, logger, settings: live.values, everyMs: auditPruneMs, onPruned }));
   const { crashSweepMs: everyMs, projectionWaitMs, projectionCursor: cursor } = all;
   starting.use(new CrashSweep({ bus, store, everyMs, projectionWaitMs, cursor }));
   await Promise.all([context.queueSettings.ready, context.settings.ready]);

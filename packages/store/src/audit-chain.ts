@@ -49,6 +49,30 @@ export function chainHash(previous: Uint8Array, record: AuditRecord): Uint8Array
   return new Uint8Array(createHash("sha256").update(previous).update(canonical).digest());
 }
 
+/** Action of the entry that tells of pruning. No method has this name. */
+export const pruningAction = "AuditService/PruneEntries";
+
+/** What the entry that tells of pruning is about: the last one that is gone, and its hash. */
+export function pruningObject({ seq, hash }: ChainCheck): string {
+  return `${seq}:${Buffer.from(hash).toString("hex")}`;
+}
+
+export function pruningRecord(end: ChainCheck, nowMs: number): Omit<AuditRecord, "seq"> {
+  return {
+    atMs: nowMs,
+    id: `pruned-${end.seq}`,
+    userId: "system",
+    email: "",
+    tokenId: "",
+    address: "",
+    door: "",
+    action: pruningAction,
+    object: pruningObject(end),
+    result: "ok",
+    requestId: "",
+  };
+}
+
 export interface ChainBreak {
   readonly seq: number;
   readonly reason: string;

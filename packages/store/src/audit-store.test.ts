@@ -1,6 +1,14 @@
 import { sql } from "kysely";
 import { expect, test } from "vitest";
-import { chainStart, endChain, followChain, type AuditRecord } from "./audit-chain.ts";
+import {
+  chainHash,
+  chainStart,
+  endChain,
+  followChain,
+  pruningAction,
+  pruningObject,
+  type AuditRecord,
+} from "./audit-chain.ts";
 import type { Store } from "./store.ts";
 import { eachDatabase } from "./testing/each-database.ts";
 
@@ -23,7 +31,7 @@ function entry(id: string, more: Partial<AuditRecord> = {}): Omit<AuditRecord, "
 
 async function check(store: Store): Promise<number | undefined> {
   const head = await store.audit.head();
-  return endChain(followChain({ seq: 0, hash: chainStart }, await store.audit.read(0, 1000)), head).broken?.seq;
+  return endChain(followChain(head.pruned, await store.audit.read(0, 1000)), head).broken?.seq;
 }
 
 /** Does what only somebody may do who may do anything to the database, looks, and puts everything back. */
@@ -42,7 +50,13 @@ async function brokenAfter(store: Store, tampering: string): Promise<number | un
 eachDatabase((openTestStore) => {
   test("entries are chained in their order, and a batch that is sent twice is kept once", async () => {
     await using store = await openTestStore();
-    expect(await store.audit.head()).toEqual({ seq: 0, hash: chainStart, announcedSeq: 0, lastSeq: 0 });
+    expect(await store.audit.head()).toEqual({
+      seq: 0,
+      hash: chainStart,
+      announcedSeq: 0,
+      pruned: { seq: 0, hash: chainStart },
+      lastSeq: 0,
+    });
     expect(await store.audit.append([entry("a"), entry("b", { object: '\u2028 é \\ "' })])).toBe(2);
     expect(await store.audit.append([entry("b"), entry("c"), entry("c")])).toBe(3);
     expect((await store.audit.read(0, 10)).map(({ seq, id }) => [seq, id])).toEqual([
@@ -128,5 +142,64 @@ eachDatabase((openTestStore) => {
     await store.audit.markAnnounced(2);
     await store.audit.markAnnounced(1);
     expect((await store.audit.head()).announcedSeq).toBe(2);
+  });
+
+  test("the oldest entries are pruned, and what stays is still a chain that says so", async () => {
+    await using store = await openTestStore();
+    const { audit } = store;
+    await audit.append([1000, 2000, 3000, 2500, 9000].map((atMs, index) => entry(`e${index + 1}`, { atMs })));
+    // Not yet told as events: nothing goes.
+    expect(await audit.prune(5000, 10_000)).toBe(0);
+    await audit.markAnnounced(5);
+    expect(await audit.prune(500, 10_000)).toBe(0);
+    // Up to the first that is not older, though a later one is.
+    const third = (await audit.read(2, 1))[0]!;
+    expect(await audit.prune(2800, 10_000)).toBe(2);
+    expect(await audit.prune(2800, 10_000)).toBe(0);
+    expect((await audit.read(0, 10)).map(({ seq }) => seq)).toEqual([3, 4, 5, 6]);
+    const { pruned } = await audit.head();
+    expect(pruned.seq).toBe(2);
+    expect(chainHash(pruned.hash, third)).toEqual(third.hash);
+    const { records } = await audit.list({}, { size: 0, token: "" });
+    expect(records[0]).toMatchObject({
+      seq: 6,
+      action: pruningAction,
+      object: pruningObject(pruned),
+      userId: "system",
+    });
+    expect(records[3]?.previous).toEqual(pruned.hash);
+    expect(await check(store)).toBeUndefined();
+    // Again, and everything at last: the entries that tell of pruning are pruned like others.
+    await audit.markAnnounced(6);
+    expect(await audit.prune(100_000, 100_000)).toBe(4);
+    expect((await audit.read(0, 10)).map(({ seq }) => seq)).toEqual([7]);
+    expect(await audit.append([entry("next")])).toBe(8);
+    expect(await check(store)).toBeUndefined();
+    expect(await brokenAfter(store, "DELETE FROM audit_entries WHERE seq = 7")).toBe(7);
+  });
+
+  test("what was tampered with is not pruned, and a statement of one's own still does not pass", async () => {
+    await using store = await openTestStore();
+    await store.audit.append([entry("a"), entry("b"), entry("c")]);
+    await store.audit.markAnnounced(3);
+    await sql.raw("ALTER TABLE audit_entries DISABLE TRIGGER audit_entries_stay").execute(store.db);
+    await sql.raw("UPDATE audit_entries SET object = 'x' WHERE seq = 2").execute(store.db);
+    await sql.raw("ALTER TABLE audit_entries ENABLE TRIGGER audit_entries_stay").execute(store.db);
+    const pruning = store.audit.prune(Date.now(), Date.now());
+    await expect(pruning).rejects.toMatchObject({ code: "data_loss" });
+    expect(await store.audit.read(0, 10)).toHaveLength(3);
+    await expect(sql.raw("DELETE FROM audit_entries").execute(store.db)).rejects.toThrow("only appended");
+  });
+
+  test("many entries go in stretches", async () => {
+    await using store = await openTestStore();
+    for (let from = 0; from < 6000; from += 1000) {
+      await store.audit.append(Array.from({ length: 1000 }, (_, index) => entry(`${from + index}`)));
+    }
+    await store.audit.markAnnounced(6000);
+    const nowMs = Date.now();
+    expect([await store.audit.prune(nowMs, nowMs), await store.audit.prune(nowMs, nowMs)]).toEqual([5000, 1000]);
+    expect(await store.audit.prune(nowMs, nowMs)).toBe(0);
+    expect(await check(store)).toBeUndefined();
   });
 });

@@ -2,6 +2,7 @@ import type { AuditRecord, ChainedRecord } from "./audit-chain.ts";
 import type { RunQuery } from "./run-query.ts";
 import { appendAudit } from "./sql/append-audit.ts";
 import { listAudit, type AuditFilter, type AuditPage } from "./sql/list-audit.ts";
+import { pruneAudit } from "./sql/prune-audit.ts";
 import { markAuditAnnounced, readAudit, readAuditHead, type AuditHead } from "./sql/read-audit.ts";
 
 /** The audit trail. Fails as Store does. */
@@ -29,6 +30,11 @@ export class AuditStore {
 
   head(): Promise<AuditHead> {
     return this.#run((db) => readAuditHead(db));
+  }
+
+  /** Removes what is older, some thousands at a time; see pruneAudit. @returns how many; 0 when there are no more */
+  prune(beforeMs: number, nowMs: number): Promise<number> {
+    return this.#run((db) => pruneAudit(db, beforeMs, nowMs));
   }
 
   /** Says that everything up to here was told; never goes back. */

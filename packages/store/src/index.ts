@@ -10,6 +10,8 @@ export {
   chainStart,
   endChain,
   followChain,
+  pruningAction,
+  pruningObject,
   sameHash,
   type AuditRecord,
   type ChainCheck,

@@ -124,6 +124,8 @@ export interface AuditHeadTable {
   seq: number;
   hash: Buffer;
   announced_seq: number;
+  pruned_seq: number;
+  pruned_hash: Buffer;
 }
 
 export interface SettingsTable {

@@ -26,12 +26,19 @@ it("ends with 1 when the trail is broken", async () => {
     stdout: `intact: 1 entries\nNote for the next time: --known 1:${hash}\n`,
   });
   expect(server.operations.asked.at(-1)).toMatchObject({ knownSeq: 1n, knownHash: hash });
+  const pruned = { prunedSeq: 7n, prunedHash: hash };
+  server.operations.verdict = { intact: true, brokenSeq: 0n, reason: "", lastSeq: 9n, lastHash: hash, ...pruned };
+  expect((await run("audit", "verify")).stdout).toContain(
+    "intact: 2 entries, after 7 that were pruned for their age\n",
+  );
   server.operations.verdict = {
     intact: false,
     brokenSeq: 2n,
     reason: "entry 2 is missing",
     lastSeq: 1n,
     lastHash: hash,
+    prunedSeq: 0n,
+    prunedHash: "",
   };
   const broken = await run("audit", "verify", "--json");
   expect([broken.code, JSON.parse(broken.stdout)]).toMatchObject([1, { brokenSeq: "2", reason: "entry 2 is missing" }]);

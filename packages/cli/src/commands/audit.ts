@@ -106,10 +106,12 @@ export function auditCommands(program: Command, context: CliContext): void {
     });
 }
 
-function verdictText({ intact, brokenSeq, reason, lastSeq, lastHash }: AuditVerdict): string {
-  if (!intact) return `broken at entry ${brokenSeq}: ${reason}\n${lastSeq} entries before it hold`;
+function verdictText({ intact, brokenSeq, reason, lastSeq, lastHash, prunedSeq }: AuditVerdict): string {
+  const count = lastSeq - prunedSeq;
+  if (!intact) return `broken at entry ${brokenSeq}: ${reason}\n${count} entries before it hold`;
   if (lastSeq === 0n) return "intact: no entries";
-  return `intact: ${lastSeq} entries\nNote for the next time: --known ${lastSeq}:${lastHash}`;
+  const pruned = prunedSeq === 0n ? "" : `, after ${prunedSeq} that were pruned for their age`;
+  return `intact: ${count} entries${pruned}\nNote for the next time: --known ${lastSeq}:${lastHash}`;
 }
 
 function known(text: string): KnownHash {

@@ -1,4 +1,4 @@
-import type { Kysely } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import { chainHash, type AuditRecord, type ChainedRecord } from "../audit-chain.ts";
 import type { Schema } from "../schema.ts";
 
@@ -12,34 +12,36 @@ const mostRows = 1000;
  */
 export async function appendAudit(db: Kysely<Schema>, records: readonly Omit<AuditRecord, "seq">[]): Promise<number> {
   if (records.length > mostRows) throw new RangeError(`${records.length} entries at once; at most ${mostRows}`);
-  return db.transaction().execute(async (transaction) => {
-    const head = await transaction
-      .selectFrom("audit_head")
-      .select(["seq", "hash"])
-      .forUpdate()
-      .executeTakeFirstOrThrow();
-    const ids = records.map(({ id }) => id);
-    const there = await transaction.selectFrom("audit_entries").select("id").where("id", "in", ids).execute();
-    const known = new Set(there.map(({ id }) => id));
-    let { seq } = head;
-    let hash: Uint8Array = head.hash;
-    const added: ChainedRecord[] = [];
-    for (const record of records) {
-      if (known.has(record.id)) continue;
-      known.add(record.id);
-      const placed = { ...record, seq: seq + 1 };
-      hash = chainHash(hash, placed);
-      seq = placed.seq;
-      added.push({ ...placed, hash });
-    }
-    if (added.length === 0) return seq;
-    await transaction.insertInto("audit_entries").values(added.map(toRow)).execute();
-    await transaction
-      .updateTable("audit_head")
-      .set({ seq, hash: Buffer.from(hash) })
-      .execute();
-    return seq;
-  });
+  return db.transaction().execute((transaction) => appendInto(transaction, records));
+}
+
+/** The same within a transaction that does more. */
+export async function appendInto(
+  transaction: Transaction<Schema>,
+  records: readonly Omit<AuditRecord, "seq">[],
+): Promise<number> {
+  const head = await transaction.selectFrom("audit_head").select(["seq", "hash"]).forUpdate().executeTakeFirstOrThrow();
+  const ids = records.map(({ id }) => id);
+  const there = await transaction.selectFrom("audit_entries").select("id").where("id", "in", ids).execute();
+  const known = new Set(there.map(({ id }) => id));
+  let { seq } = head;
+  let hash: Uint8Array = head.hash;
+  const added: ChainedRecord[] = [];
+  for (const record of records) {
+    if (known.has(record.id)) continue;
+    known.add(record.id);
+    const placed = { ...record, seq: seq + 1 };
+    hash = chainHash(hash, placed);
+    seq = placed.seq;
+    added.push({ ...placed, hash });
+  }
+  if (added.length === 0) return seq;
+  await transaction.insertInto("audit_entries").values(added.map(toRow)).execute();
+  await transaction
+    .updateTable("audit_head")
+    .set({ seq, hash: Buffer.from(hash) })
+    .execute();
+  return seq;
 }
 
 function toRow({ atMs, userId, tokenId, requestId, hash, ...same }: ChainedRecord) {

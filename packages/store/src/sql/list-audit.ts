@@ -1,6 +1,6 @@
 import { MillraceError } from "@millrace/protocol";
 import { sql, type Kysely } from "kysely";
-import { chainStart, type ChainedRecord } from "../audit-chain.ts";
+import type { ChainedRecord } from "../audit-chain.ts";
 import type { Schema } from "../schema.ts";
 import { maxPageSize } from "./list-jobs.ts";
 import { toRecord } from "./read-audit.ts";
@@ -40,8 +40,10 @@ export async function listAudit(
   let query = db
     .selectFrom("audit_entries as entry")
     .leftJoin("audit_entries as before", (join) => join.on("before.seq", "=", sql<number>`entry.seq - 1`))
+    .innerJoin("audit_head as head", (join) => join.onTrue())
     .selectAll("entry")
-    .select("before.hash as previous");
+    // The first one follows what was pruned, or the zeros that the trail began with.
+    .select(({ fn }) => fn.coalesce("before.hash", "head.pruned_hash").as("previous"));
   const { userId, email, tokenId, address, action, object, result, requestId, afterMs, beforeMs } = filter;
   const equal = {
     user_id: userId,
@@ -70,7 +72,7 @@ export async function listAudit(
   return {
     records: rows.slice(0, size).map(({ previous, ...row }) => ({
       ...toRecord(row),
-      previous: previous === null ? chainStart : new Uint8Array(previous),
+      previous: new Uint8Array(previous),
     })),
     nextPageToken: last === undefined ? "" : String(last.seq),
   };

@@ -1,5 +1,5 @@
 import type { Kysely, Selectable } from "kysely";
-import type { ChainedRecord } from "../audit-chain.ts";
+import type { ChainCheck, ChainedRecord } from "../audit-chain.ts";
 import type { AuditEntriesTable, Schema } from "../schema.ts";
 
 /** The end of the chain, and how much of it was told as events. */
@@ -7,22 +7,30 @@ export interface AuditHead {
   readonly seq: number;
   readonly hash: Uint8Array;
   readonly announcedSeq: number;
+  /** The last entry that was pruned for its age, which the trail follows; 0 and chainStart when none was. */
+  readonly pruned: ChainCheck;
   /** Of the last entry that is there: the same as seq, if nobody has tampered. */
   readonly lastSeq: number;
 }
 
 export async function readAuditHead(db: Kysely<Schema>): Promise<AuditHead> {
   // One statement: both are of the same moment.
-  const { seq, hash, announced_seq, last } = await db
+  const { seq, hash, announced_seq, pruned_seq, pruned_hash, last } = await db
     .selectFrom("audit_head")
-    .select(["seq", "hash", "announced_seq"])
+    .select(["seq", "hash", "announced_seq", "pruned_seq", "pruned_hash"])
     .select(({ selectFrom }) =>
       selectFrom("audit_entries")
         .select(({ fn }) => fn.max("seq").as("seq"))
         .as("last"),
     )
     .executeTakeFirstOrThrow();
-  return { seq, hash: new Uint8Array(hash), announcedSeq: announced_seq, lastSeq: last ?? 0 };
+  return {
+    seq,
+    hash: new Uint8Array(hash),
+    announcedSeq: announced_seq,
+    pruned: { seq: pruned_seq, hash: new Uint8Array(pruned_hash) },
+    lastSeq: last ?? pruned_seq,
+  };
 }
 
 /** Entries after a place, oldest first, at most so many. */
