@@ -40,12 +40,12 @@ export class ControlEvents {
     this.#logger.info({ flag, enabled, percent }, "flag set");
   }
 
-  pluginUploaded(plugin: Plugin): void {
-    this.#logger.info(fields(plugin), "plugin uploaded");
-  }
-
   flagDeleted(flag: string): void {
     this.#logger.info({ flag }, "flag deleted");
+  }
+
+  pluginUploaded(plugin: Plugin): void {
+    this.#logger.info(fields(plugin), "plugin uploaded");
   }
 
   hookFailed(plugin: Plugin, reason: string): void {
