@@ -38,7 +38,8 @@ export class Authenticator implements AsyncDisposable {
   readonly #revoked: RevocationFeed;
   readonly #known = new BoundedCache<string, KnownCaller>(cacheSize);
   readonly #pending = new Map<string, Promise<KnownCaller>>();
-
+  /** How often the callers were forgotten. */
+  #forgotten = 0;
   readonly #admitStranger: (call: CallContext) => void | Promise<void>;
 
   /** @param admitStranger asked before credentials that are not known are looked into, which costs; throws to refuse */
@@ -53,7 +54,10 @@ export class Authenticator implements AsyncDisposable {
     this.keys = new KeyRing(transport);
     this.#client = createClient(IdentityRuntimeService, transport);
     // Which of the secrets in the cache they belong to is not worth an index: it happens rarely.
-    this.#revoked = new RevocationFeed(transport, logger, () => this.#known.clear());
+    this.#revoked = new RevocationFeed(transport, logger, () => {
+      this.#forgotten++;
+      this.#known.clear();
+    });
   }
 
   /**
@@ -106,9 +110,11 @@ export class Authenticator implements AsyncDisposable {
     const pending = this.#pending.get(token);
     if (pending !== undefined) return pending;
     if (this.#pending.size >= maxVerifying) throw this.#refusals.away("overloaded", "too many new callers at once");
+    const forgotten = this.#forgotten;
     const learned = this.#verify(token)
       .then((caller) => {
-        this.#known.set(token, caller);
+        // What ended meanwhile may not have been in the answer yet.
+        if (forgotten === this.#forgotten) this.#known.set(token, caller);
         return caller;
       })
       .finally(() => this.#pending.delete(token));

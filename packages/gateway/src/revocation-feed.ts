@@ -16,7 +16,7 @@ const deafAfterMs = 30_000;
 /** Follows what does not hold any more. */
 export class RevocationFeed implements AsyncDisposable {
   readonly #logger: Logger;
-  readonly #onTokens: (ids: readonly string[]) => void;
+  readonly #onEnded: () => void;
   readonly #abort = new AbortController();
   readonly #ended: Promise<void>;
   #sessions = new Set<string>();
@@ -25,10 +25,10 @@ export class RevocationFeed implements AsyncDisposable {
   /** On the clock of `performance.now()`; undefined while it hears. */
   #deafSince: number | undefined = performance.now();
 
-  /** @param onTokens told of API tokens that ended */
-  constructor(transport: RpcTransport, logger: Logger, onTokens: (ids: readonly string[]) => void) {
+  /** @param onEnded told when API tokens ended, or users may not do what they could: their tokens neither */
+  constructor(transport: RpcTransport, logger: Logger, onEnded: () => void) {
     this.#logger = logger;
-    this.#onTokens = onTokens;
+    this.#onEnded = onEnded;
     this.#ended = this.#follow(transport);
   }
 
@@ -83,6 +83,6 @@ export class RevocationFeed implements AsyncDisposable {
       if (issuedBefore !== undefined) this.#users.set(userId, timestampMs(issuedBefore));
     }
     for (const id of tokenIds) this.#tokens.add(id);
-    if (tokenIds.length > 0) this.#onTokens(tokenIds);
+    if (tokenIds.length > 0 || users.length > 0) this.#onEnded();
   }
 }
