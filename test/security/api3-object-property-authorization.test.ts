@@ -31,7 +31,7 @@ describe.each(["REST", "Connect"] as const)("%s: a field that is not the caller'
   };
 
   it("has no effect at registration", async () => {
-    const extras = [
+    const extras: JsonObject[] = [
       { roles: ["ROLE_ADMINISTRATOR"] },
       { user: { roles: ["ROLE_ADMINISTRATOR"] } },
       { id: "chosen", isAdmin: true, constructor: { prototype: { roles: [5] } } },

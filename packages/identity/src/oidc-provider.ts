@@ -5,11 +5,14 @@ import {
   buildAuthorizationUrl,
   calculatePKCECodeChallenge,
   ClientSecretPost,
+  customFetch,
   discovery,
+  enableNonRepudiationChecks,
   fetchUserInfo,
   None,
   type Configuration,
 } from "openid-client";
+import { boundedFetch } from "./bounded-fetch.ts";
 import type { OidcConfig } from "./config.ts";
 
 /** The provider is given so long to answer one request. */
@@ -97,7 +100,9 @@ export class OidcProvider {
     const local = url.protocol === "http:" && ["127.0.0.1", "localhost", "[::1]"].includes(url.hostname);
     this.#found ??= discovery(url, clientId, {}, clientSecret === undefined ? None() : ClientSecretPost(clientSecret), {
       timeout: timeoutSeconds,
-      execute: local ? [allowInsecureRequests] : [],
+      [customFetch]: boundedFetch,
+      // Signatures of ID tokens are checked though they come from the provider itself: TLS ends at some proxy.
+      execute: local ? [allowInsecureRequests, enableNonRepudiationChecks] : [enableNonRepudiationChecks],
     });
     try {
       return await this.#found;
