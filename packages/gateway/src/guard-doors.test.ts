@@ -1,9 +1,8 @@
-import { createHmac } from "node:crypto";
 import { JobService, Role, ServerReflection, SystemService } from "@millrace/protocol";
 import { csrfTokenOf } from "@millrace/rpc";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
-import { createRemoteJWKSet, exportSPKI, generateKeyPair, jwtVerify, SignJWT, type JSONWebKeySet } from "jose";
+import { createRemoteJWKSet, jwtVerify, type JSONWebKeySet } from "jose";
 import { expect, test } from "vitest";
 import { startGuarded, type Guarded } from "./guard-fixture.ts";
 
@@ -16,53 +15,6 @@ async function status(guarded: Guarded, headers: Record<string, string>, init: R
   await response.body?.cancel();
   return response.status;
 }
-
-test("tokens that are not ours, not for us, or not in time are refused in the same words", async () => {
-  await using guarded = await startGuarded();
-  const { identity, gateway } = guarded;
-  const now = Math.floor(Date.now() / 1000);
-  const good = await identity.accessToken([Role.VIEWER]);
-  expect(await status(guarded, bearer(good))).toBe(200);
-  const [head = "", body = "", signature = ""] = good.split(".");
-  const unsigned = Buffer.from('{"alg":"none","kid":"key-0"}').toString("base64url");
-  const stranger = await generateKeyPair("EdDSA", { extractable: true });
-  const claims = { sub: "u1", sid: "s1", roles: [5], iat: now, exp: now + 900, iss: "millrace", aud: "millrace" };
-  // The public key as the secret of a symmetric algorithm.
-  const hs = `${Buffer.from('{"alg":"HS256","kid":"key-0"}').toString("base64url")}.${body}`;
-  const mac = createHmac("sha256", await exportSPKI(stranger.publicKey))
-    .update(hs)
-    .digest("base64url");
-  const tampered = Buffer.from(JSON.stringify({ ...claims, roles: [5] })).toString("base64url");
-  const bad = {
-    "alg none": `${unsigned}.${body}.`,
-    "alg swapped": `${hs}.${mac}`,
-    "no key id": await new SignJWT(claims).setProtectedHeader({ alg: "EdDSA" }).sign(stranger.privateKey),
-    "wrong key id": await identity.accessToken([5], {}, { kid: "key-77" }),
-    "wrong key": await new SignJWT(claims).setProtectedHeader({ alg: "EdDSA", kid: "key-0" }).sign(stranger.privateKey),
-    "changed claims": `${head}.${tampered}.${signature}`,
-    expired: await identity.accessToken([5], { iat: now - 900, exp: now - 60 }),
-    "not yet valid": await identity.accessToken([5], { nbf: now + 60 }),
-    "from the future": await identity.accessToken([5], { iat: now + 60 }),
-    "too old": await identity.accessToken([5], { iat: now - 5_000 }),
-    "wrong audience": await identity.accessToken([5], { aud: "others" }),
-    "wrong issuer": await identity.accessToken([5], { iss: "others" }),
-    "no session": await identity.accessToken([5], { sid: undefined }),
-    "no such API token": `mr_${"A".repeat(43)}`,
-    "no token": "",
-    "a book": "x".repeat(20_000),
-  };
-  const bodies = new Set<string>();
-  for (const [name, token] of Object.entries(bad)) {
-    const response = await fetch(jobUrl(guarded), { headers: { ...bearer(token), "x-request-id": "r" } });
-    expect([name, response.status]).toEqual([name, 401]);
-    expect(response.headers.get("www-authenticate")).toBe("Bearer");
-    bodies.add(await response.text());
-  }
-  expect(bodies.size).toBe(1);
-  const client = createClient(JobService, createGrpcTransport({ baseUrl: `http://${gateway.grpcAddress}` }));
-  const refused = await client.getJob({ id: "a" }, { headers: bearer(bad.expired) }).catch(ConnectError.from);
-  expect(refused).toMatchObject({ code: Code.Unauthenticated, rawMessage: "valid credentials are needed" });
-});
 
 test("a key that is new is fetched, and those who sign with none are not worth a fetch each", async () => {
   await using guarded = await startGuarded();

@@ -35,6 +35,8 @@ export interface TestIdentity {
   revoke(what: Revocation): void;
   /** Makes a new key; access tokens are signed with it from then on. */
   rotate(): Promise<void>;
+  /** Of the key that access tokens are signed with, as it is published. */
+  readonly publicKey: JWK;
   readonly findTokenCalls: number;
   readonly getKeysCalls: number;
   readonly audit: AuditEntry[];
@@ -91,6 +93,9 @@ export async function startGuarded(
       for (const tell of watchers) tell({ sessionIds, tokenIds, users, complete: false } as never);
     },
     rotate: () => addKey("ES256"),
+    get publicKey() {
+      return keys.at(-1)?.jwk ?? {};
+    },
     get findTokenCalls() {
       return counts.findToken;
     },
