@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { createClient, toMillraceError, type Client, type Credentials } from "@millrace/client";
 import { findToken } from "./credentials/find-token.ts";
 import { createOutput, type Output } from "./output.ts";
+import { readRuntimeFile } from "./runtime-file.ts";
 
 /** The process's surroundings, as the commands see them. */
 export interface CliContext {
@@ -26,7 +27,7 @@ export function sayBusy({ stderr }: CliContext, what: string): void {
   if (stderr.isTTY === true) stderr.write(`${what} …\n`);
 }
 
-export const defaultServer = "http://127.0.0.1:8080";
+const defaultServer = "http://127.0.0.1:8080";
 
 /** What one run of a command without a server works with. */
 export type LocalSession = Omit<Session, "client">;
@@ -47,7 +48,7 @@ export async function withSession(
   command: Command,
   body: (session: Session) => Promise<void>,
 ): Promise<void> {
-  const found = await findToken(context.env, serverOf(command));
+  const found = await findToken(context.env, await serverOf(context, command));
   await withClient(context, command, found, body);
 }
 
@@ -60,7 +61,7 @@ export async function withClient(
 ): Promise<void> {
   const { json } = command.optsWithGlobals<{ json?: boolean }>();
   await using client = createClient({
-    baseUrl: serverOf(command),
+    baseUrl: await serverOf(context, command),
     ...(credentials === undefined ? {} : { credentials }),
   });
   try {
@@ -70,7 +71,8 @@ export async function withClient(
   }
 }
 
-/** The server that the command line names. */
-export function serverOf(command: Command): string {
-  return command.optsWithGlobals<{ server: string }>().server;
+/** The server that the command line names, else MILLRACE_URL, else the system that runs on this machine. */
+export async function serverOf({ env }: CliContext, command: Command): Promise<string> {
+  const named = command.optsWithGlobals<{ server?: string }>().server ?? env["MILLRACE_URL"];
+  return named || ((await readRuntimeFile(env))?.httpUrl ?? defaultServer);
 }

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { version } from "@millrace/protocol";
-import { defaultServer, type CliContext } from "./cli-context.ts";
+import type { CliContext } from "./cli-context.ts";
 import { auditCommands } from "./commands/audit.ts";
 import { certsCommand } from "./commands/certs.ts";
 import { demoCommand } from "./commands/demo.ts";
@@ -9,6 +9,7 @@ import { infoCommand } from "./commands/info.ts";
 import { jobCommands } from "./commands/jobs.ts";
 import { loginCommands } from "./commands/login.ts";
 import { natsCommands } from "./commands/nats.ts";
+import { passwordCommands } from "./commands/password.ts";
 import { pluginCommands } from "./commands/plugin.ts";
 import { queueCommands } from "./commands/queues.ts";
 import { flagCommands } from "./commands/flags.ts";
@@ -24,7 +25,7 @@ export function createProgram(context: CliContext): Command {
   const program = new Command("millrace")
     .description("submit, see and steer jobs and plugins")
     .version(version)
-    .option("--server <url>", "the server (MILLRACE_URL)", context.env["MILLRACE_URL"] || defaultServer)
+    .option("--server <url>", "the server (MILLRACE_URL; default: the one that runs on this machine)")
     .option("--json", "print JSON for programs")
     .showHelpAfterError("(see millrace --help)")
     .addHelpText("after", exitCodeHelp)
@@ -41,6 +42,7 @@ export function createProgram(context: CliContext): Command {
   pluginCommands(program, context);
   eventCommands(program, context);
   loginCommands(program, context);
+  passwordCommands(program, context);
   userCommands(program, context);
   tokenCommands(program, context);
   auditCommands(program, context);

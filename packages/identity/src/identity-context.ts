@@ -7,6 +7,7 @@ import type { OidcProvider } from "./oidc-provider.ts";
 import type { PasswordHasher } from "./password-hasher.ts";
 import type { RevocationFeed } from "./revocation-feed.ts";
 import type { TokenMirror } from "./token-mirror.ts";
+import type { Upkeep } from "./upkeep.ts";
 
 /** What the methods of the identity services stand on. */
 export interface IdentityContext {
@@ -18,6 +19,7 @@ export interface IdentityContext {
   readonly keys: KeyRing;
   readonly feed: RevocationFeed;
   readonly mirror: TokenMirror;
+  readonly upkeep: Upkeep;
   /** Undefined: no provider is configured. */
   readonly oidc: OidcProvider | undefined;
 }

@@ -3,13 +3,17 @@ import { checkPassword } from "./check-account-input.ts";
 import type { IdentityContext } from "./identity-context.ts";
 import { hashSecret } from "./secret.ts";
 
-/** Notes for the administrators that somebody wants a new password; says nothing to whoever asks. */
+/** Notes for the administrators that somebody wants a new password; says nothing to whoever asks, not by its time either. */
 export async function requestPasswordReset(
-  { store, events }: IdentityContext,
+  { store, events, upkeep }: IdentityContext,
   { email }: RequestPasswordResetRequest,
 ): Promise<Record<never, never>> {
   const stored = await store.users.findByEmail(email);
-  if (stored !== undefined && stored.user.deletedAt === undefined) events.resetAsked(stored.user.id);
+  if (stored !== undefined && stored.user.deletedAt === undefined) {
+    // The answer does not wait for it: for whom nobody knows nothing is written.
+    upkeep.run(() => store.users.noteResetAsked(email));
+    events.resetAsked(stored.user.id);
+  }
   return {};
 }
 

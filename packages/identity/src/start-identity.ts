@@ -65,6 +65,7 @@ export async function startIdentity(config: Partial<IdentityConfig>, deps: Ident
     }),
   );
   await feed.start();
+  const upkeep = starting.use(new Upkeep({ keys, store, events }));
   const context: IdentityContext = {
     config: all,
     store,
@@ -74,9 +75,9 @@ export async function startIdentity(config: Partial<IdentityConfig>, deps: Ident
     guard: new LoginGuard(store.loginFailures),
     feed,
     mirror,
+    upkeep,
     oidc: all.oidc === undefined ? undefined : new OidcProvider(all.oidc),
   };
-  starting.use(new Upkeep({ keys, store, events }));
   starting.use(health.check("users", () => deps.store.ping().then(() => undefined)));
   const running = starting.move();
   return {

@@ -5,21 +5,29 @@ import type { KeyRing } from "./key-ring.ts";
 /** Keys that another instance has made are taken up by then, long before they sign. */
 const keysEveryMs = 30_000;
 const sweepEveryMs = 600_000;
+/** Pieces of work at one time; one more is left out. */
+const maxRunning = 64;
 
 /** Replaces keys, and removes what has expired, as time goes on. */
 export class Upkeep implements AsyncDisposable {
+  readonly #events: IdentityEvents;
   readonly #timers: readonly NodeJS.Timeout[];
   readonly #running = new Set<Promise<void>>();
 
   constructor({ keys, store, events }: { keys: KeyRing; store: IdentityStore; events: IdentityEvents }) {
+    this.#events = events;
     const every = (ms: number, work: () => Promise<void>): NodeJS.Timeout =>
-      setInterval(() => {
-        const run = work()
-          .catch((error: unknown) => events.upkeepFailed(error))
-          .finally(() => this.#running.delete(run));
-        this.#running.add(run);
-      }, ms).unref();
+      setInterval(() => this.run(work), ms).unref();
     this.#timers = [every(keysEveryMs, () => keys.rotate()), every(sweepEveryMs, () => store.sweep())];
+  }
+
+  /** Does what nobody waits for. */
+  run(work: () => Promise<void>): void {
+    if (this.#running.size >= maxRunning) return;
+    const run = work()
+      .catch((error: unknown) => this.#events.upkeepFailed(error))
+      .finally(() => this.#running.delete(run));
+    this.#running.add(run);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -106,6 +106,8 @@ test("a forgotten password is set by a code, once, and all sessions end", async 
   expect(await auth.requestPasswordReset({ email: "f@example.com" })).toEqual(
     await auth.requestPasswordReset({ email: "nobody@example.com" }),
   );
+  const asking = async () => (await users.listUsers({ resetAsked: true }, root)).users.map(({ email }) => email);
+  await expect.poll(asking).toEqual(["f@example.com"]);
   const { code } = await users.createInvitation({ email: "f@example.com", passwordReset: true, validHours: 1 }, root);
   await expect(
     auth.register({ email: "f@example.com", password: strongPassword, invitation: code }),
@@ -118,6 +120,7 @@ test("a forgotten password is set by a code, once, and all sessions end", async 
     code: Code.Unauthenticated,
   });
   await signIn("f@example.com", "a brand new one");
+  expect(await asking()).toEqual([]);
 });
 
 test("deleted users and lost roles take sessions and tokens with them", async () => {

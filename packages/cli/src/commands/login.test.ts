@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Role } from "@millrace/protocol";
@@ -123,6 +123,38 @@ it("keeps users", async () => {
     validHours: 2,
     roles: [Role.PUBLISHER],
   });
+});
+
+it("sets a forgotten password with the code that an administrator hands on", async () => {
+  const user = server.accounts.add("di@example.com", "forgotten", { roles: [Role.VIEWER] });
+  const said = (await run(["password", "forgot", "di@example.com"])).stdout;
+  expect((await run(["password", "forgot", "eve@example.com"])).stdout).toBe(said.replace("di@", "eve@"));
+  await run(["login"], "ada@example.com\nlong enough it is\n");
+  expect((await run(["users", "list", "--reset-asked"])).stdout).toMatch(
+    /di@example\.com +viewer +asks for a new pass/,
+  );
+  const { stdout: code } = await run(["users", "invite", "di@example.com", "--password-reset"]);
+  expect(await run(["password", "reset"], "guess\nchosen anew by Di\n")).toMatchObject({ code: 4 });
+  expect(await run(["password", "reset"], `${code}chosen anew by Di\n`)).toMatchObject({ code: 0 });
+  expect(server.accounts.passwords.get(user.id)).toBe("chosen anew by Di");
+  expect((await run(["users", "list", "--reset-asked"])).stdout).toBe("no users\n");
+});
+
+it("asks the server of the command line, else MILLRACE_URL, else the one that runs here", async () => {
+  delete env["MILLRACE_URL"];
+  const data = join(folder, "data");
+  await mkdir(data);
+  const runsAt = (httpUrl: string) =>
+    writeFile(join(data, "runtime.json"), JSON.stringify({ httpUrl, natsUrl: "nats://none" }));
+  await runsAt(server.url);
+  const ask = (...args: string[]) => run(["password", "forgot", "ada@example.com", ...args]);
+  expect((await ask()).code).toBe(0);
+  await runsAt("http://127.0.0.1:9");
+  expect(await ask()).toMatchObject({ code: 5, stderr: expect.stringContaining("http://127.0.0.1:9") });
+  expect((await ask("--server", server.url)).code).toBe(0);
+  env["MILLRACE_URL"] = server.url;
+  expect((await ask()).code).toBe(0);
+  expect((await ask("--server", "http://127.0.0.1:9")).code).toBe(5);
 });
 
 it("keeps tokens", async () => {

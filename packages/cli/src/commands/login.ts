@@ -27,7 +27,7 @@ export function loginCommands(program: Command, context: CliContext): void {
     .option("--with-token", "keep a token that you have, read from standard input")
     .addHelpText("after", loginHelp)
     .action(async ({ email, withToken }: LoginOptions, command: Command) => {
-      const server = serverOf(command);
+      const server = await serverOf(context, command);
       await withOutput(context, command, async ({ output }) => {
         using questions = new Questions(context);
         const asked =
@@ -46,7 +46,7 @@ export function loginCommands(program: Command, context: CliContext): void {
     .command("logout")
     .description("forget what login kept; the token that it took is revoked")
     .action(async (_: object, command: Command) => {
-      const server = serverOf(command);
+      const server = await serverOf(context, command);
       const login = await readLogin(context.env, server);
       if (login === undefined) throw new MillraceError("failed_precondition", `nobody is logged in at ${server}`);
       const { email, token, tokenId } = login;

@@ -71,8 +71,9 @@ export function tokenCommands(program: Command, context: CliContext): void {
     .addHelpText("after", '\nExample:\n  curl -H "authorization: Bearer $(millrace tokens show)" …')
     .action(async (_: object, command: Command) => {
       await withOutput(context, command, async ({ output }) => {
-        const found = await findToken(context.env, serverOf(command));
-        if (found === undefined) throw new MillraceError("unauthenticated", `no token for ${serverOf(command)}`);
+        const server = await serverOf(context, command);
+        const found = await findToken(context.env, server);
+        if (found === undefined) throw new MillraceError("unauthenticated", `no token for ${server}`);
         output.document({ ...found }, () => found.token);
       });
     });

@@ -21,6 +21,7 @@ interface ListOptions {
   readonly search?: string;
   readonly orderBy?: string;
   readonly deleted?: boolean;
+  readonly resetAsked?: boolean;
   readonly limit: number;
   readonly pageToken?: string;
 }
@@ -53,16 +54,18 @@ export function userCommands(program: Command, context: CliContext): void {
     .option("--search <text>", "part of the email or name")
     .option("--order-by <field>", "email, created_at or last_login_at; -email for the other direction")
     .option("--deleted", "also the deleted ones that are still kept")
+    .option("--reset-asked", "only those who have asked for a new password")
     .option("-n, --limit <n>", "users on a page", wholeNumber, 50)
     .option("--page-token <token>", "the next page")
     .action(async (options: ListOptions, command: Command) => {
-      const { role, search = "", orderBy = "", deleted = false, limit, pageToken = "" } = options;
+      const { role, search = "", orderBy = "", deleted = false, resetAsked = false, limit, pageToken = "" } = options;
       await withSession(context, command, async ({ client, output }) => {
         const response = await client.users.listUsers(
           {
             search,
             orderBy,
             includeDeleted: deleted,
+            resetAsked,
             pageSize: limit,
             pageToken,
             ...(role === undefined ? {} : { role }),
@@ -175,12 +178,14 @@ function formatUser(user: User | undefined): string {
     ["created", formatTime(user.createdAt)],
     ["last login", formatTime(user.lastLoginAt)],
     ["password", user.passwordExpired ? "has to be changed" : ""],
+    ["reset asked", formatTime(user.resetAskedAt)],
   ]);
 }
 
 function stateOf(user: User): string {
   if (user.deletedAt !== undefined) return "deleted";
-  return user.disabled ? "disabled" : "active";
+  if (user.disabled) return "disabled";
+  return user.resetAskedAt === undefined ? "active" : "asks for a new password";
 }
 
 const userColumns = [

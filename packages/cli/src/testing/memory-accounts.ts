@@ -58,6 +58,19 @@ export class MemoryAccounts {
       this.#secrets.delete(secretOf(call.requestHeader));
       return {};
     },
+    requestPasswordReset: ({ email }) => {
+      const user = [...this.users.values()].find((one) => one.email === email);
+      if (user !== undefined) user.resetAskedAt = timestampNow();
+      return {};
+    },
+    resetPassword: ({ code, newPassword }) => {
+      const email = code === "code-1" ? this.invitations.find((one) => one.passwordReset)?.email : undefined;
+      const user = [...this.users.values()].find((one) => one.email === email);
+      if (user === undefined) throw new ConnectError("the code is wrong", Code.FailedPrecondition);
+      this.passwords.set(user.id, newPassword);
+      delete user.resetAskedAt;
+      return {};
+    },
     getMe: (_, call) => ({ user: this.callerOf(call), permissions: [...permissions] }),
     changePassword: ({ currentPassword, newPassword }, call) => {
       const user = this.callerOf(call);
@@ -104,10 +117,13 @@ export class MemoryAccounts {
   };
 
   readonly userService: Partial<ServiceImpl<typeof UserService>> = {
-    listUsers: ({ search, role }, call) => {
+    listUsers: ({ search, role, resetAsked }, call) => {
       this.callerOf(call);
       const users = [...this.users.values()].filter(
-        (user) => user.email.includes(search.toLowerCase()) && (role === Role.UNSPECIFIED || user.roles.includes(role)),
+        (user) =>
+          user.email.includes(search.toLowerCase()) &&
+          (role === Role.UNSPECIFIED || user.roles.includes(role)) &&
+          (!resetAsked || user.resetAskedAt !== undefined),
       );
       return { users };
     },
