@@ -2,9 +2,12 @@ import type { CallOptions } from "@connectrpc/connect";
 import { callerHeader, encodeCaller } from "@millrace/protocol";
 import { Code, errorDetails, type ConnectError } from "@millrace/rpc";
 import { LiveConfig, loadConfig, z } from "@millrace/service-kit";
+import { openStore } from "@millrace/store";
+import { findPostgresBinaries, startTestPostgres } from "@millrace/store/testing";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { controlSettings } from "./config.ts";
 import { projected, startControlFixture, type ControlFixture } from "./control-fixture.ts";
+import { OwnerQuotas } from "./owner-quotas.ts";
 
 const payload = { content: { case: "text" as const, value: "x".repeat(100) } };
 let fixture: ControlFixture;
@@ -108,4 +111,24 @@ it("refuses what breaks a rule at its place, and takes the rest of a bulk", asyn
   expect(outcomes[0]).toMatchObject({ id: "ok", errorCode: "" });
   expect(outcomes[1]).toMatchObject({ errorCode: "invalid_argument" });
   expect(outcomes[1]?.errorMessage).toMatch(/^type: /);
+});
+
+const binaries = findPostgresBinaries();
+
+it.skipIf(binaries === undefined)("goes by the last figures while the database is away", async () => {
+  await using stack = new AsyncDisposableStack();
+  const postgres = stack.use(await startTestPostgres(binaries ?? ""));
+  const store = stack.use(await openStore({ databaseUrl: postgres.url }));
+  await store.migrate();
+  const { bus } = fixture;
+  const limits = { quotaJobs: 3, quotaBytes: 1000 };
+  const quotas = new OwnerQuotas({ bus, store, cursor: "jobs", limits, onRefused: () => undefined });
+  (await quotas.hold("ada", 1)).settle(true);
+  await postgres.stop();
+  const submit = async (owner: string) => (await quotas.hold(owner, 1)).settle(true);
+  await submit("ada");
+  // Nothing was known of this one; what is not stored counts no more.
+  (await quotas.hold("eve", 1)).settle(false);
+  for (const owner of ["ada", "eve", "eve", "eve"]) await submit(owner);
+  for (const owner of ["ada", "eve"]) await expect(submit(owner)).rejects.toThrow("you have 3 jobs queued");
 });
