@@ -1,5 +1,7 @@
 /** What is set by REST holds within a second, without a restart: in one process, and in many. */
+import { once } from "node:events";
 import { mkdtempSync, readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startTestNats } from "@millrace/bus/testing";
@@ -81,6 +83,27 @@ async function closeRegistration(rest: Rest): Promise<void> {
   await until(refused, "registration to be closed", aSecond);
 }
 
+/** With one connection for each address, a second beside that of these calls is refused. */
+async function limitConnections(rest: Rest): Promise<void> {
+  const { hostname, port } = new URL(rest.base);
+  const isRefused = async (): Promise<boolean> => {
+    const socket = connect(Number(port), hostname);
+    const answered = once(socket, "data").then(() => false);
+    const ended = once(socket, "close").then(() => true);
+    answered.catch(() => undefined);
+    socket.on("error", () => undefined).write("GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n");
+    const refused = await Promise.race([answered, ended]).catch(() => true);
+    socket.destroy();
+    return refused;
+  };
+  expect(await isRefused()).toBe(false);
+  await put(rest, "maxConnectionsPerAddress", 1);
+  await until(async () => (await isRefused()) || undefined, "a second connection to be refused", aSecond);
+  // These calls have a connection; were it gone, another is had once the one above is forgotten.
+  await until(() => put(rest, "maxConnectionsPerAddress", 1_000), "the limit to be lifted", aSecond);
+  await until(async () => !(await isRefused()) || undefined, "a second connection to be taken", aSecond);
+}
+
 it("is described in docs/settings.md", () => {
   const page = readFileSync(join(root, "docs/settings.md"), "utf8");
   expect(Object.keys(runtimeSettings).filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
@@ -94,6 +117,7 @@ it("holds at once in one process, survives a restart, and gives way to the envir
     await limitStrangers(rest);
     await freeStrangers(rest);
     await closeRegistration(rest);
+    await limitConnections(rest);
     await put(rest, "addressBurst", 5_000);
     await put(rest, "allowOrigins", ["https://app.example.org"]);
     const origin = { headers: { origin: "https://app.example.org" } };

@@ -13,6 +13,7 @@ const mebibyte = 1024 * 1024;
 // Of these, the runtime settings may change while the gateway runs.
 const { allowOrigins, identityRate, identityBurst, addressRate, addressBurst } = runtimeSettings;
 const { strangerRate, strangerBurst, jobRate, jobBurst, jobKibibyteRate, jobKibibyteBurst } = runtimeSettings;
+const { maxConnectionsPerAddress } = runtimeSettings;
 
 /** What doors need to know, for the schema of a process that has them. Rates and bursts are looked at with identity only. */
 export const gatewaySettings = {
@@ -59,13 +60,7 @@ export const gatewaySettings = {
     .max(1_000_000)
     .default(10_000)
     .describe("Connections of each port at one time"),
-  maxConnectionsPerAddress: z
-    .number()
-    .int()
-    .min(1)
-    .max(1_000_000)
-    .default(1_000)
-    .describe("Of those, from one address to both ports; not looked at behind proxies of ours"),
+  maxConnectionsPerAddress,
   drainMs: z
     .number()
     .int()

@@ -6,7 +6,7 @@ import { TokenBucket, type BucketRate } from "./token-bucket.ts";
 export interface ConnectionLimitOptions {
   /** Of each server. */
   readonly maxConnections: number;
-  /** Of one address, to all servers together. */
+  /** Of one address, to all servers together. Looked up at each connection, so it may change. */
   readonly maxPerAddress: number;
   /** The peers are proxies of ours, which many callers share: only the limit of all holds. */
   readonly behindProxies: boolean;

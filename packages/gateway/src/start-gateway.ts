@@ -160,9 +160,15 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   const doors = { cors, pages, serve, intercept, bodies, answers, headers, onOriginRefused };
 
   const behindProxies = config.trustedProxyHops > 0;
-  const { maxConnections, maxConnectionsPerAddress: maxPerAddress } = config;
   const onRefused = refusals.count;
-  const connections = new ConnectionLimits({ maxConnections, maxPerAddress, behindProxies, onRefused });
+  const connections = new ConnectionLimits({
+    maxConnections: config.maxConnections,
+    get maxPerAddress() {
+      return config.maxConnectionsPerAddress;
+    },
+    behindProxies,
+    onRefused,
+  });
   const slowReaders = new SlowReaders(slowReaderLimits, () => refusals.count("slow_reader"));
   const fallback = guard === undefined ? ops : guardMetrics(ops, guard);
   const http = createRestServer(createHttpHandler(pipeline, { ...doors, fallback }), refusals.count);

@@ -38,6 +38,13 @@ export const runtimeSettings = {
   jobBurst: burst.default(500_000).describe(`Jobs that one user submits: ${atOnce}`),
   jobKibibyteRate: rate.default(262_144).describe("KiB of jobs per second that one user may submit"),
   jobKibibyteBurst: burst.default(1_048_576).describe(`KiB of jobs that one user submits: ${atOnce}`),
+  maxConnectionsPerAddress: z
+    .number()
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(1_000)
+    .describe("Connections from one address to both ports; not looked at behind proxies of ours"),
   quotaJobs: z
     .number()
     .int()
