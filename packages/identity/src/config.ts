@@ -42,6 +42,8 @@ export interface IdentityConfig {
   readonly hashesWaiting: number;
   /** Revocations by other instances are looked for so often. */
   readonly revocationPollMs: number;
+  /** An identity says so often that it is at work; the others grant less of the rate limits then. */
+  readonly memberBeatMs: number;
   /** Callers are known for so long while the database is away. */
   readonly awayMs: number;
   /** Encrypts the signing keys in the database, 32 bytes; undefined: they are stored in plain. */
@@ -66,6 +68,7 @@ export const defaultIdentityConfig: IdentityConfig = {
   hashesAtOnce: 1,
   hashesWaiting: 64,
   revocationPollMs: 400,
+  memberBeatMs: 5_000,
   awayMs: 3_600_000,
   keySecret: undefined,
   secureCookies: false,

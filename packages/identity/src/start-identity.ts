@@ -18,6 +18,7 @@ import { KeyCipher } from "./key-cipher.ts";
 import { KeyRing } from "./key-ring.ts";
 import { limiterRuntimeService } from "./limiter-runtime-service.ts";
 import { LoginGuard } from "./login-guard.ts";
+import { Membership } from "./membership.ts";
 import { OidcProvider } from "./oidc-provider.ts";
 import { PasswordHasher } from "./password-hasher.ts";
 import { RevocationFeed } from "./revocation-feed.ts";
@@ -65,7 +66,9 @@ export async function startIdentity(config: Partial<IdentityConfig>, deps: Ident
     }),
   );
   await feed.start();
-  const upkeep = starting.use(new Upkeep({ keys, store, events }));
+  const membership = starting.use(new Membership(store.members, all.memberBeatMs));
+  await membership.beat();
+  const upkeep = starting.use(new Upkeep({ keys, store, events, membership, beatMs: all.memberBeatMs }));
   const context: IdentityContext = {
     config: all,
     store,
@@ -86,7 +89,7 @@ export async function startIdentity(config: Partial<IdentityConfig>, deps: Ident
       bindService(UserService, userService(context)),
       bindService(TokenService, tokenService(context)),
       bindService(IdentityRuntimeService, identityRuntimeService(context)),
-      bindService(LimiterRuntimeService, limiterRuntimeService()),
+      bindService(LimiterRuntimeService, limiterRuntimeService(membership)),
     ],
     ensureAdministrator: (email = firstAdministratorEmail) => ensureAdministrator(context, email),
     issueLocalToken: (name) => issueLocalToken(context, name),

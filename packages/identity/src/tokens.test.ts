@@ -12,10 +12,11 @@ import {
 } from "./identity-fixture.ts";
 import { hashSecret } from "./secret.ts";
 
+const memberBeatMs = 500;
 let fixture: IdentityFixture;
 let publisher: CallHeaders;
 beforeAll(async () => {
-  fixture = await startIdentityFixture({ revocationPollMs: 50 });
+  fixture = await startIdentityFixture({ revocationPollMs: 50, memberBeatMs });
   await addUser(fixture, "root@example.com", [Role.ADMINISTRATOR]);
   await addUser(fixture, "pub@example.com", [Role.PUBLISHER]);
   const { tokens } = await fixture.auth.login({ email: "pub@example.com", password: strongPassword }, callAs({}));
@@ -123,4 +124,23 @@ test("gateways lease tokens of a bucket that they share", async () => {
   expect(empty?.tokens).toBe(0);
   expect(empty?.retryAfterMs).toBeGreaterThan(0);
   expect(empty?.retryAfterMs).toBeLessThanOrEqual(1000);
+});
+
+test("identities that share a database grant a limit together, each its share", async () => {
+  const { store } = fixture;
+  const beats = { timeout: 20 * memberBeatMs };
+  await using first = await startIdentityFixture({ memberBeatMs }, store);
+  let keys = 0;
+  const grant = async ({ limiter }: IdentityFixture, key = `new:${keys++}`) => {
+    const { grants } = await limiter.lease({ wishes: [{ key, tokens: 300, ratePerMinute: 1, burst: 300 }] });
+    return grants[0]?.tokens;
+  };
+  // The one that other tests here use is the second.
+  await expect.poll(() => grant(first), beats).toBe(150);
+  {
+    await using third = await startIdentityFixture({ memberBeatMs }, store);
+    await expect.poll(() => grant(first), beats).toBe(100);
+    expect([await grant(first, "same"), await grant(third, "same"), await grant(third, "same")]).toEqual([100, 100, 0]);
+  }
+  await expect.poll(() => grant(first), beats).toBe(150);
 });
