@@ -192,6 +192,7 @@ export class Http2Exchange implements Exchange {
   readonly headers: IncomingHttpHeaders;
   readonly #stream: ServerHttp2Stream;
   readonly #options: ExchangeOptions;
+  #left = false;
   #cut = false;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, options = noOptions) {
@@ -217,8 +218,17 @@ export class Http2Exchange implements Exchange {
     });
   }
 
-  bodyChunks(): AsyncIterable<Uint8Array> {
-    return this.#stream.iterator(keepSource);
+  async *bodyChunks(): AsyncGenerator<Uint8Array> {
+    const stream = this.#stream;
+    try {
+      yield* stream.iterator(keepSource);
+    } finally {
+      // Without the end of its request the stream would stay after its answer.
+      if (!stream.readableEnded) {
+        this.#left = true;
+        stream.resume();
+      }
+    }
   }
 
   reply(status: number, headers: ReplyHeaders, body: string | Uint8Array, trailers?: ReplyHeaders): void {
@@ -257,7 +267,19 @@ export class Http2Exchange implements Exchange {
     headers[":status"] = String(status);
     complete(headers, this.#options);
     stream.respond(headers, { waitForTrailers: trailers !== undefined });
-    if (trailers !== undefined) stream.once("wantTrailers", () => stream.sendTrailers(trailers()));
+    if (trailers === undefined) {
+      stream.once("finish", () => this.#closeLeft());
+    } else {
+      stream.once("wantTrailers", () => {
+        stream.sendTrailers(trailers());
+        this.#closeLeft();
+      });
+    }
+  }
+
+  #closeLeft(): void {
+    // A reset in the same turn would overtake the last words.
+    if (this.#left) setImmediate(() => this.#stream.close());
   }
 
   write(chunk: string | Uint8Array): Promise<boolean> {
