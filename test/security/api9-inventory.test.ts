@@ -31,7 +31,7 @@ const internal = [
 ];
 
 interface Described {
-  paths: Record<string, Record<string, { operationId: string }>>;
+  paths: Record<string, Record<string, { operationId: string; security: object[] }>>;
 }
 
 async function described(): Promise<Described> {
@@ -49,6 +49,17 @@ it("the description has every route of the contract, and no other", async () => 
     Object.keys(verbs).map((verb) => `${verb.toUpperCase()} ${path}`),
   );
   expect(routes.toSorted()).toEqual(methods.map(routeOf).toSorted());
+});
+
+it("the description says which routes need credentials, and which do not", async () => {
+  const { paths } = await described();
+  const open = Object.values(paths)
+    .flatMap((verbs) => Object.values(verbs))
+    .filter(({ security }) => security.length === 0);
+  const declared = methods.filter((method) => getOption(method, accessRule).permission === "public");
+  expect(open.map(({ operationId }) => operationId).toSorted()).toEqual(
+    declared.map(({ parent, name }) => `${parent.name}.${name}`).toSorted(),
+  );
 });
 
 it("every route that is described is there, and asks who calls", async () => {

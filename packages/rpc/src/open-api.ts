@@ -1,5 +1,5 @@
-import type { DescField, DescMessage, DescMethod, DescService } from "@bufbuild/protobuf";
-import { errorTable } from "@millrace/protocol";
+import { getOption, type DescField, type DescMessage, type DescMethod, type DescService } from "@bufbuild/protobuf";
+import { accessRule, errorTable, sessionCookies } from "@millrace/protocol";
 import { createSchemaCollector, type JsonSchema, type SchemaCollector } from "./json-schema.ts";
 import { httpRules, verbAndTemplate } from "./rest-routes.ts";
 
@@ -32,6 +32,10 @@ export function buildOpenApi(services: readonly DescService[], info: OpenApiInfo
     paths,
     components: {
       schemas: { ...collector.schemas, Error: errorSchema },
+      securitySchemes: {
+        token: { type: "http", scheme: "bearer" },
+        browser: { type: "apiKey", in: "cookie", name: sessionCookies.access },
+      },
       responses: { Error: { description: "Refused", content: json({ $ref: "#/components/schemas/Error" }) } },
     },
   };
@@ -81,6 +85,7 @@ function operation(
     summary: sentence(method.name),
     tags: [method.parent.name],
     parameters,
+    security: getOption(method, accessRule).permission === "public" ? [] : [{ token: [] }, { browser: [] }],
     responses: {
       200: { description: "Done", content: answerContent(collector, method) },
       default: { $ref: "#/components/responses/Error" },
