@@ -46,14 +46,28 @@ export async function requireChangeable(context: ControlContext, name: string): 
   );
 }
 
+/** Each says a few kilobytes. */
+const mostProcesses = 500;
+
 async function processes(bus: Bus): Promise<ProcessSettings[]> {
   // It would wait for the connection; what this process knows can be told without.
   if (!bus.connected) return [];
-  const decoder = new TextDecoder();
-  const entries = await bus.kv("processes").entries();
-  return entries
-    .map(({ value }) => fromJsonString(ProcessSettingsSchema, decoder.decode(value), { ignoreUnknownFields: true }))
-    .toSorted((a, b) => (`${a.process}.${a.node}` < `${b.process}.${b.node}` ? -1 : 1));
+  const entries = (await bus.kv("processes").entries()).toSorted((a, b) => (a.key < b.key ? -1 : 1));
+  return entries.slice(0, mostProcesses).flatMap(({ key, value }) => {
+    const said = parse(value);
+    // A process may write under its own name only, so nobody speaks for another.
+    if (said !== undefined && key === `${said.process}.${said.node}`) return [said];
+    bus.logger.warn({ key }, "what a process says of its settings cannot be used");
+    return [];
+  });
+}
+
+function parse(value: Uint8Array): ProcessSettings | undefined {
+  try {
+    return fromJsonString(ProcessSettingsSchema, new TextDecoder().decode(value), { ignoreUnknownFields: true });
+  } catch {
+    return undefined;
+  }
 }
 
 function unknownSetting(name: string, settings: readonly Setting[]): MillraceError {

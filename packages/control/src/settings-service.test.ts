@@ -72,7 +72,11 @@ it("tells other processes at once and at each change", async () => {
 });
 
 it("shows what processes say of themselves, for as long as they watch", async () => {
-  const { settings, transport } = fixture;
+  const { settings, transport, bus } = fixture;
+  // One that cannot be read, and one that speaks for another.
+  await bus.kv("processes").put("worker.a", new TextEncoder().encode("{"));
+  const lie = { process: "gateway", node: "n-2", settings: [{ name: "slots" }] };
+  await bus.kv("processes").put("worker.b", new TextEncoder().encode(JSON.stringify(lie)));
   const at = async (name: string) => (await settings.listSettings({})).settings.find((one) => one.name === name);
   const stop = new AbortController();
   const said = {
