@@ -162,6 +162,11 @@ describe("a call that takes too much", () => {
   });
 });
 
+test("a result tells the most memory that the call had", async () => {
+  const plugin = await loadPlugin(running("(drop (memory.grow (i32.const 6)))"), { limits: { memoryPages: 20 } });
+  expect(await plugin.call("run", bytesOf(""))).toMatchObject({ ok: true, memoryBytes: 7 * 65_536 });
+});
+
 describe("a module that catches what host functions throw", () => {
   test("cannot go on after a breach", async () => {
     const module = catching();

@@ -14,6 +14,8 @@ export interface TestRun {
   /** Units. */
   readonly fuel: number;
   readonly durationUs: number;
+  /** The most linear memory that it had. */
+  readonly memoryBytes: number;
   readonly logs: readonly string[];
 }
 
@@ -38,6 +40,7 @@ export async function runPluginTest(plugin: LoadedPlugin, granted: Capabilities,
     actual,
     fuel: result.fuel,
     durationUs: result.durationUs,
+    memoryBytes: result.memoryBytes,
     logs: result.logs.map(({ level, text }) => `${level}: ${text}`),
   };
 }

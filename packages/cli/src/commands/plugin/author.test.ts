@@ -82,10 +82,11 @@ describe("test", () => {
 
   const write = (name: string, test: object) => writeFile(join(folder, "tests", `${name}.json`), JSON.stringify(test));
 
-  it("passes, and tells fuel and time", async () => {
+  it("passes, and tells fuel, time and memory", async () => {
     await write("mail", { export: "redact", input: "to ada@example.com", expect: { output: "to [email]" } });
     const { code, stdout } = await run("test", folder);
-    expect([code, stdout]).toEqual([0, expect.stringMatching(/mail +redact +ok +\d+ +\d+\.\d+/)]);
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/mail +redact +ok +\d+ +\d+\.\d+ +[1-9]\d*\n/)]);
+    expect(stdout).toMatch(/memory: [1-9]\d* pages of 64 KiB at most; it starts with [1-9]\d*, and may have \d+/);
     const json = await run("test", folder, "--json");
     expect(JSON.parse(json.stdout)).toMatchObject({ passed: 1, tests: [{ name: "mail", fuel: expect.any(Number) }] });
   });

@@ -7,6 +7,9 @@ import { formatTable, printable } from "../../format-table.ts";
 import type { TestRun } from "../../local/run-plugin-test.ts";
 import { readPluginPackage } from "../../read-plugin-package.ts";
 
+/** Of linear memory. */
+const pageBytes = 65_536;
+
 export function testCommand(plugin: Command, context: CliContext): void {
   plugin
     .command("test")
@@ -57,12 +60,16 @@ Example:
           runs.push(updated ? { ...run, problems: [] } : run);
         }
         const failed = runs.filter(({ problems }) => problems.length > 0);
-        const memory = { pages: inspect(module).memory?.min ?? 0, limit: plugin.limits.memoryPages };
+        const memory = {
+          start: inspect(module).memory?.min ?? 0,
+          peak: Math.max(...runs.map(({ memoryBytes }) => memoryBytes)) / pageBytes,
+          limit: plugin.limits.memoryPages,
+        };
         const counts = { passed: runs.length - failed.length, failed: failed.length };
         output.document({ ...counts, memory, tests: toJson(runs) }, () =>
           [
             formatRuns(runs, failed),
-            `memory starts with ${memory.pages} pages of 64 KiB, and may have ${memory.limit}`,
+            `memory: ${memory.peak} pages of 64 KiB at most; it starts with ${memory.start}, and may have ${memory.limit}`,
             `${counts.passed} passed, ${counts.failed} failed`,
           ].join("\n\n"),
         );
@@ -82,6 +89,7 @@ function formatRuns(runs: readonly TestRun[], failed: readonly TestRun[]): strin
     { head: "", cell: ({ problems }) => (problems.length === 0 ? "ok" : "FAILED") },
     { head: "fuel", cell: ({ fuel }) => fuel, align: "right" },
     { head: "ms", cell: ({ durationUs }) => (durationUs / 1000).toFixed(3), align: "right" },
+    { head: "pages", cell: ({ memoryBytes }) => memoryBytes / pageBytes, align: "right" },
   ]);
   const details = failed.map(({ name, problems, logs }) =>
     [`${name}:`, ...[...problems, ...logs.map((line) => `log ${line}`)].map(indented)].join("\n"),
