@@ -29,8 +29,10 @@ export interface InstanceCall {
 /** Extism keeps the block's index in the upper 16 bits of an address: a further block would alias the first. */
 const MAX_HOST_BLOCKS = 65_000;
 
-/** Reading the clock takes several times what other host functions take. */
-const LEARN_FUEL = 2000;
+/** What some work of host functions takes beyond HOST_CALL_FUEL, 800 ns or so each. */
+const BLOCK_FUEL = 7000;
+const LEARN_FUEL = 7000;
+const LOG_FUEL = 9000;
 const NO_BYTES = new Uint8Array(0);
 
 /** What the host functions of one instance know about its call, and what the call has taken so far. */
@@ -128,6 +130,7 @@ export class CallState {
 
   writeLog(level: LogLevel, size: number, read: () => string): void {
     this.checkDeadline();
+    this.spend(LOG_FUEL);
     const flood = this.#log.write(level, size, read);
     if (flood) this.end(flood);
   }
@@ -151,6 +154,7 @@ export class CallState {
   /** Accounts for a block of host memory, before it is made. */
   charge(bytes: number): void {
     this.checkDeadline();
+    this.spend(BLOCK_FUEL);
     const { hostBytes: limit } = this.limits;
     const figure = Math.min(this.#hostBytes + bytes, Number.MAX_SAFE_INTEGER);
     if (figure > limit) {

@@ -6,7 +6,7 @@ import type { Capability } from "./known-imports.ts";
 /** Extism's address: the block's index in the upper 16 bits, an offset in it in the lower 48. */
 const OFFSET_MASK = (1n << 48n) - 1n;
 /** What decoding a text costs beside its bytes. */
-const DECODE_FUEL = 1000;
+const DECODE_FUEL = 9000;
 /** Of what is handed to the worker with one ask: a message to the broker must hold it, and 256 calls may ask at once. */
 const MAX_BODY_BYTES = 1024 * 1024;
 const decoder = new TextDecoder();
