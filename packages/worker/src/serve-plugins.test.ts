@@ -187,7 +187,7 @@ test("hooks are no calls that a canary is judged by", async () => {
   await plugins.install(await saying("judged"), {
     manifest: { name: "judged", version: "1.0.0", handlers: [{ type: "judged", export: "say" }] },
   });
-  await expect.poll(() => worker.status().plugins).toContain("judged@1.0.0");
+  await expect.poll(() => worker.status().plugins, { timeout: 20_000 }).toContain("judged@1.0.0");
   let told = 0n;
   using _ = world.bus.subscribe("stats.plugin.judged", {}, ({ data }) => {
     told += fromBinary(PluginStatsSchema, data.slice()).calls;
@@ -196,6 +196,6 @@ test("hooks are no calls that a canary is judged by", async () => {
   expect((await invoke({ name: "judged", export: "on_enable" })).error).toBeUndefined();
   // Told together or in this order.
   await invoke({ name: "judged", export: "say" });
-  await expect.poll(() => told).toBeGreaterThan(0n);
+  await expect.poll(() => told, { timeout: 20_000 }).toBeGreaterThan(0n);
   expect(told).toBe(1n);
 });
