@@ -1,6 +1,7 @@
+import { startPostgres } from "../lib/postgres.ts";
 import { BenchChild, type Figures } from "./child.ts";
 import type { Row } from "./report.ts";
-import { startNats, startPostgres, startRedis, type RunningServer } from "./servers.ts";
+import { startNats, startRedis } from "./servers.ts";
 import { prepareTopology } from "./topology.ts";
 
 /** How many jobs the sections use; smaller with `--quick`. */
@@ -180,9 +181,9 @@ export async function measureMemory(sizes: Sizes): Promise<Row[]> {
 
 /** Graphile Worker and pg-boss, for the record. */
 export async function measurePostgresQueues(sizes: Sizes): Promise<Row[]> {
-  const postgres = await startPostgres();
+  const postgres = await startPostgres("default");
   if (postgres === undefined) return [];
-  await using _server: RunningServer = postgres;
+  await using _server = postgres;
   const jobs = Math.max(10_000, Math.round(sizes.jobs / 4 / 1000) * 1000);
   const rows: Row[] = [];
   for (const [name, program] of [

@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import { JobState } from "@millrace/protocol";
 import { freePort, root, ServiceProcess } from "../lib/process.ts";
+import { startPostgres } from "../lib/postgres.ts";
 import { until } from "../lib/until.ts";
 import { BenchChild } from "./child.ts";
 import { installPlugin } from "./install-plugin.ts";
 import type { Row } from "./report.ts";
 import type { JobCeilings, Sizes } from "./section-jobs.ts";
-import { startNats, startPostgres, type RunningServer } from "./servers.ts";
+import { startNats } from "./servers.ts";
 import { prepareTopology } from "./topology.ts";
 
 /** Returns its input. */
@@ -29,9 +30,9 @@ async function countProjected(url: string): Promise<{ readonly ask: () => Promis
 
 /** The way from submit to ack with projector and PostgreSQL on the same cores, and how fast the projection catches up. */
 export async function measureProjection(sizes: Sizes, bull: JobCeilings): Promise<Row[]> {
-  const postgres = await startPostgres();
+  const postgres = await startPostgres("default");
   if (postgres === undefined) return [];
-  await using _postgres: RunningServer = postgres;
+  await using _postgres = postgres;
   await using nats = await startNats();
   await prepareTopology(nats.port, ["noop"]);
   const env = {

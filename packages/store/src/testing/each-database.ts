@@ -5,7 +5,7 @@ import { openStore } from "../open-store.ts";
 import { Store } from "../store.ts";
 import { findPostgresBinaries, startTestPostgres } from "./test-postgres.ts";
 
-export { findPostgresBinaries, startTestPostgres, type TestPostgres } from "./test-postgres.ts";
+export { findPostgresBinaries, startTestPostgres, type Durability, type TestPostgres } from "./test-postgres.ts";
 
 /** Starting PGlite or a server, on a busy machine. */
 const setUpMs = 60_000;

@@ -26,10 +26,15 @@ export function findPostgresBinaries(): string | undefined {
   return folders.find((folder) => existsSync(join(folder, "initdb")) && existsSync(join(folder, "postgres")));
 }
 
-/** Settings that make a throw-away server quick: nothing of it outlives the test. */
-const quick = ["fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=60"];
+/** `default` is what PostgreSQL comes with, for measurements; `none` is quick: nothing of the server outlives a test. */
+export type Durability = "none" | "default";
 
-export async function startTestPostgres(binaries: string): Promise<TestPostgres> {
+const settings: Readonly<Record<Durability, readonly string[]>> = {
+  none: ["fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=60"],
+  default: [],
+};
+
+export async function startTestPostgres(binaries: string, durability: Durability = "none"): Promise<TestPostgres> {
   const folder = await mkdtemp(join(tmpdir(), "millrace-postgres-"));
   const asRoot = process.getuid?.() === 0;
   // PostgreSQL refuses to run as root: the account its Debian package makes, else "nobody".
@@ -51,7 +56,8 @@ export async function startTestPostgres(binaries: string): Promise<TestPostgres>
   process.once("exit", killServer);
 
   async function start(): Promise<void> {
-    const args = ["-D", data, "-p", String(port), "-h", "127.0.0.1", "-k", folder, ...quick.flatMap((q) => ["-c", q])];
+    const set = settings[durability].flatMap((setting) => ["-c", setting]);
+    const args = ["-D", data, "-p", String(port), "-h", "127.0.0.1", "-k", folder, ...set];
     const child = spawn(join(binaries, "postgres"), args, { ...options, stdio: ["ignore", "ignore", "pipe"] });
     let log = "";
     child.stderr.on("data", (chunk: Buffer) => (log = (log + chunk.toString()).slice(-4000)));
