@@ -32,11 +32,11 @@ export class BenchChild implements AsyncDisposable {
     return started;
   }
 
-  /** @throws Error when the program ends, says something else, or takes longer than `longestStepMs` */
   get pid(): number {
     return this.#child.pid!;
   }
 
+  /** @throws Error when the program ends, says something else, or takes longer than `longestStepMs` */
   async go(input: object = {}): Promise<Figures> {
     this.#child.send({ go: input });
     const message = await this.#next("figures", JSON.stringify(input));

@@ -1,8 +1,9 @@
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { latencyFigures } from "./child.ts";
 
 const run = promisify(execFile);
 
@@ -25,14 +26,23 @@ export async function hasLoadGenerator(): Promise<boolean> {
   );
 }
 
+/** What a load measured; times in ms, as the caller saw them. */
+export interface LoadFigures {
+  readonly perSecond: number;
+  readonly p50: number;
+  readonly p99: number;
+}
+
 /**
- * Requests per second by h2load, over `connections` connections with one request each in flight.
+ * Loads a server with h2load, over `connections` connections with one request each in flight.
  * @throws Error when any request failed or was not answered 200
  */
-export async function requestsPerSecond(load: Load): Promise<number> {
+export async function runLoad(load: Load): Promise<LoadFigures> {
   const dir = mkdtempSync(join(tmpdir(), "bench-load-"));
   try {
+    const log = join(dir, "log");
     const args = ["-n", String(load.requests), "-c", String(load.connections), "-m", "1", "-t", "1"];
+    args.push(`--log-file=${log}`);
     if (load.http === 1) args.push("--h1");
     for (const [name, value] of Object.entries(load.headers ?? {})) args.push("-H", `${name}: ${value}`);
     if (load.body !== undefined) {
@@ -44,10 +54,17 @@ export async function requestsPerSecond(load: Load): Promise<number> {
     const rate = /finished in .*?, ([0-9.]+) req\/s/.exec(stdout)?.[1];
     const succeeded = /status codes: (\d+) 2xx/.exec(stdout)?.[1];
     if (rate === undefined || Number(succeeded) !== load.requests) throw new Error(`h2load says:\n${stdout}`);
-    return Number(rate);
+    return { perSecond: Number(rate), ...readLatencies(log) };
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
+}
+
+/** Of h2load's log: a line per request with its start, its status, and how long it took, in µs. */
+function readLatencies(log: string): { readonly p50: number; readonly p99: number } {
+  const lines = readFileSync(log, "utf8").trimEnd().split("\n");
+  const { p50, p99 } = latencyFigures(lines.map((line) => Number(line.split("\t")[2]) / 1000));
+  return { p50: p50!, p99: p99! };
 }
 
 /** One gRPC message frame, uncompressed. */

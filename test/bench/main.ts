@@ -4,6 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { renderRows, type Row } from "./report.ts";
+import { measureAccess } from "./section-access.ts";
 import { measureDoors } from "./section-doors.ts";
 import {
   measureBullMq,
@@ -16,6 +17,7 @@ import {
 import { measureSandbox } from "./section-sandbox.ts";
 import { measurePlugins, measureProjection } from "./section-services.ts";
 import { measureInternalCalls } from "./section-internal.ts";
+import { measureLogins } from "./section-logins.ts";
 import { measureWasm } from "./section-wasm.ts";
 
 const { values } = parseArgs({
@@ -36,6 +38,8 @@ const sections: Record<string, () => Promise<Row[]>> = {
   wasm: () => measureWasm(),
   sandbox: () => measureSandbox(sizes),
   doors: () => measureDoors(sizes),
+  access: () => measureAccess(sizes),
+  logins: () => measureLogins(),
   internal: () => measureInternalCalls(sizes),
   neighbours: () => measurePostgresQueues(sizes),
   memory: () => measureMemory(sizes),

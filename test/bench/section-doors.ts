@@ -3,7 +3,7 @@ import { GetJobRequestSchema } from "@millrace/protocol";
 import { startStandaloneProcess } from "../lib/standalone.ts";
 import { freePort } from "../lib/process.ts";
 import { BenchChild } from "./child.ts";
-import { grpcFrame, hasLoadGenerator, requestsPerSecond, type Load } from "./load.ts";
+import { grpcFrame, hasLoadGenerator, runLoad, type Load } from "./load.ts";
 import type { Row } from "./report.ts";
 import type { Sizes } from "./section-jobs.ts";
 
@@ -105,7 +105,7 @@ export async function measureDoors(sizes: Sizes): Promise<Row[]> {
   const rates: Record<string, number> = {};
   for (let round = 0; round < 3; round++) {
     for (const [name, load] of Object.entries(loads)) {
-      rates[name] = Math.max(rates[name] ?? 0, await requestsPerSecond(load));
+      rates[name] = Math.max(rates[name] ?? 0, (await runLoad(load)).perSecond);
     }
   }
   const echo = { name: "bare Node http echo", value: rates["echo"]!, atLeast: 0.45 };
