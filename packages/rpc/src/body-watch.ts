@@ -21,14 +21,17 @@ export interface PendingBody {
 interface Unread {
   on(event: "data", listener: (chunk: Uint8Array) => void): unknown;
   once(event: "close", listener: () => void): unknown;
+  pause(): unknown;
   /** Of the connection too. */
   destroy(): unknown;
 }
 
 const sweepMs = 1_000;
-/** A caller that was refused may send so much more before it is cut off: many read the answer only then. */
+/** A caller that was refused may send so much more: many read the answer only then. */
 const maxDroppedBytes = 16 * 1024 * 1024;
-/** And for so long, at most a sweep more. */
+/** The same of one that does not say how much it will be; it streams, and most of those read as they write. */
+const maxDroppedOfUnknownBytes = 1024 * 1024;
+/** One that has not ended after so long, and a sweep, is cut off. */
 const lingerMs = 5_000;
 
 /**
@@ -73,15 +76,22 @@ export class BodyWatch implements Disposable {
     body.heldBytes = 0;
   }
 
-  /** Drops what still comes of a request that has its answer, and cuts it off when that takes too long or is too much. */
-  drop(request: Unread): void {
-    let left = maxDroppedBytes;
+  /**
+   * Drops what still comes of a request that has its answer, and cuts it off when that takes too long. What is too much stays
+   * where it is: reading it would cost more than refusing it.
+   * @param announced bytes of the whole body, where the caller has said so
+   */
+  drop(request: Unread, announced: number | undefined): void {
     this.#unread.set(request, performance.now());
     request.once("close", () => this.#unread.delete(request));
-    request.on("data", (chunk) => {
-      left -= chunk.byteLength;
-      if (left < 0) request.destroy();
-    });
+    let left = announced === undefined ? maxDroppedOfUnknownBytes : maxDroppedBytes;
+    if (announced !== undefined && announced > maxDroppedBytes) request.pause();
+    else {
+      request.on("data", (chunk) => {
+        left -= chunk.byteLength;
+        if (left < 0) request.pause();
+      });
+    }
   }
 
   [Symbol.dispose](): void {

@@ -61,6 +61,7 @@ interface Door {
 
 function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
   const router = createRestRouter(pipeline);
+  const pages = encodePages(options.pages);
   const cors = createCors(options.cors ?? defaultCors);
   const handlers = createConnectHandlers(pipeline);
 
@@ -81,7 +82,7 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
       serveRest(pipeline, match.route, match.values, exchange);
       return true;
     }
-    const page = verb === "GET" || verb === "HEAD" ? options.pages?.get(path) : undefined;
+    const page = verb === "GET" || verb === "HEAD" ? pages.get(path) : undefined;
     if (page !== undefined) {
       exchange.reply(200, { "content-type": page.contentType, "content-security-policy": pagePolicy }, page.body);
       return true;
@@ -179,11 +180,21 @@ export function createGrpcHandler(
   };
 }
 
+/** As bytes: callers that take their time share them, where each would have a copy of a text. */
+function encodePages(pages: DoorOptions["pages"]): ReadonlyMap<string, StaticPage> {
+  const encoded = new Map<string, StaticPage>();
+  for (const [path, { contentType, body }] of pages ?? [])
+    encoded.set(path, { contentType, body: typeof body === "string" ? Buffer.from(body) : body });
+  return encoded;
+}
+
 /** Node reads what comes of a request after its answer, to find the next one, and knows no end of that. */
 function dropRest(request: IncomingMessage, response: ServerResponse, bodies: BodyWatch): void {
   // Node's own listener is called before, and takes those of the request off.
   response.once("finish", () => {
-    if (!request.complete && !request.destroyed) bodies.drop(request);
+    if (request.complete || request.destroyed) return;
+    const length = request.headers["content-length"];
+    bodies.drop(request, length === undefined ? undefined : Number(length));
   });
 }
 
