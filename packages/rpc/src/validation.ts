@@ -3,6 +3,8 @@ import { createValidator } from "@bufbuild/protovalidate";
 import * as rules from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { pathToString } from "@bufbuild/protobuf/reflect";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { ErrorDetail } from "@millrace/protocol";
+import { createJsonFormCheck } from "./json-form.ts";
 import { fieldError } from "./rpc-error.ts";
 
 const validator = createValidator();
@@ -29,6 +31,17 @@ function hasRules(desc: DescMessage, seen = new Set<DescMessage>()): boolean {
 
 /** Compiles the rules of a message once; the returned function throws `invalid_argument` naming every broken field. */
 export function createMessageValidator(desc: DescMessage): ((message: Message) => void) | undefined {
+  const keepsRules = createRuleCheck(desc);
+  const hasNoJson = createJsonFormCheck(desc);
+  if (hasNoJson === undefined) return keepsRules;
+  return (message) => {
+    const details = hasNoJson(message);
+    if (details.length > 0) throw fieldError(Code.InvalidArgument, wordsOf(details), details);
+    keepsRules?.(message);
+  };
+}
+
+function createRuleCheck(desc: DescMessage): ((message: Message) => void) | undefined {
   const known = hasRules(desc);
   ruled.set(desc, known);
   if (!known) return undefined;
@@ -42,9 +55,12 @@ export function createMessageValidator(desc: DescMessage): ((message: Message) =
       field: pathToString(violation.field),
       reason: violation.message,
     }));
-    const words = details.map(({ field, reason }) => (field === "" ? reason : `${field}: ${reason}`)).join("; ");
-    throw fieldError(Code.InvalidArgument, words, details, result.error);
+    throw fieldError(Code.InvalidArgument, wordsOf(details), details, result.error);
   };
+}
+
+function wordsOf(details: readonly ErrorDetail[]): string {
+  return details.map(({ field, reason }) => (field === "" ? reason : `${field}: ${reason}`)).join("; ");
 }
 
 /** The rules that one field carries, for documentation. */

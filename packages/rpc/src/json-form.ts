@@ -1,0 +1,84 @@
+import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
+import { TimestampSchema, ValueSchema, type Timestamp, type Value } from "@bufbuild/protobuf/wkt";
+import type { ErrorDetail } from "@millrace/protocol";
+
+/** Finds what is wrong with a message, field by field. */
+type Check = (message: Message, path: string, problems: ErrorDetail[]) => void;
+
+// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, the bounds of google.protobuf.Timestamp.
+const firstSecond = -62_135_596_800n;
+const lastSecond = 253_402_300_799n;
+const nanosPerSecond = 1_000_000_000;
+
+const checks = new Map<DescMessage, Check | undefined>();
+
+/**
+ * Looks for what only protobuf's binary form can carry: times outside of the calendar, numbers that are none, values of no kind.
+ * Nothing behind the doors could write them down.
+ * @returns undefined where a message has no room for them
+ */
+export function createJsonFormCheck(desc: DescMessage): ((message: Message) => ErrorDetail[]) | undefined {
+  const check = checkOf(desc);
+  if (check === undefined) return undefined;
+  return (message) => {
+    const problems: ErrorDetail[] = [];
+    check(message, "", problems);
+    return problems;
+  };
+}
+
+function checkOf(desc: DescMessage): Check | undefined {
+  if (checks.has(desc)) return checks.get(desc);
+  if (desc.typeName === TimestampSchema.typeName) return checkTime;
+  let inner: Check | undefined;
+  // A message may hold its own kind: until its fields are known it counts as one to look into.
+  checks.set(desc, (message, path, problems) => inner?.(message, path, problems));
+  const fields = desc.fields.flatMap((field) => {
+    const check = field.message === undefined ? undefined : checkOf(field.message);
+    return check === undefined ? [] : [{ field, check }];
+  });
+  const value = desc.typeName === ValueSchema.typeName;
+  if (!value && fields.length === 0) {
+    checks.set(desc, undefined);
+    return undefined;
+  }
+  inner = (message, path, problems) => {
+    if (value) checkValue(message as Value, path, problems);
+    for (const { field, check } of fields) {
+      for (const [name, one] of messagesOf(message, field)) {
+        check(one, path === "" ? name : `${path}.${name}`, problems);
+      }
+    }
+  };
+  checks.set(desc, inner);
+  return inner;
+}
+
+function* messagesOf(message: Message, field: DescField): Iterable<[name: string, message: Message]> {
+  const fields = message as unknown as Readonly<Record<string, unknown>>;
+  if (field.oneof !== undefined) {
+    const chosen = fields[field.oneof.localName] as { case?: string; value?: Message };
+    if (chosen.case === field.localName && chosen.value !== undefined) yield [field.name, chosen.value];
+    return;
+  }
+  const value = fields[field.localName];
+  if (value === undefined) return;
+  if (field.fieldKind === "list") {
+    for (const [index, one] of (value as Message[]).entries()) yield [`${field.name}[${index}]`, one];
+  } else if (field.fieldKind === "map") {
+    for (const one of Object.values(value as Record<string, Message>)) yield [field.name, one];
+  } else yield [field.name, value as Message];
+}
+
+const checkTime: Check = (message, path, problems) => {
+  const { seconds, nanos } = message as Timestamp;
+  if (seconds < firstSecond || seconds > lastSecond || nanos < 0 || nanos >= nanosPerSecond) {
+    problems.push({ field: path, reason: "must be a time of the years 1 to 9999" });
+  }
+};
+
+function checkValue({ kind }: Value, path: string, problems: ErrorDetail[]): void {
+  if (kind.case === undefined || (kind.case === "numberValue" && !Number.isFinite(kind.value))) {
+    problems.push({ field: path, reason: "must be a JSON value" });
+  }
+}
