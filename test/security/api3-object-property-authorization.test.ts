@@ -11,8 +11,12 @@ afterAll(() => attacker[Symbol.dispose]());
 const administrator = bearer(secured.token);
 const users = UserService.method;
 let person: Person;
+let root: Person;
+let keeper: { readonly authorization: string };
 beforeAll(async () => {
   person = await attacker.person("ROLE_VIEWER");
+  root = await attacker.person("ROLE_ADMINISTRATOR");
+  keeper = (await attacker.token(root, ["users:read", "users:manage"])).headers;
 });
 
 /** The JSON doors: what is not in the contract cannot even be written in protobuf's own form. */
@@ -91,6 +95,23 @@ describe.each(doorNames)("%s", (name) => {
     expect((await door(AuthService.method.getMe, {}, headers)).answer["user"]).toMatchObject({
       roles: ["ROLE_VIEWER"],
     });
+  });
+
+  it("lets a token that keeps users give nobody more than it has, and take over nobody who has more", async () => {
+    const { id, email } = root;
+    const roles = ["ROLE_ADMINISTRATOR"];
+    const tries: [DescMethod, JsonObject][] = [
+      [users.createUser, { email: "made@example.com", roles }],
+      [users.createInvitation, { roles }],
+      [users.createInvitation, { email, passwordReset: true }],
+      [users.updateUser, { id: person.id, roles }],
+      [users.updateUser, { id, email: "mine@example.com" }],
+      [users.replaceUser, { id: person.id, email: person.email, roles }],
+      [users.deleteUser, { id, purge: true }],
+    ];
+    for (const [method, request] of tries) {
+      expect([method.name, (await door(method, request, keeper)).code]).toEqual([method.name, "permission_denied"]);
+    }
   });
 
   it("shows no secret in any answer", async () => {
