@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { MillraceError } from "@millrace/protocol";
 import type { IdentityStore } from "@millrace/store";
 
 /** Beats that a member may miss before the others take over its share. */
@@ -23,7 +24,12 @@ export class Membership implements AsyncDisposable {
   }
 
   async beat(): Promise<void> {
-    this.#count = await this.#members.beat(this.#id, this.#silentMs);
+    try {
+      this.#count = await this.#members.beat(this.#id, this.#silentMs);
+    } catch (error) {
+      // Who follows revocations says that the database is away.
+      if (!(error instanceof MillraceError) || error.code !== "unavailable") throw error;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -143,6 +143,63 @@ eachDatabase((openTestStore) => {
     expect(await apiTokens.list(user.id)).toEqual([]);
   });
 
+  test("tokens that may be used are read with their owners: all, the new ones, or those of some users", async () => {
+    await using store = await openTestStore();
+    const { apiTokens, users } = store.identity;
+    const [ada, bob] = [await addUser(store, "ada@example.com"), await addUser(store, "bob@example.com")];
+    const plain = { hint: "mr_1", scopes: ["read"], queues: [], types: [] };
+    const add = (name: string, { id: userId }: { id: string }, expiresAtMs = Date.now() + 60_000) =>
+      apiTokens.insert({ ...plain, id: randomUUID(), name, userId, secretHash: hash(name), expiresAtMs });
+    await add("first", ada);
+    await add("expired", ada, Date.now() - 1);
+    await add("second", bob);
+    const read = async (which: Parameters<typeof apiTokens.listHeld>[0], limit = 10) =>
+      (await apiTokens.listHeld(which, limit)).map(({ token, user }) => `${token.name} of ${user.email}`);
+    expect(await read("all")).toEqual(["second of bob@example.com", "first of ada@example.com"]);
+    expect(await read("all", 1)).toEqual(["second of bob@example.com"]);
+    expect(await read({ userIds: [ada.id] })).toEqual(["first of ada@example.com"]);
+    expect(await read({ userIds: [] })).toEqual([]);
+    expect(await read({ madeWithinMs: 60_000 })).toHaveLength(2);
+    expect(await read({ madeWithinMs: -1 })).toEqual([]);
+    expect((await apiTokens.listHeld("all", 1))[0]?.secretHash).toEqual(Buffer.from(hash("second")));
+    await users.change(bob.id, { disabled: true }, allow);
+    expect(await read("all")).toEqual(["first of ada@example.com"]);
+    // Those who keep tokens in memory hear of one that may be used again.
+    const revoked = async () => (await store.identity.revocations.listRecent(60_000)).length;
+    const before = await revoked();
+    await users.change(bob.id, { disabled: false }, allow);
+    expect(await revoked()).toBe(before + 1);
+  });
+
+  test("who asks for a new password is listed until it is set", async () => {
+    await using store = await openTestStore();
+    const { users } = store.identity;
+    const ada = await addUser(store, "ada@example.com");
+    await addUser(store, "bob@example.com");
+    const asking = { role: Role.UNSPECIFIED, search: "", includeDeleted: false, resetAsked: true };
+    const list = async () => (await users.list(asking, "", { size: 0, token: "" })).users;
+    await users.noteResetAsked("ADA@example.com");
+    const [first] = await list();
+    expect(first).toMatchObject({ id: ada.id });
+    await users.noteResetAsked("ada@example.com");
+    await users.noteResetAsked("nobody@example.com");
+    expect(await list()).toEqual([first]);
+    await users.setPassword(ada.id, { hash: "other", expired: false });
+    expect(await list()).toEqual([]);
+  });
+
+  test("members are counted until they leave or fall silent", async () => {
+    await using store = await openTestStore();
+    const { members } = store.identity;
+    expect(await members.beat("a", 60_000)).toBe(1);
+    expect(await members.beat("b", 60_000)).toBe(2);
+    expect(await members.beat("a", 60_000)).toBe(2);
+    await members.leave("b");
+    expect(await members.beat("a", 60_000)).toBe(1);
+    await members.beat("c", 60_000);
+    expect(await members.beat("a", -60_000)).toBe(1);
+  });
+
   test("failed logins wait longer and longer, tries at the same time count, and success forgets", async () => {
     await using store = await openTestStore();
     const { loginFailures } = store.identity;
