@@ -87,7 +87,17 @@ export async function startFuzzTarget(): Promise<FuzzTarget> {
     made += 1;
     callers = [...callers, ...(await newAdministrator(system.httpUrl, system.rest, `admin-${made}@fuzz.example`))];
   };
-  for (let count = 0; count < admins; count += 1) await addCallers();
+  // Made without a password, which takes its time to hash: there is always somebody who may do everything.
+  const addToken = async (): Promise<void> => {
+    made += 1;
+    const wish = { name: `fuzz-${made}`, scopes: ["admin"] };
+    const { secret } = await call<{ secret: string }>(system.rest, "POST", "/api/v1/tokens", wish);
+    callers = [...callers, { kind: "token", headers: { authorization: `Bearer ${secret}` } }];
+  };
+  for (let count = 0; count < admins; count += 1) {
+    await addToken();
+    await addCallers();
+  }
   let replacing: Promise<void> | undefined;
   const running = stack.move();
 
@@ -107,12 +117,16 @@ export async function startFuzzTarget(): Promise<FuzzTarget> {
       }
       return dice.pick(callers);
     },
-    replace(caller) {
-      if (!callers.includes(caller)) return replacing ?? Promise.resolve();
+    async replace(caller) {
+      if (!callers.includes(caller)) return;
       callers = callers.filter((one) => one !== caller);
-      // All three of one administrator go when a session ends; a new one is worth it when few are left.
-      if (callers.length > admins) return Promise.resolve();
-      return (replacing ??= addCallers().finally(() => (replacing = undefined)));
+      if (caller.kind === "token") await addToken();
+      // Nobody waits for the others; the run may end before they are there.
+      else if (!callers.some(({ kind }) => kind !== "token")) {
+        replacing ??= addCallers()
+          .catch(() => undefined)
+          .finally(() => (replacing = undefined));
+      }
     },
     restore: () => restore(system.rest),
     async memory() {
@@ -173,7 +187,6 @@ async function newAdministrator(httpUrl: string, rest: Rest, email: string): Pro
     .map((line) => line.split(";")[0])
     .join("; ");
   return [
-    { kind: "token", headers: { authorization: `Bearer ${secret}` } },
     { kind: "token", headers: { authorization: `Bearer ${secret}` } },
     { kind: "session", headers: { authorization: `Bearer ${access}` } },
     { kind: "cookie", headers: { cookie, "x-csrf-token": csrfToken } },

@@ -146,7 +146,9 @@ function readConnectError(body: JsonValue): Verdict {
 function readGrpc(request: WireRequest, answer: Answer): Verdict {
   const status = answer.trailers["grpc-status"] ?? answer.headers["grpc-status"];
   if (answer.status !== 200) return { code: String(answer.status), problem: `gRPC with status ${answer.status}` };
-  if (status === undefined) return answer.whole ? { code: "?", problem: "no grpc-status" } : { code: "ok" };
+  if (status === undefined) {
+    return answer.whole ? { code: "?", problem: "no grpc-status" } : soFar(firstMessage(request, answer.body, answer));
+  }
   return {
     ...codeOf(Number(status), String(answer.trailers["grpc-message"] ?? "")),
     ...firstMessage(request, answer.body, answer),
@@ -172,7 +174,12 @@ function readFrames(request: WireRequest, answer: Answer, text: boolean): Verdic
   }
   const inHeaders = answer.headers["grpc-status"];
   if (inHeaders !== undefined) return codeOf(Number(inHeaders), String(answer.headers["grpc-message"] ?? ""));
-  return answer.whole ? { code: "?", problem: "no last frame" } : { code: "ok", ...first };
+  return answer.whole ? { code: "?", problem: "no last frame" } : soFar(first);
+}
+
+/** Of an answer that was not waited for. */
+function soFar(first: Pick<Verdict, "json">): Verdict {
+  return first.json === undefined ? { code: "abandoned" } : { code: "ok", ...first };
 }
 
 function codeOf(number: number, message: string): Verdict {

@@ -43,7 +43,7 @@ const maxFailures = 20;
 const shortWaitMs = 50;
 const impatienceMs = 150;
 /** On a machine with more to do than this; an answer that takes longer is none. */
-const patienceMs = 20_000;
+const patienceMs = 60_000;
 const maxHealthMs = 2_000;
 /** What a refusal may say before a rule is looked at. */
 const earlierRefusals = new Set(["invalid_argument", "unauthenticated", "permission_denied", "resource_exhausted"]);

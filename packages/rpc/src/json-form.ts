@@ -30,28 +30,25 @@ export function createJsonFormCheck(desc: DescMessage): ((message: Message) => E
 function checkOf(desc: DescMessage): Check | undefined {
   if (checks.has(desc)) return checks.get(desc);
   if (desc.typeName === TimestampSchema.typeName) return checkTime;
-  let inner: Check | undefined;
-  // A message may hold its own kind: until its fields are known it counts as one to look into.
-  checks.set(desc, (message, path, problems) => inner?.(message, path, problems));
-  const fields = desc.fields.flatMap((field) => {
-    const check = field.message === undefined ? undefined : checkOf(field.message);
-    return check === undefined ? [] : [{ field, check }];
-  });
   const value = desc.typeName === ValueSchema.typeName;
-  if (!value && fields.length === 0) {
-    checks.set(desc, undefined);
-    return undefined;
-  }
-  inner = (message, path, problems) => {
+  const parts: { readonly field: DescField; readonly inside: Check }[] = [];
+  const check: Check = (message, path, problems) => {
     if (value) checkValue(message as Value, path, problems);
-    for (const { field, check } of fields) {
+    for (const { field, inside } of parts) {
       for (const [name, one] of messagesOf(message, field)) {
-        check(one, path === "" ? name : `${path}.${name}`, problems);
+        inside(one, path === "" ? name : `${path}.${name}`, problems);
       }
     }
   };
-  checks.set(desc, inner);
-  return inner;
+  // A message may hold its own kind: until its fields are known it counts as one to look into.
+  checks.set(desc, check);
+  for (const field of desc.fields) {
+    const inside = field.message === undefined ? undefined : checkOf(field.message);
+    if (inside !== undefined) parts.push({ field, inside });
+  }
+  if (value || parts.length > 0) return check;
+  checks.set(desc, undefined);
+  return undefined;
 }
 
 function* messagesOf(message: Message, field: DescField): Iterable<[name: string, message: Message]> {
