@@ -2,7 +2,10 @@ import { createGrpcTransport, openNatsTransport, type RpcTransport } from "@mill
 import type { Logger } from "@millrace/service-kit";
 import type { GatewayProcessConfig } from "./config.ts";
 
-type TransportConfig = Pick<GatewayProcessConfig, "controlUrl" | "natsUrl" | "natsSeedFile" | "tlsCa" | "tlsCert" | "tlsKey">;
+type TransportConfig = Pick<
+  GatewayProcessConfig,
+  "controlUrl" | "natsUrl" | "natsSeedFile" | "tlsCa" | "tlsCert" | "tlsKey"
+>;
 
 /** The way to `control`: gRPC where its address is given, else NATS request-reply. */
 export function connectTransport(config: TransportConfig, logger: Logger): Promise<RpcTransport & AsyncDisposable> {
