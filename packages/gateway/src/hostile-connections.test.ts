@@ -1,0 +1,137 @@
+import { connect as connectHttp2, constants, type ClientHttp2Session } from "node:http2";
+import { once } from "node:events";
+import { createServer, connect, type AddressInfo, type Server, type Socket } from "node:net";
+import { createLogger, createMetrics, Health, z } from "@millrace/service-kit";
+import { createDirectTransport, createPipeline } from "@millrace/rpc";
+import { afterAll, expect, test } from "vitest";
+import { gatewaySettings } from "./config.ts";
+import { ConnectionLimits } from "./connection-limits.ts";
+import type { RefusalReason } from "./refusals.ts";
+import { SlowReaders } from "./slow-readers.ts";
+import { startGateway } from "./start-gateway.ts";
+
+const stack = new AsyncDisposableStack();
+afterAll(() => stack.disposeAsync());
+const metrics = createMetrics();
+const gateway = stack.use(
+  await startGateway(z.object(gatewaySettings).parse({ httpPort: 0, grpcPort: 0 }), {
+    transport: createDirectTransport(createPipeline({ services: [] })),
+    metrics,
+    health: new Health(),
+    logger: createLogger({ name: "gateway", level: "silent" }),
+  }),
+);
+
+async function counted(reason: RefusalReason): Promise<number> {
+  const { values } = await metrics.refusals.get();
+  return values.find(({ labels }) => labels.reason === reason)?.value ?? 0;
+}
+
+async function listening(server: Server): Promise<number> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  stack.defer(() => void server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+/** Resolves with all that came until the connection was closed. */
+async function answerTo(text: string): Promise<string> {
+  const socket = connect(Number(new URL(gateway.httpUrl).port), "127.0.0.1");
+  let answer = "";
+  socket.on("data", (chunk: Buffer) => (answer += chunk.toString()));
+  socket.on("error", () => {});
+  socket.write(text);
+  await once(socket, "close");
+  return answer;
+}
+
+test("what is no request is refused in the shape of all refusals, and counted", async () => {
+  const large = await answerTo(`GET / HTTP/1.1\r\nhost: a\r\nx: ${"x".repeat(40_000)}\r\n\r\n`);
+  expect(large).toMatch(/^HTTP\/1\.1 431 /);
+  expect(large).toContain('"error":{"code":"out_of_range"');
+  expect(await counted("header_size")).toBe(1);
+  const odd = await answerTo("this is\r\n\r\n");
+  expect(odd).toMatch(/^HTTP\/1\.1 400 /);
+  expect(odd).toContain('"requestId":"');
+  expect(await counted("malformed")).toBe(1);
+});
+
+test("streams reset in bulk end their connection, and then shut their address out", async () => {
+  const authority = `http://${gateway.grpcAddress}`;
+  const from = { host: "127.0.0.1", port: Number(new URL(authority).port), localAddress: "127.0.0.7" };
+  const hammer = async (): Promise<void> => {
+    const session: ClientHttp2Session = connectHttp2(authority, { createConnection: () => connect(from) });
+    session.on("error", () => {});
+    const closed = new Promise<void>((resolve) => session.once("close", resolve));
+    const path = "/millrace.system.v1.SystemService/GetInfo";
+    for (let n = 0; n < 100; n += 1) {
+      const stream = session.request({ ":method": "POST", ":path": path, "content-type": "application/grpc" });
+      stream.on("error", () => {});
+      stream.close(constants.NGHTTP2_CANCEL);
+    }
+    await closed;
+  };
+  for (let n = 0; n < 3; n += 1) await hammer();
+  expect(await counted("resets")).toBe(3);
+  await hammer();
+  expect(await counted("abuse")).toBe(1);
+  // Others come in.
+  expect((await fetch(`${gateway.httpUrl}/api/v1/system/info`)).status).toBe(200);
+});
+
+test("a connection more than an address may have is closed, where the peer is the caller", async () => {
+  for (const behindProxies of [false, true]) {
+    const refused: RefusalReason[] = [];
+    const onRefused = (reason: RefusalReason) => void refused.push(reason);
+    using limits = new ConnectionLimits({ maxConnections: 10, maxPerAddress: 2, behindProxies, onRefused });
+    const accepted: Socket[] = [];
+    const server = createServer((socket) => {
+      accepted.push(socket);
+      socket.write("in");
+    });
+    limits.guard(server);
+    const port = await listening(server);
+    const open = async (): Promise<"in" | "closed"> => {
+      const socket = connect(port, "127.0.0.1");
+      socket.on("error", () => {});
+      return Promise.race([
+        once(socket, "data").then(() => "in" as const),
+        once(socket, "close").then(() => "closed" as const),
+      ]);
+    };
+    expect([await open(), await open()]).toEqual(["in", "in"]);
+    expect(await open()).toBe(behindProxies ? "in" : "closed");
+    expect(refused).toEqual(behindProxies ? [] : ["address_connections"]);
+    // One that goes makes room.
+    const [first] = accepted;
+    const gone = once(first as Socket, "close");
+    first?.destroy();
+    await gone;
+    expect(await open()).toBe("in");
+    for (const socket of accepted) socket.destroy();
+  }
+});
+
+test("a peer that does not read is cut off, one that reads is not", async () => {
+  let cuts = 0;
+  using readers = new SlowReaders({ graceMs: 1_500, bytesPerSecond: 1024 ** 3 }, () => (cuts += 1));
+  const answer = Buffer.alloc(64 * 1024 * 1024);
+  const closed: Promise<unknown>[] = [];
+  const server = createServer((socket) => {
+    readers.watch(socket, () => socket.destroy());
+    socket.on("error", () => {});
+    closed.push(once(socket, "close"));
+    socket.end(answer);
+  });
+  const port = await listening(server);
+  const deaf = connect(port, "127.0.0.1");
+  deaf.on("error", () => {});
+  deaf.pause();
+  await once(deaf, "connect");
+  const reader = connect(port, "127.0.0.1");
+  let received = 0;
+  for await (const chunk of reader) received += (chunk as Buffer).byteLength;
+  expect(received).toBe(answer.byteLength);
+  await Promise.all(closed);
+  expect(cuts).toBe(1);
+});
