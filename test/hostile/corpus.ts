@@ -114,6 +114,8 @@ export const corpus: readonly HostilePlugin[] = [
   },
   {
     ...source("floods"),
+    // Blocks and log lines cost fuel, too: enough to get to their limits, some 60 ms of work.
+    limits: { fuel: 600_000_000 },
     calls: [
       ...calls("output", output),
       ...calls("log_lines log_bytes log_below_the_level log_of_millrace", logs),
