@@ -122,3 +122,13 @@ test("streams take room while they are opened, and none once they are open", asy
   stop.abort();
   await silent;
 });
+
+test("a call that is over before it begins ends as its signal says", async () => {
+  const { client, calls } = setUp();
+  const late = AbortSignal.abort(new ConnectError("too late", Code.DeadlineExceeded));
+  expect(await failure(client.getJob({ id: "a" }, { signal: late }))).toMatchObject({ code: Code.DeadlineExceeded });
+  expect(await failure(client.getJob({ id: "a" }, { signal: AbortSignal.abort() }))).toMatchObject({
+    code: Code.Canceled,
+  });
+  expect(calls.get).toBe(0);
+});

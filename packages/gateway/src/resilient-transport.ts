@@ -9,6 +9,7 @@ import {
   handleWhen,
   isBrokenCircuitError,
   isBulkheadRejectedError,
+  isTaskCancelledError,
   noop,
   retry,
   wrap,
@@ -85,7 +86,13 @@ export function createResilientTransport(
     return wrap(room, again, breaker);
   }
 
-  function refused(service: string, reason: unknown): unknown {
+  function refused(service: string, reason: unknown, signal: AbortSignal | undefined): unknown {
+    // The call was over before it began: its deadline had passed, or its caller had gone.
+    if (isTaskCancelledError(reason)) {
+      return signal?.reason instanceof ConnectError
+        ? signal.reason
+        : new ConnectError("the call was aborted", Code.Canceled, undefined, undefined, reason);
+    }
     const why = isBrokenCircuitError(reason) ? "open" : isBulkheadRejectedError(reason) ? "full" : undefined;
     if (why === undefined) return reason;
     metrics.upstreamRejections.labels({ service, reason: why }).inc();
@@ -98,7 +105,7 @@ export function createResilientTransport(
       try {
         return await policyOf(method).execute(call, signal);
       } catch (reason) {
-        throw refused(method.parent.typeName, reason);
+        throw refused(method.parent.typeName, reason, signal);
       }
     },
     stream(method, signal, timeoutMs, header, input, contextValues) {
@@ -112,7 +119,7 @@ export function createResilientTransport(
         policyOf(method)
           .execute(open, signal)
           // Without effect once it is open: who reads the stream hears of the error there.
-          .catch((reason: unknown) => reject(refused(method.parent.typeName, reason)));
+          .catch((reason: unknown) => reject(refused(method.parent.typeName, reason, signal)));
       });
     },
   };
