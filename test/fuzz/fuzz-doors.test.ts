@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { startFuzzTarget, type FuzzTarget } from "./fuzz-target.ts";
 import { nameOf, offeredMethods, runFuzz } from "./run-fuzz.ts";
 
-// Another part of the space each day, and the same one for whoever looks at a failure of today.
-const seed = Math.floor(Date.now() / 86_400_000);
+// The long run goes elsewhere each time; this one holds what is known.
+const seed = 1;
 const requests = 2_000;
 const mebibyte = 1024 * 1024;
 /** What a young process still takes for code that runs for the first time, and for tables that fill. */
@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => target?.[Symbol.asyncDispose](), 60_000);
 
 test("every method refuses on every door what it cannot take, and nothing else happens", async () => {
-  const report = await runFuzz(target, { seed, requests, window: 400 });
+  const report = await runFuzz(target, { seed, requests, window: 1_000 });
   expect(report.failures).toEqual([]);
   expect(report.sent).toBe(requests);
   expect([...report.answers.keys()].toSorted()).toEqual(["connect", "grpc", "grpc-web", "rest"]);
