@@ -77,7 +77,7 @@ eachDatabase((openTestStore) => {
           expect(await store.readOwnerLoad(owner, "jobs")).toMatchObject({ jobs: open, bytes: open * bytes });
         },
       ),
-      { numRuns: 25 },
+      { numRuns: 15 },
     );
   });
 });

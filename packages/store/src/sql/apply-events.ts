@@ -78,7 +78,8 @@ const onceColumns = [
   "traceparent",
   "owner",
 ];
-const names = columns.map(([name]) => name).join(", ");
+const namesOf = (of: typeof columns): string => of.map(([name]) => name).join(", ");
+const names = namesOf(columns);
 const ahead = "excluded.version > jobs.version";
 const placeAhead = "excluded.stream_version > jobs.stream_version";
 
@@ -94,30 +95,41 @@ const addOwned = `INSERT INTO owner_stats (owner, jobs, bytes) SELECT owner, job
 
 function input(of: readonly (typeof columns)[number][]): string {
   const arrays = of.map(([, type], i) => `$${i + 1}::${type}[]`).join(", ");
-  return `input AS (SELECT * FROM unnest(${arrays}) AS t (${of.map(([name]) => name).join(", ")}))`;
+  return `input AS (SELECT * FROM unnest(${arrays}) AS t (${namesOf(of)}))`;
 }
 
-const insertValues = columns.map(([name]) => (name === "tags" ? "string_to_array(tags, ',')" : name)).join(", ");
+const valuesOf = (of: typeof columns): string => namesOf(of).replace(/\btags\b/, "string_to_array(tags, ',')");
 
 // Three statements, from the cheap and common to the one that can do all. The first two answer with the ids that they
 // left alone. All parts of one statement see the table as it was before it.
 
 /** Rows that are not there yet: nothing to merge with, and no old row to count off. */
-const insertStatement = `
-WITH ${input(columns)}, changed AS (
-  INSERT INTO jobs (${names}) SELECT ${insertValues} FROM input ON CONFLICT (id) DO NOTHING
-  RETURNING id, queue, state, priority, owner, ${ownedBytes()}
-), delta AS (
-  SELECT queue, state, priority, count(*) AS n FROM changed GROUP BY queue, state, priority
-), counted AS (
-  ${addDelta}
-), owned AS (
+const ownerlessColumns = columns.filter(([name]) => name !== "owner");
+const insertStatement = insertOf(ownerlessColumns, "", "");
+/** The same where some have an owner. */
+const insertOwnedStatement = insertOf(
+  columns,
+  `, owner, ${ownedBytes()}`,
+  `, owned AS (
   SELECT owner, count(*) AS jobs, sum(bytes) AS bytes FROM changed
   WHERE owner IS NOT NULL AND state ${isOpen} GROUP BY owner
 ), held AS (
   ${addOwned}
-)
+)`,
+);
+
+function insertOf(of: typeof columns, returned: string, counted: string): string {
+  return `
+WITH ${input(of)}, changed AS (
+  INSERT INTO jobs (${namesOf(of)}) SELECT ${valuesOf(of)} FROM input ON CONFLICT (id) DO NOTHING
+  RETURNING id, queue, state, priority${returned}
+), delta AS (
+  SELECT queue, state, priority, count(*) AS n FROM changed GROUP BY queue, state, priority
+), counted AS (
+  ${addDelta}
+)${counted}
 SELECT id FROM input WHERE id NOT IN (SELECT id FROM changed)`;
+}
 
 const onwardNames = new Set(["id", ...stateColumns, "submitted_at", "max_attempts", "traceparent"]);
 const onwardColumns = columns.filter(([name]) => onwardNames.has(name));
@@ -157,7 +169,7 @@ WITH ${input(columns)}, before AS (
   SELECT id, queue, state, priority, owner, ${ownedBytes()} FROM jobs WHERE id = ANY ($1::text[])
 ), changed AS (
   INSERT INTO jobs (${names})
-  SELECT ${insertValues} FROM input
+  SELECT ${valuesOf(columns)} FROM input
   ON CONFLICT (id) DO UPDATE SET
     ${stateColumns.map((c) => `${c} = CASE WHEN ${ahead} THEN excluded.${c} ELSE jobs.${c} END`).join(",\n    ")},
     ${onceColumns.map((c) => `${c} = coalesce(jobs.${c}, excluded.${c})`).join(",\n    ")},
@@ -211,7 +223,10 @@ export async function applyEvents(db: Kysely<Schema>, patches: readonly JobPatch
     for (const patch of patches) (isOnward(patch) ? onward : arriving).push(patch);
     // What is not there yet is inserted; what is there by now is merged.
     arriving.push(...(await run(transaction, onwardStatement, onwardColumns, onward)));
-    const known = await run(transaction, insertStatement, columns, arriving);
+    const isOwned = arriving.some(({ submission }) => submission?.owner !== undefined);
+    const known = isOwned
+      ? await run(transaction, insertOwnedStatement, columns, arriving)
+      : await run(transaction, insertStatement, ownerlessColumns, arriving);
     await run(transaction, mergeStatement, columns, known);
   });
 }
