@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { PasswordHasher } from "./password-hasher.ts";
 
 test("passwords are hashed with OWASP's costs, and weaker hashes are told", async () => {
-  const hasher = new PasswordHasher({ atOnce: 2, mostWaiting: 4 });
+  await using hasher = new PasswordHasher({ atOnce: 2, mostWaiting: 4 });
   const encoded = await hasher.hash("secret");
   expect(encoded).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
   expect(await hasher.verify(encoded, "secret")).toBe(true);
@@ -14,7 +14,7 @@ test("passwords are hashed with OWASP's costs, and weaker hashes are told", asyn
 });
 
 test("more than the places and the queue are told to come again, and the rest get their turn", async () => {
-  const hasher = new PasswordHasher({ atOnce: 1, mostWaiting: 3 });
+  await using hasher = new PasswordHasher({ atOnce: 1, mostWaiting: 3 });
   await hasher.verify(undefined, "x");
   const all = await Promise.allSettled(Array.from({ length: 10 }, () => hasher.hash("secret")));
   const refused = all.filter((one) => one.status === "rejected");

@@ -1,21 +1,24 @@
-import { hash, verify } from "@node-rs/argon2";
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { MillraceError } from "@millrace/protocol";
+import type { HashAnswer, HashWish } from "./hash-thread.ts";
+import { passwordCosts } from "./password-costs.ts";
 
-/**
- * Argon2id with 19 MiB, 2 passes and 1 lane: OWASP's first choice of parameters for it
- * (https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html).
- */
-const costs = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
 /** When all places are taken: a caller may come again after so long. */
 const retryAfterMs = 2_000;
 
 const encodedCosts = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$/;
 
-/** Hashes passwords, a few at a time: a flood of logins must not take the cores of everything else. */
-export class PasswordHasher {
+/**
+ * Hashes passwords, a few at a time, in threads that let everything else go first: a flood of logins must not take the cores
+ * of others.
+ */
+export class PasswordHasher implements AsyncDisposable {
   readonly #atOnce: number;
   readonly #mostWaiting: number;
   readonly #waiting: (() => void)[] = [];
+  readonly #threads = new Set<Worker>();
+  readonly #idle: Worker[] = [];
   readonly #nobody: Promise<string>;
   #running = 0;
 
@@ -28,8 +31,8 @@ export class PasswordHasher {
   }
 
   /** @throws MillraceError `unavailable` when too many wait */
-  hash(password: string): Promise<string> {
-    return this.#inTurn(() => hash(password, costs));
+  async hash(password: string): Promise<string> {
+    return (await this.#inTurn({ password })) as string;
   }
 
   /**
@@ -39,7 +42,7 @@ export class PasswordHasher {
    */
   async verify(encoded: string | undefined, password: string): Promise<boolean> {
     const against = encoded ?? (await this.#nobody);
-    const matches = await this.#inTurn(() => verify(against, password));
+    const matches = (await this.#inTurn({ password, encoded: against })) as boolean;
     return matches && encoded !== undefined;
   }
 
@@ -48,10 +51,16 @@ export class PasswordHasher {
     const found = encodedCosts.exec(encoded);
     if (found === null) return true;
     const [memory, passes, lanes] = found.slice(1).map(Number);
-    return (memory ?? 0) < costs.memoryCost || (passes ?? 0) < costs.timeCost || (lanes ?? 0) < costs.parallelism;
+    const { memoryCost, timeCost, parallelism } = passwordCosts;
+    return (memory ?? 0) < memoryCost || (passes ?? 0) < timeCost || (lanes ?? 0) < parallelism;
   }
 
-  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+  /** What is being hashed fails. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#threads].map((thread) => thread.terminate()));
+  }
+
+  async #inTurn(wish: HashWish): Promise<string | boolean> {
     if (this.#running >= this.#atOnce) {
       if (this.#waiting.length >= this.#mostWaiting) {
         throw new MillraceError("unavailable", "too many logins at one time", { retryAfterMs });
@@ -60,11 +69,40 @@ export class PasswordHasher {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     } else this.#running += 1;
     try {
-      return await work();
+      return await this.#work(wish);
     } finally {
       const next = this.#waiting.shift();
       if (next === undefined) this.#running -= 1;
       else next();
     }
+  }
+
+  async #work(wish: HashWish): Promise<string | boolean> {
+    const thread = this.#idle.pop() ?? this.#startThread();
+    const over = new AbortController();
+    // With nothing to do it holds no process.
+    thread.ref();
+    thread.postMessage(wish);
+    try {
+      const [answer] = (await Promise.race([
+        once(thread, "message", { signal: over.signal }),
+        once(thread, "exit", { signal: over.signal }).then(() => {
+          throw new Error("the thread that hashes passwords ended");
+        }),
+      ])) as [HashAnswer];
+      this.#idle.push(thread);
+      if ("failed" in answer) throw new Error("a password could not be hashed", { cause: answer.failed });
+      return answer.said;
+    } finally {
+      over.abort();
+      thread.unref();
+    }
+  }
+
+  #startThread(): Worker {
+    const thread = new Worker(new URL("./hash-thread.ts", import.meta.url), { env: {}, name: "passwords" });
+    this.#threads.add(thread);
+    thread.once("exit", () => this.#threads.delete(thread));
+    return thread;
   }
 }

@@ -74,7 +74,7 @@ export async function startIdentity(config: Partial<IdentityConfig>, deps: Ident
     store,
     events,
     keys,
-    hasher: new PasswordHasher({ atOnce: all.hashesAtOnce, mostWaiting: all.hashesWaiting }),
+    hasher: starting.use(new PasswordHasher({ atOnce: all.hashesAtOnce, mostWaiting: all.hashesWaiting })),
     guard: new LoginGuard(store.loginFailures),
     feed,
     mirror,
