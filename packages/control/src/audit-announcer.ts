@@ -12,6 +12,7 @@ import {
 import type { ChainedRecord, Store } from "@millrace/store";
 import { entryOf } from "./audit-entry.ts";
 import type { EventsPressure } from "./events-pressure.ts";
+import { userEventName } from "./user-event-name.ts";
 
 export interface AuditAnnouncerDeps {
   readonly bus: Bus;
@@ -30,8 +31,8 @@ const gatherMs = 100;
 const lookMs = 60_000;
 
 /**
- * Tells plugins what stands in the audit trail: each entry as an event `audit.<service>.<method>`, in their order, at least
- * once. How far it got is kept beside the trail.
+ * Tells plugins what stands in the audit trail: each entry as an event `audit.<service>.<method>`, and what it did to a user as
+ * one more, in their order, at least once. How far it got is kept beside the trail.
  */
 export class AuditAnnouncer implements AsyncDisposable {
   readonly #deps: AuditAnnouncerDeps;
@@ -86,7 +87,7 @@ export class AuditAnnouncer implements AsyncDisposable {
     if (first < 0 || last === undefined) return false;
     const events = records
       .slice(first)
-      .map((record, index) => eventOf(record, records[first + index - 1]?.hash ?? pruned.hash));
+      .flatMap((record, index) => eventsOf(record, records[first + index - 1]?.hash ?? pruned.hash));
     await Promise.all(
       events.map((event) =>
         bus.publishDurable(
@@ -108,15 +109,14 @@ export class AuditAnnouncer implements AsyncDisposable {
   }
 }
 
-function eventOf(record: ChainedRecord, previous: Uint8Array): PlatformEvent {
-  const entry = entryOf(record, previous);
-  return create(PlatformEventSchema, {
-    id: `audit-${record.seq}`,
-    name: auditEventName(record.action),
-    at: timestampFromMs(record.atMs),
-    source,
-    data: fromJson(ValueSchema, toJson(AuditEntrySchema, entry)),
-  });
+function eventsOf(record: ChainedRecord, previous: Uint8Array): PlatformEvent[] {
+  const { seq, action, result, atMs } = record;
+  const data = fromJson(ValueSchema, toJson(AuditEntrySchema, entryOf(record, previous)));
+  const event = (id: string, name: string): PlatformEvent =>
+    create(PlatformEventSchema, { id, name, at: timestampFromMs(atMs), source, data });
+  const ofUser = userEventName(action, result);
+  const events = [event(`audit-${seq}`, auditEventName(action))];
+  return ofUser === undefined ? events : [...events, event(`user-${seq}`, ofUser)];
 }
 
 /** `JobService/CancelJob` as `audit.job_service.cancel_job`. */

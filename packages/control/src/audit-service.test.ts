@@ -20,12 +20,16 @@ function append(...entries: MessageInitShape<typeof AuditEntrySchema>[]) {
 }
 
 /** The next event of the trail, as plugins hear of it. */
-async function nextEvents(count: number, { bus } = fixture): Promise<{ subject: string; event: unknown }[]> {
+async function nextEvents(
+  count: number,
+  { bus } = fixture,
+  filter = "events.app.audit.>",
+): Promise<{ subject: string; event: unknown }[]> {
   const found: { subject: string; event: unknown }[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
   await using reader = bus.readStream({
     stream: "EVENTS",
-    filter: "events.app.audit.>",
+    filter,
     start: "first",
     onBatch: (messages) => {
       for (const { subject, data } of messages)
@@ -87,6 +91,19 @@ it("keeps what a door has seen, finds it, tells plugins of it, and can prove it"
     source: "audit",
     data: { seq: "2", result: "permission_denied", object: "u2", hash: second!.hash },
   });
+});
+
+it("tells what was done to users, and not what was refused", async () => {
+  await append(
+    { id: "u1", action: "UserService/CreateUser", object: "u9", result: "ok" },
+    { id: "u2", action: "AuthService/Login", object: "eve@example.org", result: "unauthenticated" },
+    { id: "u3", action: "AuthService/Login", object: "ada@example.org", result: "ok" },
+  );
+  const events = await nextEvents(2, fixture, "events.app.user.>");
+  expect(events.map(({ event }) => event)).toMatchObject([
+    { name: "user.created", source: "audit", data: { object: "u9" } },
+    { name: "user.signed_in", source: "audit", data: { object: "ada@example.org" } },
+  ]);
 });
 
 it("takes what a caller can make of names, and cuts what is too long", async () => {
