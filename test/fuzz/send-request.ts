@@ -58,7 +58,8 @@ export class Sender implements AsyncDisposable {
     this.#agent.destroy();
     const session = this.#session;
     if (session === undefined || session.destroyed) return;
-    session.close();
+    // Streams that were not waited for are open yet.
+    session.destroy();
     await once(session, "close");
   }
 
