@@ -99,8 +99,10 @@ async function compileAssemblyScript({ source }: PluginBuild, out: string): Prom
 async function compileC({ source }: PluginBuild, out: string): Promise<void> {
   const target = ["--target=wasm32-unknown-unknown", "-mcpu=mvp", "-ffreestanding", "-nostdlib"];
   const code = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"];
-  const linker = ["--no-entry", "--strip-all", "--initial-memory=131072", "-z,stack-size=16384"];
-  await run("clang", [...target, ...code, ...linker.map((flag) => `-Wl,${flag}`), "-o", out, source], { cwd: root });
+  const linker = ["--no-entry", "--strip-all", "--initial-memory=131072", "-z", "stack-size=16384"];
+  await run("clang", [...target, ...code, "-c", "-o", `${out}.o`, source], { cwd: root });
+  // By hand: clang would pass the module through whatever wasm-opt is on the PATH, and its bytes depend on that.
+  await run("wasm-ld", [...linker, "-o", out, `${out}.o`], { cwd: root });
 }
 
 async function main(check: boolean): Promise<void> {
