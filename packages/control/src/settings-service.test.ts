@@ -45,7 +45,7 @@ it("refuses what does not fit, what is not there, and what is read at the start 
   await expect(settings.updateSetting({ name: "jobRate", value: fast })).rejects.toThrow("<=1000000");
   await expect(settings.updateSetting({ name: "logLevel" })).rejects.toThrow();
   for (const value of [create(ValueSchema), create(ValueSchema, { kind: { case: "numberValue", value: NaN } })]) {
-    await expect(settings.updateSetting({ name: "logLevel", value })).rejects.toThrow("must be a value of JSON");
+    await expect(settings.updateSetting({ name: "logLevel", value })).rejects.toThrow("must be a JSON value");
   }
   await expect(settings.updateSetting({ name: "toString", value: text("x") })).rejects.toThrow("no setting toString");
   await expect(settings.resetSetting({ name: "never" })).rejects.toThrow("no setting never");
