@@ -27,10 +27,15 @@ export interface Answer<T> {
   body: T;
 }
 
+/** Fetch opens a connection for each call at one time, and a gateway gives an address only so many. */
+const mostAtOnce = 100;
+
 /** REST by nothing but fetch. */
 export class Rest {
   readonly base: string;
   readonly #token: string;
+  #running = 0;
+  readonly #waiting: (() => void)[] = [];
 
   /** @param token sent with every call; nobody's when empty */
   constructor(base: string, token: string) {
@@ -38,10 +43,17 @@ export class Rest {
     this.#token = token;
   }
 
-  fetch(path: string, init: RequestInit = {}): Promise<Response> {
+  async fetch(path: string, init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(init.headers);
     if (this.#token !== "") headers.set("authorization", `Bearer ${this.#token}`);
-    return fetch(`${this.base}${path}`, { ...init, headers });
+    while (this.#running >= mostAtOnce) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#running++;
+    try {
+      return await fetch(`${this.base}${path}`, { ...init, headers });
+    } finally {
+      this.#running--;
+      this.#waiting.shift()?.();
+    }
   }
 
   async call<T>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
