@@ -2,7 +2,7 @@ import { create, fromJson } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { PublishEventRequestSchema, type Plugin } from "@millrace/protocol";
 import type { ControlContext } from "./control-context.ts";
-import { publishEvent } from "./publish-event.ts";
+import { storeEvent } from "./publish-event.ts";
 
 const name = "plugin.canary_taken_back";
 
@@ -11,7 +11,7 @@ export function announceTakenBack(context: ControlContext, plugin: Plugin): Prom
   const { manifest, stateReason } = plugin;
   const data = { plugin: manifest?.name ?? "", version: manifest?.version ?? "", reason: stateReason };
   const event = create(PublishEventRequestSchema, { name, data: fromJson(ValueSchema, data) });
-  return publishEvent(context, event).then(
+  return storeEvent(context, event).then(
     () => undefined,
     (error: unknown) => context.events.lifecycleInterrupted(data.plugin, error),
   );

@@ -15,19 +15,29 @@ import type { ControlContext } from "./control-context.ts";
 const source = "control";
 
 /**
- * Stores one event; plugins hear of it from there.
- * @throws MillraceError failed_precondition (a name of Millrace's own), resource_exhausted (EVENTS is full);
- * BusError out_of_range (too large), unavailable (stored or not: publish it again with the same id)
+ * Stores what a caller tells; plugins hear of it from there.
+ * @throws MillraceError failed_precondition (a name of Millrace's own), and what storeEvent throws
  */
 export async function publishEvent(context: ControlContext, request: PublishEventRequest): Promise<{ id: string }> {
-  const { name, data } = request;
-  if (isReservedEvent(name)) {
+  if (isReservedEvent(request.name)) {
     const reason = `events that begin with ${reservedEventRoots.join(", ")} are Millrace's own`;
     throw new MillraceError("failed_precondition", `name: ${reason}`, { details: [{ field: "name", reason }] });
   }
+  return storeEvent(context, request);
+}
+
+/**
+ * Stores one event, whatever its name.
+ * @throws MillraceError resource_exhausted (EVENTS is full); BusError out_of_range (too large), unavailable (stored or not:
+ * publish it again with the same id)
+ */
+export async function storeEvent(
+  context: ControlContext,
+  { id: chosenId, name, data }: PublishEventRequest,
+): Promise<{ id: string }> {
   context.pressure.admit();
   const nowMs = Date.now();
-  const id = request.id === "" ? newJobId(nowMs) : request.id;
+  const id = chosenId === "" ? newJobId(nowMs) : chosenId;
   const event = create(PlatformEventSchema, {
     id,
     name,
