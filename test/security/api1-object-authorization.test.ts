@@ -105,6 +105,18 @@ describe.each(doorNames)("%s: an API token for one queue and type", (name) => {
     ]);
   });
 
+  it("submits nothing under the id of a job of others", async () => {
+    const mine = { queue: "mine", type: "work" };
+    const submissions: [DescMethod, JsonObject][] = [
+      [jobs.submitJob, { ...mine, id }],
+      [jobs.submitJobs, { jobs: [mine, { ...mine, id }] }],
+      [jobs.streamJobs, { ...mine, id }],
+    ];
+    for (const [method, request] of submissions)
+      expect(await door(method, request, limited), method.name).toMatchObject({ code: "already_exists" });
+    expect((await door(jobs.submitJob, { ...mine, id: `mine-${name}` }, limited)).code).toBe("ok");
+  });
+
   it("leaves the job as it was", async () => {
     const job = await door(jobs.getJob, { id }, victim.headers);
     expect(job.answer["job"]).toMatchObject({ id, queue, state: "JOB_STATE_QUEUED" });
@@ -124,7 +136,7 @@ describe("a job that has ended", () => {
     const limited = await attacker.token(thief, ["jobs:submit"], { queues: ["mine"] });
     for (const [name, door] of attacker.doors(bearer(limited.secret))) {
       const said = await door(JobService.method.submitJob, { id: job.id, queue: "mine", type: "t", waitMs: 200 });
-      expect([name, said.code, said.answer["result"]]).toEqual([name, "ok", undefined]);
+      expect([name, said.code, said.answer["result"]]).toEqual([name, "already_exists", undefined]);
     }
   });
 });

@@ -4,6 +4,7 @@ import {
   PluginService,
   type GetJobRequest,
   type GetRecordingRequest,
+  type Job,
   type ListJobsRequest,
   type SubmitJobRequest,
   type SubmitJobsRequest,
@@ -14,6 +15,8 @@ import type { Refusals } from "./refusals.ts";
 
 const defaultQueue = "default";
 const lookUpTimeoutMs = 5_000;
+/** Ids of one request that are looked up together. */
+const lookUpsAtOnce = 32;
 /** What a limited token may do besides, when its scopes give it. */
 const unlimited: ReadonlySet<string> = new Set(["public", "self", "system:read"]);
 
@@ -26,13 +29,33 @@ type Within = (queue: string, type: string | undefined) => boolean;
 export function createScopeCheck(transport: RpcTransport, refusals: Refusals) {
   const jobs = createClient(JobService, transport);
 
+  async function find(id: string): Promise<Job | undefined> {
+    try {
+      return (await jobs.getJob({ id }, { timeoutMs: lookUpTimeoutMs })).job;
+    } catch (error) {
+      if (error instanceof ConnectError && error.code === Code.NotFound) return undefined;
+      throw error;
+    }
+  }
+
   async function checkJob(id: string, within: Within): Promise<void> {
     // Not found is said here: the job may come before the method looks, and nobody would have checked it.
-    const { job } = await jobs.getJob({ id }, { timeoutMs: lookUpTimeoutMs });
+    const job = await find(id);
     // As if there were no such job: whether there is one is not the token's business.
     if (job === undefined || !within(job.queue, job.type)) {
       refusals.count("scope");
       throw new ConnectError(`no job ${id}`, Code.NotFound);
+    }
+  }
+
+  /** Under the id of a job of others, one of this token's would write into its row. */
+  async function checkNewIds(ids: readonly string[], within: Within): Promise<void> {
+    for (let from = 0; from < ids.length; from += lookUpsAtOnce) {
+      const found = await Promise.all(ids.slice(from, from + lookUpsAtOnce).map(find));
+      const taken = found.find((job) => job !== undefined && !within(job.queue, job.type));
+      if (taken === undefined) continue;
+      refusals.count("scope");
+      throw new ConnectError(`the id ${taken.id} is taken`, Code.AlreadyExists);
     }
   }
 
@@ -53,8 +76,21 @@ export function createScopeCheck(transport: RpcTransport, refusals: Refusals) {
         if (!namesAllowed(call, request, within)) {
           throw refusals.denied("scope", "this token is limited to other queues or types");
         }
+        return checkNewIds(newIds(call, request), within);
     }
   };
+}
+
+/** Ids that the caller chose for jobs. */
+function newIds({ method }: CallContext, request: Message): string[] {
+  const { submitJob, streamJobs, submitJobs } = JobService.method;
+  const ids =
+    method === submitJobs
+      ? (request as SubmitJobsRequest).jobs.map(({ id }) => id)
+      : method === submitJob || method === streamJobs
+        ? [(request as SubmitJobRequest).id]
+        : [];
+  return ids.filter((id) => id !== "");
 }
 
 function limitOf({ queues, types }: Identity): Within {
