@@ -14,7 +14,7 @@ const { values } = parseArgs({
     door: { type: "string" },
   },
 });
-const windows = 20;
+const windows = 50;
 /** Of the failures. */
 let shown = 0;
 const mebibyte = 1024 * 1024;

@@ -96,8 +96,12 @@ export async function runFuzz(target: FuzzTarget, options: FuzzOptions): Promise
     const problem = verdict.problem ?? misjudged(draw, caller, verdict);
     if (problem !== undefined) fail(index, problem, request);
     if (verdict.json !== undefined) known.learn(request.method.parent.name, verdict.json);
-    if (verdict.code === "unauthenticated" && isKnown(caller)) await target.replace(caller);
-    if (verdict.code === "ok" && nameOf(request.method) === "SettingsService/UpdateSetting") await target.restore();
+    try {
+      if (verdict.code === "unauthenticated" && isKnown(caller)) await target.replace(caller);
+      if (verdict.code === "ok" && nameOf(request.method) === "SettingsService/UpdateSetting") await target.restore();
+    } catch (reason) {
+      fail(index, `what the request did cannot be put right: ${String(reason)}`, request);
+    }
   }
 
   while (report.sent < options.requests && report.failures.length < maxFailures && !target.ended) {
