@@ -66,6 +66,8 @@ export class CallContext implements HandlerContext {
   /** On the clock of `performance.now()`. */
   readonly deadline: number | undefined;
   identity: Identity = anonymous;
+  /** Identity, permission and rates were looked at already, before a large body. */
+  isGuarded = false;
   /** The message, or the first of a stream; set before anything is checked where it is known by then. */
   request: Message | undefined;
   readonly #headers: RawHeaders;

@@ -3,7 +3,7 @@ import type { Http2Session, IncomingHttpHeaders, ServerHttp2Stream } from "node:
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { AnswerBudget } from "./answer-budget.ts";
 import type { BodyWatch } from "./body-watch.ts";
-import { collectBody, noBytes } from "./collect-body.ts";
+import { collectBody, noBytes, type BodyGate } from "./collect-body.ts";
 import { errorBody, restStatus } from "./rpc-error.ts";
 
 /** Header values by lower-case name; a list is one header line each. */
@@ -19,8 +19,11 @@ export interface Exchange {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   /** IP address of the peer. */
   readonly address: string;
-  /** Reads the whole body; refuses one over `maxBytes` with `resource_exhausted`, a broken one with `canceled`. */
-  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void;
+  /**
+   * Reads the whole body; refuses one over `maxBytes` with `resource_exhausted`, a broken one with `canceled`, and a large one
+   * with what `gate` throws.
+   */
+  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void, gate?: BodyGate): void;
   /** Body as it comes, for streams. */
   bodyChunks(): AsyncIterable<Uint8Array>;
   /** Sends the whole answer at once. Trailers exist on HTTP/2 only. */
@@ -110,13 +113,13 @@ export class Http1Exchange implements Exchange {
     return this.#request.socket.remoteAddress ?? "";
   }
 
-  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
+  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void, gate?: BodyGate): void {
     const length = this.headers["content-length"];
     if (!hasBody(this.headers)) {
       done(noBytes, undefined);
       return;
     }
-    collectBody(this.#request, length, maxBytes, this.#options.bodies, () => (this.#cut = true), done);
+    collectBody(this.#request, length, maxBytes, this.#options.bodies, () => (this.#cut = true), done, gate);
   }
 
   bodyChunks(): AsyncIterable<Uint8Array> {
@@ -209,13 +212,14 @@ export class Http2Exchange implements Exchange {
     return addressOfSession(this.#stream.session);
   }
 
-  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
+  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void, gate?: BodyGate): void {
     const cut = (): void => void (this.#cut = true);
-    collectBody(this.#stream, this.headers["content-length"], maxBytes, this.#options.bodies, cut, (body, error) => {
+    const end = (body: Uint8Array, error: ConnectError | undefined): void => {
       // Whatever else comes is of no use: RFC 9113, section 8.1, has a word for that.
       if (error !== undefined) cut();
       done(body, error);
-    });
+    };
+    collectBody(this.#stream, this.headers["content-length"], maxBytes, this.#options.bodies, cut, end, gate);
   }
 
   async *bodyChunks(): AsyncGenerator<Uint8Array> {

@@ -1,3 +1,4 @@
+import type { BodyGate } from "./collect-body.ts";
 import type { ConnectError } from "@connectrpc/connect";
 import type { Exchange, ReplyHeaders } from "./exchange.ts";
 import { isRefusal, type Interception, type Refusal } from "./interception.ts";
@@ -34,8 +35,8 @@ export class InterceptedExchange implements Exchange {
     return this.#inner.address;
   }
 
-  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void): void {
-    this.#inner.readBody(maxBytes, done);
+  readBody(maxBytes: number, done: (body: Uint8Array, error: ConnectError | undefined) => void, gate?: BodyGate): void {
+    this.#inner.readBody(maxBytes, done, gate);
   }
 
   bodyChunks(): AsyncIterable<Uint8Array> {

@@ -9,6 +9,8 @@ type Check = (message: Message, path: string, problems: ErrorDetail[]) => void;
 const firstSecond = -62_135_596_800n;
 const lastSecond = 253_402_300_799n;
 const nanosPerSecond = 1_000_000_000;
+// Of the last second: everything behind the doors counts in milliseconds, and would round it up into the year 10000.
+const lastNanos = 999_000_000;
 
 const checks = new Map<DescMessage, Check | undefined>();
 
@@ -69,7 +71,8 @@ function* messagesOf(message: Message, field: DescField): Iterable<[name: string
 
 const checkTime: Check = (message, path, problems) => {
   const { seconds, nanos } = message as Timestamp;
-  if (seconds < firstSecond || seconds > lastSecond || nanos < 0 || nanos >= nanosPerSecond) {
+  const whole = seconds >= firstSecond && seconds <= lastSecond && nanos >= 0 && nanos < nanosPerSecond;
+  if (!whole || (seconds === lastSecond && nanos > lastNanos)) {
     problems.push({ field: path, reason: "must be a time of the years 1 to 9999" });
   }
 };

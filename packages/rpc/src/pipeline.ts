@@ -91,6 +91,11 @@ export interface Pipeline {
   /** Calls and streams that run. */
   readonly inFlight: number;
   /**
+   * Decides on a call before the rest of a large body is read: nobody makes us collect and parse for strangers.
+   * @throws ConnectError as the method would answer
+   */
+  gate(call: CallContext): void | Promise<void>;
+  /**
    * Runs a unary method on a decoded request. Answers synchronously where the method does; throws or rejects with a
    * ConnectError only.
    */
@@ -135,6 +140,23 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     return check(call);
   }
 
+  function gate(call: CallContext): void | Promise<void> {
+    const refuse = (reason: unknown): never => {
+      const error = toConnectError(reason);
+      observer?.started?.(call);
+      observer?.ended?.(call, error, 0);
+      call.finish();
+      throw error;
+    };
+    const pass = (): void => void (call.isGuarded = true);
+    try {
+      const passed = guard(call);
+      return passed === undefined ? pass() : passed.then(pass, refuse);
+    } catch (reason) {
+      refuse(reason);
+    }
+  }
+
   function check(call: CallContext): void | Promise<void> {
     const authorized = authorize?.(call);
     return authorized === undefined ? admit?.(call) : authorized.then(() => admit?.(call));
@@ -152,7 +174,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   }
 
   function guarded(method: BoundMethod, request: Message, call: CallContext): Message | Promise<Message> {
-    const passed = guard(call);
+    const passed = call.isGuarded ? undefined : guard(call);
     return passed === undefined ? invoke(method, request, call) : passed.then(() => invoke(method, request, call));
   }
 
@@ -207,7 +229,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     streamCount += 1;
     let error: ConnectError | undefined;
     try {
-      await guard(call);
+      if (!call.isGuarded) await guard(call);
       const input = validated(method, requests, call);
       const output = openStream(method, input, call);
       for await (const message of untilAborted(output, call.signal)) yield complete(method, message);
@@ -241,6 +263,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     get inFlight() {
       return unaryCount + streamCount;
     },
+    gate,
     unary: (method, request, call) => unary(method as BoundMethod, request, call),
     stream: (method, requests, call) => stream(method as BoundMethod, requests, call),
   };

@@ -1,6 +1,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { CallContext } from "./call-context.ts";
+import { createGate } from "./create-gate.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { replyError, replyMessage } from "./rest-reply.ts";
@@ -33,7 +34,12 @@ export function serveRest(pipeline: Pipeline, route: RestRoute, values: readonly
     void serveUpload(pipeline, route, exchange, call);
     return;
   }
-  exchange.readBody(route.method.readMaxBytes, (body, broken) => {
+  const gate = createGate(pipeline, call);
+  const serve = (body: Uint8Array, broken: ConnectError | undefined): void => {
+    if (gate.refusal !== undefined) {
+      replyError(exchange, call, gate.refusal);
+      return;
+    }
     if (broken !== undefined) {
       replyError(exchange, call, broken, broken.code === Code.ResourceExhausted);
       return;
@@ -64,5 +70,6 @@ export function serveRest(pipeline: Pipeline, route: RestRoute, values: readonly
     }
     exchange.onGone(() => call.abort(new ConnectError("the caller went away", Code.Canceled)));
     (result as Promise<Message>).then(succeed, (reason: unknown) => replyError(exchange, call, toConnectError(reason)));
-  });
+  };
+  exchange.readBody(route.method.readMaxBytes, serve, gate.ask);
 }

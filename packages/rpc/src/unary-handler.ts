@@ -19,6 +19,7 @@ import {
 } from "@connectrpc/connect/protocol-grpc-web";
 import { CallContext } from "./call-context.ts";
 import { tooLarge } from "./collect-body.ts";
+import { createGate } from "./create-gate.ts";
 import { compressionOf } from "./compressions.ts";
 import type { QueryMessage } from "./connect-get.ts";
 import { addHeaders, type Exchange, type ReplyHeaders } from "./exchange.ts";
@@ -109,9 +110,11 @@ export function serveUnary(
   // A gRPC message has a prefix of five bytes; base64 makes four bytes of three, and padding.
   const framed = connect ? method.readMaxBytes : method.readMaxBytes + 5;
   const bound = format.text ? Math.ceil(framed / 3) * 4 + 4 : framed;
-  exchange.readBody(bound, (body, broken) => {
+  const gate = createGate(pipeline, call);
+  const serve = (body: Uint8Array, broken: ConnectError | undefined): void => {
     let result: Message | Promise<Message>;
     try {
+      if (gate.refusal !== undefined) throw gate.refusal;
       if (timeout?.error !== undefined) throw timeout.error;
       const bytes = connect
         ? (query?.bytes() ?? wholeBody(body, broken, headers["content-length"], framed))
@@ -134,7 +137,8 @@ export function serveUnary(
     }
     exchange.onGone(() => call.abort(new ConnectError("the caller went away", Code.Canceled)));
     (result as Promise<Message>).then(succeed, fail);
-  });
+  };
+  exchange.readBody(bound, serve, gate.ask);
 }
 
 function lineOf(header: string | string[] | undefined): string | undefined {
