@@ -51,6 +51,13 @@ describe("parseJobOptions", () => {
     expect(parsed.ok && parsed.options.runAtMs).toBe(Date.UTC(2030, 0, 1));
   });
 
+  it("refuses instants that no Timestamp can say", () => {
+    for (const late of ["253402300800000", "999999999999999", "9999-12-31T23:59:59-12:00", "0000-01-01T00:00:00Z"]) {
+      expect(parse({ [headerNames.runAt]: late, [headerNames.deadline]: late })).toMatchObject({ ok: false });
+    }
+    expect(parse({ [headerNames.runAt]: "9999-12-31T23:59:59.999Z" }).ok).toBe(true);
+  });
+
   it("never throws on garbage", () => {
     fc.assert(
       fc.property(fc.dictionary(fc.constantFrom(...Object.values(headerNames)), fc.string()), (headers) => {

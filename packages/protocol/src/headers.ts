@@ -92,11 +92,15 @@ function wholeNumber(text: string, least: number, most: number): number | undefi
   return value >= least && value <= most ? value : undefined;
 }
 
+// What google.protobuf.Timestamp can say: one job beyond it could not be listed, and no other with it.
+const firstInstant = Date.parse("0001-01-01T00:00:00Z");
+const lastInstant = Date.parse("9999-12-31T23:59:59.999Z");
+
 function instant(text: string): number | undefined {
-  if (/^[0-9]{1,15}$/.test(text)) return Number(text);
-  if (!/^\d{4}-\d\d-\d\dT/.test(text)) return undefined;
-  const value = Date.parse(text);
-  return Number.isNaN(value) ? undefined : value;
+  const digits = /^[0-9]{1,15}$/.test(text);
+  if (!digits && !/^\d{4}-\d\d-\d\dT/.test(text)) return undefined;
+  const value = digits ? Number(text) : Date.parse(text);
+  return value >= firstInstant && value <= lastInstant ? value : undefined;
 }
 
 /**
@@ -131,8 +135,8 @@ export function parseJobOptions(get: (name: string) => string | undefined): Pars
       parseBackoff,
       "exponential, linear or fixed, then ;base=MS;max=MS;jitter=0..1",
     ),
-    runAtMs: read(headerNames.runAt, 0, instant, "Unix milliseconds or RFC 3339"),
-    deadlineMs: read(headerNames.deadline, 0, instant, "Unix milliseconds or RFC 3339"),
+    runAtMs: read(headerNames.runAt, 0, instant, "Unix milliseconds or RFC 3339, up to the year 9999"),
+    deadlineMs: read(headerNames.deadline, 0, instant, "Unix milliseconds or RFC 3339, up to the year 9999"),
     uniqueKey: read(headerNames.uniqueKey, "", printable(256), "at most 256 printable ASCII characters"),
     tags: read(
       headerNames.tags,
