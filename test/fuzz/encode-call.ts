@@ -118,6 +118,8 @@ function spoilFrames(frames: Buffer[], draft: Draft, dice: Dice): void {
       break;
     case 1:
       draft.faults.push("length too large");
+      // Nothing behind the length counts as no message.
+      draft.demanded.push("unimplemented");
       first.writeUInt32BE(dice.pick([0xffffffff, 0x7fffffff, first.byteLength, 0x00ffffff]), 1);
       break;
     case 2:
