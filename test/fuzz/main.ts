@@ -35,9 +35,19 @@ if (
 }
 
 console.log(`seed ${seed}`);
+const stopping = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopping.abort());
 await using target = await startFuzzTarget();
 const window = Math.max(1, Math.ceil(requests / windows));
-const report = await runFuzz(target, { seed, requests, window, method: values.method, door, progress: showProgress });
+const report = await runFuzz(target, {
+  seed,
+  requests,
+  window,
+  method: values.method,
+  door,
+  signal: stopping.signal,
+  progress: showProgress,
+});
 show(report);
 process.exitCode = report.failures.length === 0 ? 0 : 1;
 

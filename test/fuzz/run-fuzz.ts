@@ -17,6 +17,8 @@ export interface FuzzOptions {
   /** Of the form Service/Method, or a part of it; all when left out. */
   readonly method?: string | undefined;
   readonly door?: Door | undefined;
+  /** Ends the run early, with the report so far. */
+  readonly signal?: AbortSignal;
   /** Told of each window. */
   readonly progress?: (report: FuzzReport) => void;
 }
@@ -104,12 +106,15 @@ export async function runFuzz(target: FuzzTarget, options: FuzzOptions): Promise
     }
   }
 
-  while (report.sent < options.requests && report.failures.length < maxFailures && !target.ended) {
+  const goesOn = (): boolean =>
+    report.failures.length < maxFailures && !target.ended && options.signal?.aborted !== true;
+
+  while (report.sent < options.requests && goesOn()) {
     const until = Math.min(report.sent + options.window, options.requests);
     const startedAt = performance.now();
     let next = report.sent;
     const lane = async (): Promise<void> => {
-      while (next < until && report.failures.length < maxFailures && !target.ended) await one(next++);
+      while (next < until && goesOn()) await one(next++);
     };
     await Promise.all(Array.from({ length: concurrency }, lane));
     report.sent = next;
