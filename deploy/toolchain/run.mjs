@@ -48,7 +48,13 @@ function run({ node, binDir }, args, word) {
   const child = spawn(node, args, {
     cwd,
     stdio: "inherit",
-    env: { ...process.env, PATH: [...binDir, process.env.PATH].join(path.delimiter) },
+    env: {
+      // What Node has compiled is kept for the next start (https://nodejs.org/api/module.html#module-compile-cache): a
+      // command answers in a little more than half the time.
+      NODE_COMPILE_CACHE: path.join(root, ".millrace/compile-cache"),
+      ...process.env,
+      PATH: [...binDir, process.env.PATH].join(path.delimiter),
+    },
   });
   const forward = (signal) => {
     // Ctrl-C reaches the whole foreground group: the child has it already, and a second one would mean "at once".

@@ -5,9 +5,12 @@ import {
   defaultBackoff,
   formatJobOptions,
   headerNames,
+  isOwnJobId,
+  isOwnQueue,
   jobSubject,
   MillraceError,
   newJobId,
+  ownIdPrefix,
   priorityName,
   priorityOrNormal,
   scheduleSubject,
@@ -30,10 +33,11 @@ export interface JobMessage extends OutgoingMessage {
 
 const printable = /^[\x20-\x7e]*$/;
 
-/** @throws MillraceError invalid_argument naming what cannot stand in a header; failed_precondition */
+/** @throws MillraceError invalid_argument naming what cannot stand in a header; failed_precondition, also for what is Millrace's own */
 export function toJobMessage(request: SubmitJobRequest, submission: Submission, nowMs: number): JobMessage {
   const { traceparent, reply, owner } = submission;
   refuseUnprintable(request);
+  refuseOwn(request);
   const id = request.id === "" ? newJobId(nowMs) : request.id;
   const queue = request.queue === "" ? "default" : request.queue;
   const priority = priorityName(priorityOrNormal(request.priority));
@@ -76,9 +80,20 @@ function refuseUnprintable(request: SubmitJobRequest): void {
   };
   check("unique_key", request.uniqueKey);
   check("payload.content_type", request.payload?.contentType ?? "");
+  refuse("invalid_argument", details);
+}
+
+/** A plugin takes for a fact what comes by Millrace's own queues, and a job of ours waits for no other under its id. */
+function refuseOwn({ id, queue }: SubmitJobRequest): void {
+  const details: ErrorDetail[] = [];
+  if (isOwnJobId(id)) details.push({ field: "id", reason: `ids that begin with ${ownIdPrefix} are Millrace's own` });
+  if (isOwnQueue(queue)) details.push({ field: "queue", reason: `${queue} is Millrace's own` });
+  refuse("failed_precondition", details);
+}
+
+function refuse(code: "invalid_argument" | "failed_precondition", details: readonly ErrorDetail[]): void {
   if (details.length === 0) return;
-  const words = details.map(({ field, reason }) => `${field}: ${reason}`).join("; ");
-  throw new MillraceError("invalid_argument", words, { details });
+  throw new MillraceError(code, details.map(({ field, reason }) => `${field}: ${reason}`).join("; "), { details });
 }
 
 function timeMs(time: Timestamp | undefined): number {

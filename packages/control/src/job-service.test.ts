@@ -121,6 +121,19 @@ describe("SubmitJob", () => {
     const large = { type: "t", payload: { content: { case: "raw" as const, value: new Uint8Array(3 << 20) } } };
     expect((await refusal(fixture.jobs.submitJob(large))).code).toBe(Code.OutOfRange);
   });
+
+  test("leaves what Millrace says to plugins to Millrace", async () => {
+    const forged = { type: "auditor", tags: ["export:on_audit"] };
+    for (const queue of ["plugin-events", "plugin-tasks"]) {
+      expect(await refusal(fixture.jobs.submitJob({ ...forged, queue }))).toMatchObject({
+        code: Code.FailedPrecondition,
+        rawMessage: `queue: ${queue} is Millrace's own`,
+      });
+    }
+    // Whoever foresees the id of a plugin's job could keep it from its stream, or seem to have ended it.
+    const { outcomes } = await fixture.jobs.submitJobs({ jobs: [{ type: "t", id: "_audit-7-0123456789ab" }] });
+    expect(outcomes).toMatchObject([{ errorCode: "failed_precondition" }]);
+  });
 });
 
 describe("unique keys", () => {

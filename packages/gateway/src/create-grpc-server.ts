@@ -24,6 +24,8 @@ export function createGrpcServer(
   });
   server.on("session", (session) => guard.add(session));
   server.on("stream", (stream, headers) => {
+    // One that is not served fails too, and an error that nobody listens to ends the process.
+    stream.on("error", () => {});
     if (!guard.admit(stream)) return;
     slowReaders.watch(stream, () => stream.close());
     handler(stream, headers);

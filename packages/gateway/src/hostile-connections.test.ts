@@ -1,4 +1,10 @@
-import { connect as connectHttp2, constants, type ClientHttp2Session } from "node:http2";
+import {
+  connect as connectHttp2,
+  constants,
+  createServer as createHttp2Server,
+  type ClientHttp2Session,
+  type ServerHttp2Session,
+} from "node:http2";
 import { once } from "node:events";
 import { createServer, connect, type AddressInfo, type Server, type Socket } from "node:net";
 import { createLogger, createMetrics, Health, z } from "@millrace/service-kit";
@@ -7,6 +13,7 @@ import { afterAll, expect, test } from "vitest";
 import { gatewaySettings } from "./config.ts";
 import { ConnectionLimits } from "./connection-limits.ts";
 import type { RefusalReason } from "./refusals.ts";
+import { SessionGuard } from "./session-guard.ts";
 import { SlowReaders } from "./slow-readers.ts";
 import { startGateway } from "./start-gateway.ts";
 
@@ -77,6 +84,51 @@ test("streams reset in bulk end their connection, and then shut their address ou
   expect(await counted("abuse")).toBe(1);
   // Others come in.
   expect((await fetch(`${gateway.httpUrl}/api/v1/system/info`)).status).toBe(200);
+});
+
+test("a stream that is one too many is refused, and ends nothing else", async () => {
+  const authority = `http://${gateway.grpcAddress}`;
+  const from = { host: "127.0.0.1", port: Number(new URL(authority).port), localAddress: "127.0.0.8" };
+  const path = "/millrace.system.v1.SystemService/GetInfo";
+  const sessions: ClientHttp2Session[] = [];
+  stack.defer(() => sessions.forEach((session) => session.destroy()));
+  const codes: number[] = [];
+  const refused = Promise.withResolvers<void>();
+  for (let n = 0; n < 6; n += 1) {
+    const session = connectHttp2(authority, { createConnection: () => connect(from) });
+    sessions.push(session);
+    session.on("error", () => {});
+    await once(session, "remoteSettings");
+    // Without an end of their bodies they stay.
+    for (let m = 0; m < 1_000; m += 1) {
+      const stream = session.request({ ":method": "POST", ":path": path, "content-type": "application/grpc" });
+      stream.on("error", () => {
+        codes.push(stream.rstCode);
+        refused.resolve();
+      });
+    }
+  }
+  await refused.promise;
+  expect(codes).toContain(constants.NGHTTP2_REFUSED_STREAM);
+  expect(await counted("overloaded")).toBeGreaterThan(0);
+  expect((await fetch(`${gateway.httpUrl}/api/v1/system/info`)).status).toBe(200);
+});
+
+test("a silent connection of HTTP/2 is asked again and again whether it is still there", async () => {
+  const guard = new SessionGuard({ behindProxies: false, onRefused: () => {}, onAbuse: () => {} });
+  const server = createHttp2Server();
+  const port = await listening(server);
+  const added = once(server, "session") as Promise<[ServerHttp2Session]>;
+  const client = connectHttp2(`http://127.0.0.1:${port}`);
+  stack.defer(() => client.destroy());
+  const [session] = await added;
+  guard.add(session);
+  for (let n = 0; n < 3; n += 1) {
+    const asked = once(client, "ping");
+    await expect.poll(() => session.listenerCount("timeout")).toBe(1);
+    session.emit("timeout");
+    await asked;
+  }
 });
 
 test("a connection more than an address may have is closed, where the peer is the caller", async () => {

@@ -90,7 +90,7 @@ export class SessionGuard {
     });
     this.#bound(session, "ping", pingRate);
     this.#bound(session, "remoteSettings", settingsRate);
-    session.setTimeout(idleMs, () => this.#whenIdle(session));
+    this.#watchIdle(session);
   }
 
   /** @returns false when the stream is not to be served */
@@ -145,6 +145,11 @@ export class SessionGuard {
     session.destroy(new Error(reason), constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
 
+  // Node's timer runs out once, and an answer to a ping does not wind it up again.
+  #watchIdle(session: ServerHttp2Session): void {
+    session.setTimeout(idleMs, () => this.#whenIdle(session));
+  }
+
   /** A watcher may be silent for hours, and answers pings. */
   #whenIdle(session: ServerHttp2Session): void {
     const state = this.#sessions.get(session);
@@ -154,8 +159,13 @@ export class SessionGuard {
       return;
     }
     const unanswered = setTimeout(() => session.destroy(), pingTimeoutMs);
-    session.once("close", () => clearTimeout(unanswered));
-    session.ping(() => clearTimeout(unanswered));
+    const answered = (): void => clearTimeout(unanswered);
+    session.once("close", answered);
+    session.ping(() => {
+      answered();
+      session.off("close", answered);
+      if (!session.destroyed) this.#watchIdle(session);
+    });
   }
 }
 

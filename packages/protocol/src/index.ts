@@ -44,7 +44,17 @@ export {
   type ParsedJobOptions,
 } from "./headers.ts";
 export { deriveJobId, newJobId } from "./job-id.ts";
-export { isJobId, isJobType, isOwner, isQueueName, isTaggableExport } from "./names.ts";
+export {
+  isJobId,
+  isJobType,
+  isOwner,
+  isOwnJobId,
+  isOwnQueue,
+  isQueueName,
+  isTaggableExport,
+  ownIdPrefix,
+  pluginQueues,
+} from "./names.ts";
 export { fromWirePayload, toWirePayload, type WirePayload } from "./payload.ts";
 export { matchesEvent } from "./event-pattern.ts";
 export { isReservedEvent, reservedEventRoots } from "./reserved-events.ts";

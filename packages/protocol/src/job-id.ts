@@ -1,3 +1,5 @@
+import { ownIdPrefix } from "./names.ts";
+
 /**
  * The id of a job whose publisher left it out. The worker (from the delivery) and the projector (from the republished
  * copy) compute the same one. The stream's creation time keeps ids apart when a stream is made anew and its
@@ -5,7 +7,7 @@
  */
 export function deriveJobId(stream: string, streamCreatedMs: number, sequence: number): string {
   const level = stream.slice(stream.lastIndexOf("_") + 1, stream.lastIndexOf("_") + 2).toLowerCase();
-  return `${level}${streamCreatedMs.toString(36)}-${sequence.toString(36)}`;
+  return `${ownIdPrefix}${level}${streamCreatedMs.toString(36)}-${sequence.toString(36)}`;
 }
 
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";

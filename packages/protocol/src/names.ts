@@ -22,6 +22,21 @@ export function isJobId(text: string): boolean {
   return ID.test(text);
 }
 
+/** Queues whose jobs call a plugin by its name: the job's type is the plugin, and a tag `export:<name>` says what is called. */
+export const pluginQueues = { events: "plugin-events", tasks: "plugin-tasks" } as const;
+
+/** Whether nobody but Millrace submits to the queue: a plugin takes for a fact what it hears there. */
+export function isOwnQueue(queue: string): boolean {
+  return queue === pluginQueues.events || queue === pluginQueues.tasks;
+}
+
+/** What ids begin with that Millrace gives by a rule. Others could foresee them: under one of theirs a job would not be told apart. */
+export const ownIdPrefix = "_";
+
+export function isOwnJobId(id: string): boolean {
+  return id.startsWith(ownIdPrefix);
+}
+
 /** Whether a user's id can stand in a subject. */
 export function isOwner(text: string): boolean {
   return OWNER.test(text);

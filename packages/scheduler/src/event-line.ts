@@ -6,6 +6,7 @@ import {
   eventsStream,
   matchesEvent,
   PlatformEventSchema,
+  pluginQueues,
   subjectRoots,
   type BackoffPolicy,
   type PlatformEvent,
@@ -14,7 +15,7 @@ import {
 import { EventCursor } from "./event-cursor.ts";
 import type { JobEndings } from "./job-endings.ts";
 import { jobEventNames, platformEvents, type EventOffer } from "./platform-events.ts";
-import { eventJobId, eventQueue, submitPluginJob } from "./plugin-job.ts";
+import { eventJobId, submitPluginJob } from "./plugin-job.ts";
 import type { SchedulerLogger, SchedulerMetrics } from "./scheduler-signals.ts";
 import { wait } from "./wait.ts";
 
@@ -152,7 +153,7 @@ export class EventLine implements AsyncDisposable {
     const payload = toJsonString(PlatformEventSchema, event);
     const { duplicate } = await submitPluginJob(bus, {
       id,
-      queue: eventQueue,
+      queue: pluginQueues.events,
       plugin,
       export: exportName,
       cause: `event:${event.name}`,

@@ -7,6 +7,7 @@ import {
   EventKind,
   eventName,
   headerNames,
+  isOwnQueue,
   parseJobSubject,
   PlatformEventSchema,
   priorityLevels,
@@ -15,7 +16,6 @@ import {
   type JobEvent,
   type PlatformEvent,
 } from "@millrace/protocol";
-import { eventQueue, taskQueue } from "./plugin-job.ts";
 
 /** An event that a plugin may want, made whole only for the one that does. */
 export interface EventOffer {
@@ -65,15 +65,11 @@ export async function platformEvents(
   }
   if (subject.startsWith(roots.batch)) {
     const { source, events } = fromBinary(EventBatchSchema, message.data.slice());
-    return events.flatMap((event, index) => (isOwn(event.queue) ? [] : [offerOf(source, event, index)]));
+    return events.flatMap((event, index) => (isOwnQueue(event.queue) ? [] : [offerOf(source, event, index)]));
   }
   if (subject.startsWith(roots.submitted)) return copyOf(message, EventKind.SUBMITTED, streamCreatedMs);
   if (subject.startsWith(roots.scheduled)) return copyOf(message, EventKind.SCHEDULED, streamCreatedMs);
   return [];
-}
-
-function isOwn(queue: string): boolean {
-  return queue === eventQueue || queue === taskQueue;
 }
 
 function offerOf(source: string, event: JobEvent, index: number): EventOffer {
@@ -111,7 +107,7 @@ async function copyOf(
 ): Promise<EventOffer[]> {
   const place = parseJobSubject(message.subject);
   const attempt = Number(message.header(headerNames.attempt) ?? 1) || 1;
-  if (place === undefined || isOwn(place.queue) || attempt > 1) return [];
+  if (place === undefined || isOwnQueue(place.queue) || attempt > 1) return [];
   const stream = message.header(headerNames.stream) ?? "";
   const seq = Number(message.header(headerNames.sequence));
   const jobId = place.id ?? deriveJobId(stream, await streamCreatedMs(stream), seq);

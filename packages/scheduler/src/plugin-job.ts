@@ -1,15 +1,17 @@
 import { createHash } from "node:crypto";
 import type { Bus, PublishAck } from "@millrace/bus";
-import { formatJobOptions, headerNames, jobSubject, type PlatformEvent } from "@millrace/protocol";
-
-/** The queue of jobs by which plugins hear of events. Workers that run plugins serve it. */
-export const eventQueue = "plugin-events";
-/** The queue of jobs that run plugins' scheduled tasks. */
-export const taskQueue = "plugin-tasks";
+import {
+  formatJobOptions,
+  headerNames,
+  jobSubject,
+  ownIdPrefix,
+  type PlatformEvent,
+  type pluginQueues,
+} from "@millrace/protocol";
 
 export interface PluginJob {
   readonly id: string;
-  readonly queue: typeof eventQueue | typeof taskQueue;
+  readonly queue: (typeof pluginQueues)[keyof typeof pluginQueues];
   readonly plugin: string;
   readonly export: string;
   /** Which event, or which task, as a tag. */
@@ -37,7 +39,7 @@ export function submitPluginJob(bus: Bus, job: PluginJob): Promise<PublishAck> {
 }
 
 /**
- * `<event id>-<hash>`, the same for every delivery of one event to one export. Plugins choose the ids of their events: with one
+ * `_<event id>-<hash>`, the same for every delivery of one event to one export. Plugins choose the ids of their events: with one
  * of another's they must not keep that from being heard.
  */
 export function eventJobId(
@@ -45,19 +47,19 @@ export function eventJobId(
   plugin: string,
   exportName: string,
 ): string {
-  const id = `${event.id}-${shortHash(plugin, exportName, event.source, event.name)}`;
+  const id = `${ownIdPrefix}${event.id}-${shortHash(plugin, exportName, event.source, event.name)}`;
   if (id.length <= longestId) return id;
   // An id may have the length of a job's id itself.
-  return `${sha256(event.id).slice(0, 40)}-${shortHash(plugin, exportName, event.source, event.name)}`;
+  return `${ownIdPrefix}${sha256(event.id).slice(0, 40)}-${shortHash(plugin, exportName, event.source, event.name)}`;
 }
 
-/** `<plugin>-<task>-<second>`, the same for every scheduler. */
+/** `_<plugin>-<task>-<second>`, the same for every scheduler. */
 export function taskJobId(plugin: string, task: string, tickMs: number): string {
   const second = String(Math.floor(tickMs / 1000));
-  const id = `${plugin}-${task}-${second}`;
+  const id = `${ownIdPrefix}${plugin}-${task}-${second}`;
   // With a dash in a name, plugin and task could be told apart in two ways.
   if (!plugin.includes("-") && !task.includes("-") && id.length <= longestId) return id;
-  return `${plugin.slice(0, 24)}-${shortHash(plugin, task)}-${second}`;
+  return `${ownIdPrefix}${plugin.slice(0, 24)}-${shortHash(plugin, task)}-${second}`;
 }
 
 function shortHash(...parts: string[]): string {

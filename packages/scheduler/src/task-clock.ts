@@ -1,9 +1,9 @@
 import { equals, toJsonString } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { Bus, KvBucket } from "@millrace/bus";
-import { isTaggableExport, PluginScheduleSchema, type PluginSchedule } from "@millrace/protocol";
+import { isTaggableExport, pluginQueues, PluginScheduleSchema, type PluginSchedule } from "@millrace/protocol";
 import { Cron } from "croner";
-import { submitPluginJob, taskJobId, taskQueue } from "./plugin-job.ts";
+import { submitPluginJob, taskJobId } from "./plugin-job.ts";
 import type { SchedulerLogger, SchedulerMetrics } from "./scheduler-signals.ts";
 import { wait } from "./wait.ts";
 
@@ -107,7 +107,7 @@ export class TaskClock implements AsyncDisposable {
     if (dueMs !== undefined && dueMs > task.lastMs && dueMs > nowMs - lateMs) {
       await submitPluginJob(bus, {
         id: taskJobId(plugin, schedule.name, dueMs),
-        queue: taskQueue,
+        queue: pluginQueues.tasks,
         plugin,
         export: schedule.export,
         cause: `task:${schedule.name}`,

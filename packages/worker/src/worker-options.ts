@@ -1,8 +1,8 @@
 import type { Bus, BusLogger } from "@millrace/bus";
+import { pluginQueues } from "@millrace/protocol";
 import type { Metrics } from "@millrace/service-kit";
 import type { JobHandler } from "./job-context.ts";
 import { defaultExecutorKind, type ExecutorKind } from "./executors/executor-channel.ts";
-import { pluginQueues } from "./plugins/plugin-queues.ts";
 import type { SignaturePolicy } from "./plugins/trusted-keys.ts";
 import { defaultFloors, type Floors } from "./priority-floors.ts";
 

@@ -126,6 +126,7 @@ test.each([
   { type: "mail", queue: "a.b" },
   { type: "mail", priority: "urgent" },
   { type: "mail", id: "a b" },
+  { type: "mail", id: "_audit-1" },
   { type: "mail", backoff: "soon" },
   { type: "mail", tags: ["a b"] },
   { type: "mail", maxAttempts: -1 },

@@ -4,16 +4,18 @@ import {
   headerNames,
   isJobId,
   isJobType,
+  isOwnJobId,
+  isOwnQueue,
   isPriorityName,
   isQueueName,
   jobSubject,
   newJobId,
+  ownIdPrefix,
   parseBackoff,
   parseJobOptions,
   scheduleSubject,
   type BackoffPolicy,
 } from "@millrace/protocol";
-import { pluginQueues } from "../plugins/plugin-queues.ts";
 import type { HostCaller } from "./host-caller.ts";
 import { badRequest, denied, exceeded } from "./host-failure.ts";
 
@@ -43,9 +45,10 @@ export async function submitPluginJob(
     throw denied(`jobs: type ${type} is not granted; declare it under capabilities.jobs, and grant jobs`);
   }
   if (typeof queue !== "string" || !isQueueName(queue)) throw badRequest("jobs: queue is no name of a queue");
-  if (Object.values<string>(pluginQueues).includes(queue)) throw denied(`jobs: queue ${queue} is Millrace's own`);
+  if (isOwnQueue(queue)) throw denied(`jobs: queue ${queue} is Millrace's own`);
   if (typeof priority !== "string" || !isPriorityName(priority)) throw badRequest("jobs: priority is no priority");
   if (id !== undefined && (typeof id !== "string" || !isJobId(id))) throw badRequest("jobs: id is no job id");
+  if (id !== undefined && isOwnJobId(id)) throw denied(`jobs: ids that begin with ${ownIdPrefix} are Millrace's own`);
   if (payload.length > mostPayloadBytes) {
     const breach = { resource: "jobs", figure: payload.length, limit: mostPayloadBytes, unit: "bytes" } as const;
     throw exceeded(breach, { fatal: false });

@@ -2,6 +2,7 @@ import type { Bus, KvEntry, KvWatch } from "@millrace/bus";
 import { create } from "@bufbuild/protobuf";
 import {
   decodePluginRecord,
+  isOwnQueue,
   PluginState,
   PluginVersionSchema,
   type Plugin,
@@ -9,7 +10,6 @@ import {
 } from "@millrace/protocol";
 import type { JobHandler } from "../job-context.ts";
 import { canaryShare } from "./canary-share.ts";
-import { pluginQueues } from "./plugin-queues.ts";
 import type { RunnableVersion } from "./runnable-version.ts";
 import type { TrustedKeys } from "./trusted-keys.ts";
 import { VersionShelf, type RefusedVersion, type ShelvedVersion } from "./version-shelf.ts";
@@ -56,7 +56,6 @@ interface Entry {
   canary: RunnableVersion | undefined;
 }
 
-const eventQueues: readonly string[] = Object.values(pluginQueues);
 const exportTag = "export:";
 
 /**
@@ -80,7 +79,7 @@ export class PluginCatalog {
   }
 
   route(job: Routed): Route {
-    if (eventQueues.includes(job.queue)) return this.#routeByName(job);
+    if (isOwnQueue(job.queue)) return this.#routeByName(job);
     const route = this.#routes.get(job.type);
     if (route === undefined) return { kind: "wait", reason: `no handler for type "${job.type}"` };
     return route.kind === "plugin" ? choose(route, job.id) : route;
