@@ -68,7 +68,7 @@ test("a plugin hears of what it asks for, in order and one at a time", { timeout
   await publish("user.logout", "c");
   const first = await next();
   expect(first).toMatchObject({ plugin: "greeter", tags: "export:hear,event:user.login", event: { id: "a" } });
-  expect(first.id).toMatch(/^a-[0-9a-f]{12}$/);
+  expect(first.id).toMatch(/^_a-[0-9a-f]{12}$/);
   const second = next();
   // Nothing follows as long as the first has not ended.
   await publish("user.login", "d");
