@@ -237,7 +237,7 @@ export class Http2Exchange implements Exchange {
 
   reply(status: number, headers: ReplyHeaders, body: string | Uint8Array, trailers?: ReplyHeaders): void {
     const stream = this.#stream;
-    if (stream.destroyed || stream.headersSent) return;
+    if (!isAnswerable(stream)) return;
     if (this.#options.answers?.hold(body.length, stream) === false) {
       const instead = noRoom();
       this.#send(instead.status, instead.headers, instead.body, undefined);
@@ -256,6 +256,7 @@ export class Http2Exchange implements Exchange {
     } else {
       stream.respond(headers, { waitForTrailers: true });
       stream.once("wantTrailers", () => {
+        if (isOver(stream)) return;
         stream.sendTrailers(trailers);
         // A reset in the same turn would overtake them.
         if (this.#cut) setImmediate(() => stream.close());
@@ -267,7 +268,7 @@ export class Http2Exchange implements Exchange {
 
   open(status: number, headers: ReplyHeaders, trailers?: () => ReplyHeaders): void {
     const stream = this.#stream;
-    if (stream.destroyed || stream.headersSent) return;
+    if (!isAnswerable(stream)) return;
     headers[":status"] = String(status);
     complete(headers, this.#options);
     stream.respond(headers, { waitForTrailers: trailers !== undefined });
@@ -275,6 +276,7 @@ export class Http2Exchange implements Exchange {
       stream.once("finish", () => this.#closeLeft());
     } else {
       stream.once("wantTrailers", () => {
+        if (isOver(stream)) return;
         stream.sendTrailers(trailers());
         this.#closeLeft();
       });
@@ -304,6 +306,15 @@ export class Http2Exchange implements Exchange {
       if (stream.rstCode !== 0 || !stream.writableFinished) listener();
     });
   }
+}
+
+// A stream is closed before it is destroyed, as when its connection went away; what comes in between throws.
+function isOver(stream: ServerHttp2Stream): boolean {
+  return stream.destroyed || stream.closed;
+}
+
+function isAnswerable(stream: ServerHttp2Stream): boolean {
+  return !isOver(stream) && !stream.headersSent;
 }
 
 function writeTo(target: ServerResponse | ServerHttp2Stream, chunk: string | Uint8Array): Promise<boolean> {
