@@ -56,6 +56,30 @@ eachDatabase((openTestStore) => {
     expect((await store.getJob("b"))?.job).toMatchObject({ plugin: "", fuel: 0n });
   });
 
+  test("a row is its first job's, whoever uses the id again", async () => {
+    await using store = await openTestStore();
+    const to = { seq: 1, streamCreatedMs: created };
+    const mine = testPatch("a", JobState.QUEUED, { submission: { ...testSubmission(), owner: "ada" } });
+    const theirs = { queue: "theirs", submission: { ...testSubmission(), owner: "eve" } };
+    const other = testPatch("a", JobState.SUCCEEDED, { ...theirs, ...done, result: new Uint8Array([6]) });
+    // Both in one transaction: the first one that came has the row.
+    const strangers = await store.applyEvents([mine, other], { name: "jobs", from: undefined, to });
+    expect(strangers).toEqual([other]);
+    const feed = async (seq: number, ...patches: JobPatch[]) =>
+      store.applyEvents(patches, { name: "jobs", from: { ...to, seq }, to: { ...to, seq: seq + 1 } });
+    const failures = [{ attempt: 2, code: "TRAPPED", message: "", retryable: true, atMs: 5 }];
+    expect(await feed(1, testPatch("a", JobState.DEAD, { type: "other", attempt: 2, failures }))).toHaveLength(1);
+    expect(await feed(2, testPatch("a", JobState.RUNNING, { type: "other", attempt: 3 }))).toHaveLength(1);
+    const { job } = (await store.getJob("a")) ?? {};
+    expect(job).toMatchObject({ state: JobState.QUEUED, attempt: 1, owner: "ada", queue: "default" });
+    expect(job?.error).toBeUndefined();
+    expect(await store.readOwnerLoad("ada", "jobs")).toMatchObject({ jobs: 1 });
+    expect(await store.readOwnerLoad("eve", "jobs")).toMatchObject({ jobs: 0 });
+    expect(await feed(3, testPatch("a", JobState.SUCCEEDED, done))).toEqual([]);
+    expect((await store.getJob("a"))?.job.state).toBe(JobState.SUCCEEDED);
+    expect((await store.listQueues()).map(({ queue, succeeded }) => [queue, succeeded])).toEqual([["default", 1n]]);
+  });
+
   test("a stale event changes nothing, and the first terminal state stays", async () => {
     await using store = await openTestStore();
     const feed = feeder(store);

@@ -23,8 +23,6 @@ const types: pg.CustomTypesConfig = {
 
 export interface OpenPool extends AsyncDisposable {
   readonly pool: pg.Pool;
-  /** Of PGlite only. */
-  readonly dump: (() => Promise<Uint8Array<ArrayBuffer>>) | undefined;
 }
 
 /** A pool to a server. Idle connections that break are replaced, and never fail the process. */
@@ -39,18 +37,18 @@ export function openServerPool(databaseUrl: string, poolSize: number = defaultPo
     keepAlive: true,
     application_name: "millrace",
   });
-  return { pool, dump: undefined, [Symbol.asyncDispose]: () => pool.end() };
+  return { pool, [Symbol.asyncDispose]: () => pool.end() };
 }
 
 /**
  * PGlite in a thread of its own, behind a pool of its one session.
  * @param dataDir a folder of its own, created when missing, or `memory://`
  */
-export async function openPglitePool(dataDir: string, image?: Uint8Array<ArrayBuffer>): Promise<OpenPool> {
+export async function openPglitePool(dataDir: string): Promise<OpenPool> {
   const inMemory = dataDir.startsWith("memory://");
   if (!inMemory) await mkdir(dataDir, { recursive: true });
   const lock = inMemory ? undefined : await lockDataDir(dataDir);
-  const pglite = new PgliteProcess(image === undefined ? { dataDir } : { dataDir, image });
+  const pglite = new PgliteProcess({ dataDir });
   const pool = quietPool({
     stream: () => pglite.openSocket(),
     max: 1,
@@ -63,7 +61,6 @@ export async function openPglitePool(dataDir: string, image?: Uint8Array<ArrayBu
   });
   return {
     pool,
-    dump: () => pglite.dump(),
     async [Symbol.asyncDispose]() {
       await pool.end();
       await pglite[Symbol.asyncDispose]();

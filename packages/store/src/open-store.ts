@@ -2,12 +2,10 @@ import { openPglitePool, openServerPool } from "./open-pool.ts";
 import { Store } from "./store.ts";
 
 /** Where the data lives: a server, or a folder (`memory://` for none) for PGlite inside this process. */
-export type StoreLocation =
-  | { readonly databaseUrl: string; readonly poolSize?: number }
-  | { readonly dataDir: string; readonly image?: Uint8Array<ArrayBuffer> };
+export type StoreLocation = { readonly databaseUrl: string; readonly poolSize?: number } | { readonly dataDir: string };
 
 /** Opens the store without touching the database: a server that is away fails the first use, not this. */
 export async function openStore(location: StoreLocation): Promise<Store> {
   if ("databaseUrl" in location) return new Store(openServerPool(location.databaseUrl, location.poolSize));
-  return new Store(await openPglitePool(location.dataDir, location.image));
+  return new Store(await openPglitePool(location.dataDir));
 }

@@ -11,7 +11,6 @@ export class PgliteProcess implements AsyncDisposable {
   readonly #data: PgliteThreadData;
   #worker: Worker | undefined;
   #session: PgliteSocket | undefined;
-  #onImage: ((image: Uint8Array<ArrayBuffer>) => void) | undefined;
   #closed = false;
 
   constructor(data: PgliteThreadData) {
@@ -25,14 +24,6 @@ export class PgliteProcess implements AsyncDisposable {
     const socket = new PgliteSocket((message) => this.#post(socket, message));
     this.#session = socket;
     return socket;
-  }
-
-  /** The whole data directory as a tar, to begin other databases from. */
-  async dump(): Promise<Uint8Array<ArrayBuffer>> {
-    const { promise, resolve } = Promise.withResolvers<Uint8Array<ArrayBuffer>>();
-    this.#onImage = resolve;
-    this.#start().postMessage("dump" satisfies ToPglite);
-    return promise;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -65,7 +56,6 @@ export class PgliteProcess implements AsyncDisposable {
       if (message === "opened") this.#session?.emit("connect");
       else if (message === "shut-down") return;
       else if ("bytes" in message) this.#session?.push(Buffer.from(message.bytes.buffer as ArrayBuffer));
-      else if ("image" in message) this.#onImage?.(message.image);
       else this.#session?.destroy(new Error(`PGlite: ${message.failed}`));
     });
     worker.on("error", (cause) => this.#session?.destroy(new Error("PGlite's thread failed", { cause })));

@@ -8,20 +8,13 @@ import { PGlite } from "@electric-sql/pglite";
  */
 export interface PgliteThreadData {
   readonly dataDir: string;
-  /** A dumped data directory to begin from; in memory only. */
-  readonly image?: Uint8Array<ArrayBuffer>;
 }
 
 /** To the thread: bytes of the session, or what became of it. */
-export type ToPglite = { readonly bytes: Uint8Array } | "open" | "close-session" | "dump" | "shut-down";
+export type ToPglite = { readonly bytes: Uint8Array } | "open" | "close-session" | "shut-down";
 
 /** From the thread. */
-export type FromPglite =
-  | { readonly bytes: Uint8Array }
-  | { readonly image: Uint8Array<ArrayBuffer> }
-  | { readonly failed: string }
-  | "opened"
-  | "shut-down";
+export type FromPglite = { readonly bytes: Uint8Array } | { readonly failed: string } | "opened" | "shut-down";
 
 // AuthenticationOk, then ReadyForQuery (idle).
 const greeting = Uint8Array.of(0x52, 0, 0, 0, 8, 0, 0, 0, 0, 0x5a, 0, 0, 0, 5, 0x49);
@@ -31,7 +24,7 @@ const TERMINATE = 0x58;
 
 const port = parentPort;
 if (port === null) throw new Error("pglite-thread runs in a worker thread only");
-const { dataDir, image } = workerData as PgliteThreadData;
+const { dataDir } = workerData as PgliteThreadData;
 
 let greeted = false;
 let pending = Buffer.alloc(0);
@@ -91,10 +84,6 @@ async function handle(db: PGlite, message: ToPglite): Promise<void> {
     send("opened");
   } else if (message === "close-session") {
     await endSession(db);
-  } else if (message === "dump") {
-    const blob = await db.dumpDataDir("none");
-    const bytes = new Uint8Array(await blob.arrayBuffer());
-    send({ image: bytes }, [bytes.buffer]);
   } else if (message === "shut-down") {
     await db.close();
     send("shut-down");
@@ -104,10 +93,7 @@ async function handle(db: PGlite, message: ToPglite): Promise<void> {
   }
 }
 
-const opening = PGlite.create({
-  dataDir,
-  ...(image === undefined ? {} : { loadDataDir: new Blob([image]) }),
-});
+const opening = PGlite.create({ dataDir });
 let last: Promise<void> = opening.then(() => undefined);
 port.on("message", (message: ToPglite) => {
   last = last

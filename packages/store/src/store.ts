@@ -81,8 +81,8 @@ export class Store implements AsyncDisposable {
     return this.#run((db) => readCursor(db, name));
   }
 
-  /** Rows and cursor in one transaction; `aborted` when another reader moved the cursor. */
-  applyEvents(patches: readonly JobPatch[], step: CursorStep): Promise<void> {
+  /** Rows and cursor in one transaction; `aborted` when another reader moved the cursor; see applyEvents. */
+  applyEvents(patches: readonly JobPatch[], step: CursorStep): Promise<JobPatch[]> {
     return this.#run((db) => applyEvents(db, patches, step));
   }
 

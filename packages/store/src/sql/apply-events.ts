@@ -80,6 +80,8 @@ const onceColumns = [
 ];
 const namesOf = (of: typeof columns): string => of.map(([name]) => name).join(", ");
 const names = namesOf(columns);
+// A row is its first job's: one of another queue or type that goes by the same id writes nothing into it.
+const isSameJob = (as: string): string => `${as}.queue = jobs.queue AND ${as}.type = jobs.type`;
 const ahead = "excluded.version > jobs.version";
 const placeAhead = "excluded.stream_version > jobs.stream_version";
 
@@ -131,7 +133,7 @@ WITH ${input(of)}, changed AS (
 SELECT id FROM input WHERE id NOT IN (SELECT id FROM changed)`;
 }
 
-const onwardNames = new Set(["id", ...stateColumns, "submitted_at", "max_attempts", "traceparent"]);
+const onwardNames = new Set(["id", "queue", "type", ...stateColumns, "submitted_at", "max_attempts", "traceparent"]);
 const onwardColumns = columns.filter(([name]) => onwardNames.has(name));
 
 /** Rows that are there and go on to another state, by patches that carry little else: see isOnward. */
@@ -143,7 +145,7 @@ WITH ${input(onwardColumns)}, changed AS (
     max_attempts = greatest(jobs.max_attempts, input.max_attempts),
     traceparent = coalesce(jobs.traceparent, input.traceparent)
   FROM input JOIN jobs AS old ON old.id = input.id
-  WHERE jobs.id = input.id AND input.version > jobs.version
+  WHERE jobs.id = input.id AND input.version > jobs.version AND ${isSameJob("input")}
   RETURNING jobs.id, jobs.queue, jobs.state, jobs.priority, old.state AS old_state, jobs.owner,
     ${ownedBytes("jobs.")}
 ), delta AS (
@@ -163,10 +165,10 @@ WITH ${input(onwardColumns)}, changed AS (
 )
 SELECT id FROM input WHERE id NOT IN (SELECT id FROM changed)`;
 
-/** Any patch on any row. `before` is the old row of each one that changed. */
+/** Any patch on any row. `before` is the old row of each one. Answers with the ids that are another job's. */
 const mergeStatement = `
 WITH ${input(columns)}, before AS (
-  SELECT id, queue, state, priority, owner, ${ownedBytes()} FROM jobs WHERE id = ANY ($1::text[])
+  SELECT id, queue, type, state, priority, owner, ${ownedBytes()} FROM jobs WHERE id = ANY ($1::text[])
 ), changed AS (
   INSERT INTO jobs (${names})
   SELECT ${valuesOf(columns)} FROM input
@@ -182,14 +184,14 @@ WITH ${input(columns)}, before AS (
     cancel_requested_at = least(jobs.cancel_requested_at, excluded.cancel_requested_at),
     errors = CASE WHEN excluded.errors IS NULL THEN jobs.errors
       ELSE merge_job_errors(jobs.errors, excluded.errors) END
-  WHERE ${ahead} OR ${placeAhead}
+  WHERE ${isSameJob("excluded")} AND (${ahead} OR ${placeAhead}
     OR (jobs.payload IS NULL AND excluded.payload IS NOT NULL)
     OR (jobs.traceparent IS NULL AND excluded.traceparent IS NOT NULL)
     OR excluded.submitted_at < jobs.submitted_at
     OR excluded.max_attempts > coalesce(jobs.max_attempts, 0)
     OR excluded.run_at > coalesce(jobs.run_at, '-infinity')
     OR excluded.cancel_requested_at < coalesce(jobs.cancel_requested_at, 'infinity')
-    OR excluded.errors IS NOT NULL
+    OR excluded.errors IS NOT NULL)
   RETURNING id, queue, state, priority, owner, ${ownedBytes()}
 ), delta AS (
   SELECT queue, state, priority, sum(n) AS n FROM (
@@ -206,29 +208,52 @@ WITH ${input(columns)}, before AS (
   ) AS moves GROUP BY owner
 ), held AS (
   ${addOwned}
+), counted AS (
+  ${addDelta}
 )
-${addDelta}`;
+SELECT input.id FROM input JOIN before AS jobs ON jobs.id = input.id WHERE NOT (${isSameJob("input")})`;
 
 /**
  * Writes what a run of events changed, together with the cursor that says so. Patches that a row has seen change nothing.
- * The ids are distinct.
+ * @param patches one for each job; those of jobs that share an id in the order in which they came
+ * @returns what was not written, as the id is another job's
  * @throws MillraceError `aborted` when another projector moved the cursor, `unavailable` when the database is away
  */
-export async function applyEvents(db: Kysely<Schema>, patches: readonly JobPatch[], step: CursorStep): Promise<void> {
-  await db.transaction().execute(async (transaction) => {
+export async function applyEvents(
+  db: Kysely<Schema>,
+  patches: readonly JobPatch[],
+  step: CursorStep,
+): Promise<JobPatch[]> {
+  return db.transaction().execute(async (transaction) => {
     await transaction.executeQuery(CompiledQuery.raw(settings));
     await advanceCursor(transaction, step);
-    const onward: JobPatch[] = [];
-    const arriving: JobPatch[] = [];
-    for (const patch of patches) (isOnward(patch) ? onward : arriving).push(patch);
-    // What is not there yet is inserted; what is there by now is merged.
-    arriving.push(...(await run(transaction, onwardStatement, onwardColumns, onward)));
-    const isOwned = arriving.some(({ submission }) => submission?.owner !== undefined);
-    const known = isOwned
-      ? await run(transaction, insertOwnedStatement, columns, arriving)
-      : await run(transaction, insertStatement, ownerlessColumns, arriving);
-    await run(transaction, mergeStatement, columns, known);
+    const strangers: JobPatch[] = [];
+    for (let left = patches; left.length > 0;) {
+      const first = new Map<string, JobPatch>();
+      const others: JobPatch[] = [];
+      for (const patch of left) {
+        if (first.has(patch.id)) others.push(patch);
+        else first.set(patch.id, patch);
+      }
+      strangers.push(...(await write(transaction, [...first.values()])));
+      left = others;
+    }
+    return strangers;
   });
+}
+
+/** The ids are distinct. */
+async function write(transaction: Kysely<Schema>, patches: readonly JobPatch[]): Promise<JobPatch[]> {
+  const onward: JobPatch[] = [];
+  const arriving: JobPatch[] = [];
+  for (const patch of patches) (isOnward(patch) ? onward : arriving).push(patch);
+  // What is not there yet is inserted; what is there by now is merged.
+  arriving.push(...(await run(transaction, onwardStatement, onwardColumns, onward)));
+  const isOwned = arriving.some(({ submission }) => submission?.owner !== undefined);
+  const known = isOwned
+    ? await run(transaction, insertOwnedStatement, columns, arriving)
+    : await run(transaction, insertStatement, ownerlessColumns, arriving);
+  return run(transaction, mergeStatement, columns, known);
 }
 
 // The cursor goes with the rows: what a crash of the server takes back is read again from EVENTS. Rows are looked up by

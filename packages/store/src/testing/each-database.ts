@@ -1,6 +1,6 @@
 import pg from "pg";
 import { afterAll, beforeAll, describe } from "vitest";
-import { openPglitePool } from "../open-pool.ts";
+import { openPglitePool, type OpenPool } from "../open-pool.ts";
 import { openStore } from "../open-store.ts";
 import { Store } from "../store.ts";
 import { findPostgresBinaries, startTestPostgres } from "./test-postgres.ts";
@@ -10,7 +10,7 @@ export { findPostgresBinaries, startTestPostgres, type Durability, type TestPost
 /** Starting PGlite or a server, on a busy machine. */
 const setUpMs = 60_000;
 
-/** A database of one test's own, migrated, dropped when the store is disposed. */
+/** A database of one test's own, migrated. A test has one at a time. */
 export type OpenTestStore = () => Promise<Store>;
 
 /**
@@ -19,11 +19,13 @@ export type OpenTestStore = () => Promise<Store>;
  */
 export function eachDatabase(suite: (openTestStore: OpenTestStore) => void): void {
   describe("on PGlite", () => {
-    let image: Uint8Array<ArrayBuffer>;
+    let engine: OpenPool;
     beforeAll(async () => {
-      image = await migratedImage();
+      engine = await openPglitePool("memory://");
+      await engine.pool.query("SELECT 1");
     }, setUpMs);
-    suite(async () => openStore({ dataDir: "memory://", image }));
+    afterAll(() => engine[Symbol.asyncDispose](), setUpMs);
+    suite(() => openCleared(engine));
   });
 
   const given = process.env["DATABASE_URL"];
@@ -60,12 +62,12 @@ export function eachDatabase(suite: (openTestStore: OpenTestStore) => void): voi
   });
 }
 
-async function migratedImage(): Promise<Uint8Array<ArrayBuffer>> {
-  const open = await openPglitePool("memory://");
-  await using store = new Store(open);
+/** PGlite has one database, and starting it takes seconds: each test finds it as after the migrations. */
+async function openCleared(engine: OpenPool): Promise<Store> {
+  await engine.pool.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+  const store = new Store({ ...engine, [Symbol.asyncDispose]: () => Promise.resolve() });
   await store.migrate();
-  if (open.dump === undefined) throw new Error("PGlite gives no image");
-  return open.dump();
+  return store;
 }
 
 function databaseName(kind: string): string {
