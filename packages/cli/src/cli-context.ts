@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { createClient, toMillraceError, type Client, type Credentials } from "@millrace/client";
-import { findToken } from "./credentials/find-token.ts";
+import { MillraceError } from "@millrace/protocol";
+import { findToken, type FoundToken } from "./credentials/find-token.ts";
 import { createOutput, type Output } from "./output.ts";
 import { readRuntimeFile } from "./runtime-file.ts";
 
@@ -48,8 +49,19 @@ export async function withSession(
   command: Command,
   body: (session: Session) => Promise<void>,
 ): Promise<void> {
-  const found = await findToken(context.env, await serverOf(context, command));
-  await withClient(context, command, found, body);
+  const server = await serverOf(context, command);
+  const found = await findToken(context.env, server);
+  try {
+    await withClient(context, command, found, body);
+  } catch (error) {
+    if (!(error instanceof MillraceError) || error.code !== "unauthenticated") throw error;
+    throw new MillraceError("unauthenticated", `${error.message}: ${whoIsMissing(server, found)}`, { cause: error });
+  }
+}
+
+function whoIsMissing(server: string, found: FoundToken | undefined): string {
+  if (found === undefined) return `say who you are to ${server} with \`millrace login\`, or a token in MILLRACE_TOKEN`;
+  return `${server} does not take the token of ${found.source}; it has ended, or is another server's`;
 }
 
 /** As `withSession`, for commands that say themselves who they are. @param credentials undefined: nobody */
@@ -71,8 +83,15 @@ export async function withClient(
   }
 }
 
-/** The server that the command line names, else MILLRACE_URL, else the system that runs on this machine. */
+/**
+ * The server that the command line names, else MILLRACE_URL, else the system that runs on this machine.
+ * @throws MillraceError invalid_argument when it is no address of the web
+ */
 export async function serverOf({ env }: CliContext, command: Command): Promise<string> {
-  const named = command.optsWithGlobals<{ server?: string }>().server ?? env["MILLRACE_URL"];
-  return named || ((await readRuntimeFile(env))?.httpUrl ?? defaultServer);
+  const { server } = command.optsWithGlobals<{ server?: string }>();
+  const named = server ?? env["MILLRACE_URL"];
+  if (!named) return (await readRuntimeFile(env))?.httpUrl ?? defaultServer;
+  if (URL.canParse(named) && /^https?:$/.test(new URL(named).protocol)) return named;
+  const where = server === undefined ? "MILLRACE_URL" : "--server";
+  throw new MillraceError("invalid_argument", `${where}: ${named} is not an address such as ${defaultServer}`);
 }

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { exitCodes } from "./exit-codes.ts";
 import { runCli } from "./run-cli.ts";
 
 // Node's remarks on experimental parts that the sandbox uses are of no use to who types a command.
@@ -9,9 +10,14 @@ process.once("SIGINT", () => {
   process.exitCode = 130;
   interrupt.abort();
 });
-// `millrace watch | head` closes our output: that is an end, not a fault.
+let isCut = false;
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
+  // `millrace watch | head` closes our output: that is an end, not a fault.
+  if (error.code !== "EPIPE" && !isCut) {
+    isCut = true;
+    process.exitCode = exitCodes.internal;
+    process.stderr.write(`millrace: the output cannot be written: ${error.message}\n`);
+  }
   interrupt.abort();
 });
 
@@ -22,6 +28,6 @@ await runCli(process.argv.slice(2), {
   stderr: process.stderr,
   signal: interrupt.signal,
   setExitCode: (code) => {
-    process.exitCode = code;
+    if (!isCut) process.exitCode = code;
   },
 });

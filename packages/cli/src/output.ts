@@ -33,7 +33,13 @@ export function createOutput(stream: NodeJS.WritableStream, json: boolean): Outp
   };
 }
 
-/** A table, or the sentence that stands for an empty one. */
-export function table<T>(rows: readonly T[], columns: readonly Column<T>[], none: string): string {
-  return rows.length === 0 ? none : formatTable(rows, columns);
+/** A table, or the sentence that stands for an empty one, and how to see more of it. */
+export function table<T>(
+  rows: readonly T[],
+  columns: readonly Column<T>[],
+  none: string,
+  nextPageToken: string = "",
+): string {
+  const shown = rows.length === 0 ? none : formatTable(rows, columns);
+  return nextPageToken === "" ? shown : `${shown}\n\nmore: --page-token ${nextPageToken}`;
 }

@@ -27,7 +27,6 @@ export function createProgram(context: CliContext): Command {
     .version(version)
     .option("--server <url>", "the server (MILLRACE_URL; default: the one that runs on this machine)")
     .option("--json", "print JSON for programs")
-    .showHelpAfterError("(see millrace --help)")
     .addHelpText("after", exitCodeHelp)
     // Options of the program may stand after the command as well.
     .configureHelp({ showGlobalOptions: true })
@@ -53,5 +52,12 @@ export function createProgram(context: CliContext): Command {
   certsCommand(program, context);
   natsCommands(program, context);
   demoCommand(program, context);
+  pointToHelp(program, "millrace");
   return program;
+}
+
+/** What is used wrongly names its own help. */
+function pointToHelp(command: Command, words: string): void {
+  command.showHelpAfterError(`(see ${words} --help)`);
+  for (const below of command.commands) pointToHelp(below, `${words} ${below.name()}`);
 }

@@ -1,4 +1,7 @@
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
@@ -105,7 +108,13 @@ describe("exit codes", () => {
   it.each<[string, string[], number, string]>([
     ["help", ["--help"], 0, ""],
     ["no such command", ["frobnicate"], 2, "unknown command"],
-    ["a missing argument", ["get"], 2, "missing required argument"],
+    ["a missing argument", ["plugin", "get"], 2, "missing required argument 'name'\n(see millrace plugin get --help)"],
+    [
+      "an address without http",
+      ["--server", "localhost:8080", "info"],
+      2,
+      "--server: localhost:8080 is not an address",
+    ],
     ["a wrong number", ["list", "-n", "many"], 2, "whole number"],
     ["a wrong state", ["list", "--state", "asleep"], 2, "one of scheduled"],
     ["a wrong time", ["submit", "t", "--run-at", "tomorrow"], 2, "It must be a time"],
@@ -121,6 +130,16 @@ describe("exit codes", () => {
     expect(code).toBe(5);
     expect(stderr).toContain("cannot reach http://127.0.0.1:9: nothing listens there");
     expect(stderr).toContain("npm start");
+  });
+
+  it("a server of another kind: 5, and what it said", async () => {
+    const other = createServer((_, response) => response.writeHead(404, { "content-type": "text/html" }).end("<html>"));
+    other.listen(0, "127.0.0.1");
+    await once(other, "listening");
+    const url = `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
+    const { code, stderr } = await runMillrace(["--server", url, "info"]);
+    other.close();
+    expect([code, stderr]).toEqual([5, `millrace: ${url} does not answer as a Millrace server does: HTTP 404\n`]);
   });
 
   it("errors are JSON for programs", async () => {

@@ -29,10 +29,9 @@ function errorText(error: unknown, env: CliContext["env"]): string {
     // The server's words name the fields already, as a rule.
     if (!error.message.includes(reason)) lines.push(`  ${field}: ${reason}`);
   }
-  if (error.code === "unavailable" && error.message.startsWith("cannot reach")) {
+  if (error.code === "unavailable" && error.message.includes("nothing listens there")) {
     lines.push("Is it running? Start it with `npm start`, or name another one with --server or MILLRACE_URL.");
   }
-  if (error.code === "unauthenticated") lines.push("Say who you are: `millrace login`, or a token in MILLRACE_TOKEN.");
   if (error.retryAfterMs !== undefined) lines.push(`Try again in ${Math.ceil(error.retryAfterMs / 1000)} s.`);
   return `${lines.map((line) => printable(line, true)).join("\n")}\n`;
 }

@@ -61,19 +61,41 @@ const unreachable = new Map([
   ["EPIPE", "the connection broke"],
 ]);
 
+/** OpenSSL's and Node's names for a certificate that is not taken. */
+const untrusted = /^(CERT_|UNABLE_TO_|SELF_SIGNED_CERT_|DEPTH_ZERO_|ERR_TLS_CERT_|HOSTNAME_MISMATCH|INVALID_)/;
+const notTls = /^(EPROTO$|ERR_SSL_)/;
+/** Of llhttp, Node's HTTP parser. */
+const notHttp = /^HPE_/;
+
+/** Undefined when this error of the system does not say that the server cannot be reached. */
+function whyUnreachable(code: string): string | undefined {
+  if (untrusted.test(code)) return "its certificate is not trusted; NODE_EXTRA_CA_CERTS may name a file of authorities";
+  if (notTls.test(code)) return "TLS does not come about";
+  if (notHttp.test(code)) return "it does not speak HTTP/1.1";
+  return unreachable.get(code);
+}
+
+/** What Connect says when an answer is none of its protocol: `HTTP 404`, another content type, or nothing. */
+const foreign = /^(HTTP [1-5]\d\d|unsupported content type.*|)$/;
+
 /**
  * What a call threw, as the one error class of the contract.
  * @param baseUrl named in the message when the server cannot be reached
  */
 export function toMillraceError(reason: unknown, baseUrl: string): MillraceError {
   if (reason instanceof MillraceError) return reason;
-  const broken = systemCodes(reason).find((code) => unreachable.has(code));
-  if (broken !== undefined) {
-    return new MillraceError("unavailable", `cannot reach ${baseUrl}: ${unreachable.get(broken)} (${broken})`, {
+  for (const code of systemCodes(reason)) {
+    const why = whyUnreachable(code);
+    if (why === undefined) continue;
+    return new MillraceError("unavailable", `cannot reach ${baseUrl}: ${why} (${code})`, { cause: reason });
+  }
+  const error = ConnectError.from(reason);
+  if (foreign.test(error.rawMessage)) {
+    const what = error.rawMessage || "an answer without words";
+    return new MillraceError("unavailable", `${baseUrl} does not answer as a Millrace server does: ${what}`, {
       cause: reason,
     });
   }
-  const error = ConnectError.from(reason);
   if (isCutStream(error)) {
     return new MillraceError("unavailable", `${baseUrl} ended the stream before its end`, { cause: reason });
   }

@@ -77,11 +77,9 @@ export function auditCommands(program: Command, context: CliContext): void {
           },
           { signal: context.signal },
         );
-        output.message(ListAuditEntriesResponseSchema, response, () => {
-          const { entries, nextPageToken } = response;
-          const shown = table(entries, entryColumns, "no entries");
-          return nextPageToken === "" ? shown : `${shown}\nMore with --page-token ${nextPageToken}`;
-        });
+        output.message(ListAuditEntriesResponseSchema, response, () =>
+          table(response.entries, entryColumns, "no entries", response.nextPageToken),
+        );
       });
     });
 
@@ -108,6 +106,8 @@ export function auditCommands(program: Command, context: CliContext): void {
 
 function verdictText({ intact, brokenSeq, reason, lastSeq, lastHash, prunedSeq }: AuditVerdict): string {
   const count = lastSeq - prunedSeq;
+  // An earlier entry that is not the one noted: what follows it holds together, and is made anew all the same.
+  if (!intact && brokenSeq <= lastSeq) return `broken at entry ${brokenSeq}: ${reason}`;
   if (!intact) return `broken at entry ${brokenSeq}: ${reason}\n${count} entries before it hold`;
   if (lastSeq === 0n) return "intact: no entries";
   const pruned = prunedSeq === 0n ? "" : `, after ${prunedSeq} that were pruned for their age`;

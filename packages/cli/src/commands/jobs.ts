@@ -75,10 +75,9 @@ export function jobCommands(program: Command, context: CliContext): void {
           },
           { signal: context.signal },
         );
-        output.message(ListJobsResponseSchema, response, () => {
-          const more = response.nextPageToken === "" ? "" : `\n\nmore: --page-token ${response.nextPageToken}`;
-          return table(response.jobs, jobColumns, "no jobs") + more;
-        });
+        output.message(ListJobsResponseSchema, response, () =>
+          table(response.jobs, jobColumns, "no jobs", response.nextPageToken),
+        );
       });
     });
 

@@ -1,8 +1,11 @@
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
 import { Role } from "@millrace/protocol";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { runCli } from "../run-cli.ts";
 import { MemoryServer } from "../testing/memory-server.ts";
 import { runHere } from "../testing/run-here.ts";
 
@@ -49,9 +52,31 @@ it("asks for a new password when the old one has to be changed", async () => {
   expect(server.accounts.passwords.get(user.id)).toBe("chosen by herself");
 });
 
+it("lets a person at a terminal choose again when the new password breaks a rule", async () => {
+  const user = server.accounts.add("new@example.com", "one-time", { passwordExpired: true });
+  const stdin = Object.assign(new PassThrough(), { isTTY: true });
+  const asked = [
+    "one-time",
+    "short",
+    "short",
+    "chosen by herself",
+    "chosen by himself",
+    ...Array(2).fill("long enough"),
+  ];
+  for (const line of [...asked, "chosen by herself", "chosen by herself"]) stdin.write(`${line}\n`);
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const said = text(stderr);
+  const setExitCode = (code: number) => expect(code).toBe(0);
+  const signal = new AbortController().signal;
+  await runCli(["login", "--email", "new@example.com"], { env, stdin, stdout, stderr, signal, setExitCode });
+  stderr.end();
+  expect(await said).toContain("12 characters at least\n");
+  expect(server.accounts.passwords.get(user.id)).toBe("chosen by herself");
+});
+
 it("says when the password is wrong, or there is no answer", async () => {
   const wrong = await run(["login", "--email", "ada@example.com"], "wrong\n");
-  expect(wrong).toMatchObject({ code: 7, stderr: expect.stringContaining("wrong email or password") });
+  expect(wrong).toMatchObject({ code: 7, stderr: "millrace: wrong email or password\n" });
   const silent = await run(["login", "--email", "ada@example.com"]);
   expect(silent).toMatchObject({ code: 130, stderr: expect.stringContaining("no answer") });
   await expect(stat(file())).rejects.toThrow("ENOENT");
@@ -87,7 +112,12 @@ it("takes MILLRACE_TOKEN first, then the login, then what a system on this machi
     join(folder, "runtime.json"),
     JSON.stringify({ httpUrl: "http://127.0.0.1:9", natsUrl: "nats://none" }),
   );
-  expect((await run(["whoami"])).code).toBe(7);
+  expect(await run(["whoami"])).toMatchObject({ code: 7, stderr: expect.stringContaining("`millrace login`") });
+  env["MILLRACE_TOKEN"] = "mr_ended";
+  expect(await run(["whoami"])).toMatchObject({
+    code: 7,
+    stderr: expect.stringContaining(`${server.url} does not take the token of MILLRACE_TOKEN`),
+  });
 });
 
 it("does not use what others may read", async () => {

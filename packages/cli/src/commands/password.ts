@@ -30,8 +30,9 @@ export function passwordCommands(program: Command, context: CliContext): void {
       await withClient(context, command, undefined, async ({ client, output }) => {
         using questions = new Questions(context);
         const code = await questions.askSecretly("Code");
-        const newPassword = await questions.askNewPassword("New password");
-        await client.auth.resetPassword({ code, newPassword }, call);
+        await questions.setNewPassword("New password", (newPassword) =>
+          client.auth.resetPassword({ code, newPassword }, call),
+        );
         output.document({}, () => "the password is set: log in with it");
       });
     });

@@ -93,14 +93,16 @@ function shown(value: Value | undefined): string {
   return value.kind.case === "stringValue" ? value.kind.value : JSON.stringify(toJson(ValueSchema, value));
 }
 
-function valueText({ secret, value }: Setting): string {
-  return secret ? "(secret)" : shown(value);
+/** A secret is not shown, but that there is one is: none comes by default. */
+function valueText(secret: boolean, { value, source }: Pick<Setting, "value" | "source">): string {
+  if (!secret) return shown(value);
+  return source === SettingSource.DEFAULT ? "" : "(secret)";
 }
 
 function settingText(setting: Setting | undefined): string {
   if (setting === undefined) return "done";
-  const { name, source, variable, updatedAt } = setting;
-  const text = `${name} is ${valueText(setting)} (${sourceName(source)})`;
+  const { name, secret, source, variable, updatedAt } = setting;
+  const text = `${name} is ${valueText(secret, setting) || "not set"} (${sourceName(source)})`;
   const hidden = updatedAt !== undefined && source !== SettingSource.DATABASE;
   const lines = [hidden ? `${text}: it comes before the database; see ${variable}` : text];
   return [
@@ -130,17 +132,19 @@ interface Row {
 }
 
 function rowsOf(setting: Setting): Row[] {
-  const { changeable, name, source, defaultValue, variable } = setting;
-  const row = { name, value: valueText(setting), source: sourceName(source), preset: shown(defaultValue), variable };
+  const { changeable, name, secret, source, defaultValue, variable } = setting;
+  const value = valueText(secret, setting);
+  const row = { name, value, source: sourceName(source), preset: shown(defaultValue), variable };
   return [{ mark: changeable ? "*" : "", ...row }, ...fixedElsewhere(setting)];
 }
 
 /** Processes that have another value than the one shown, or have it from elsewhere; those that agree are one row. */
 function fixedElsewhere(setting: Setting): Row[] {
   const rows = new Map<string, { count: number; readonly row: Row }>();
-  for (const { process, value, source } of setting.processes) {
-    const text = setting.secret ? "(secret)" : shown(value);
-    if (text === valueText(setting) && source === setting.source) continue;
+  for (const own of setting.processes) {
+    const { process, source } = own;
+    const text = valueText(setting.secret, own);
+    if (text === valueText(setting.secret, setting) && source === setting.source) continue;
     const key = JSON.stringify([process, text, source]);
     const row = {
       mark: "",

@@ -72,9 +72,9 @@ export function userCommands(program: Command, context: CliContext): void {
           },
           call,
         );
-        const { nextPageToken } = response;
-        const more = nextPageToken === "" ? "" : `\n\nMore: --page-token ${nextPageToken}`;
-        output.message(ListUsersResponseSchema, response, () => table(response.users, userColumns, "no users") + more);
+        output.message(ListUsersResponseSchema, response, () =>
+          table(response.users, userColumns, "no users", response.nextPageToken),
+        );
       });
     });
 

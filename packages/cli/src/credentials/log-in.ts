@@ -17,9 +17,10 @@ export async function logIn(
   const password = await questions.askSecretly(`Password of ${email}`);
   let session = await signIn(server, email, password, signal);
   if (session.user?.passwordExpired === true) {
-    const newPassword = await questions.askNewPassword("This password has to be changed. New password");
     await using client = createClient({ baseUrl: server, credentials: { token: accessToken(session) } });
-    await client.auth.changePassword({ currentPassword: password, newPassword }, { signal });
+    const newPassword = await questions.setNewPassword("This password has to be changed. New password", (newPassword) =>
+      client.auth.changePassword({ currentPassword: password, newPassword }, { signal }),
+    );
     session = await signIn(server, email, newPassword, signal);
   }
   await using client = createClient({ baseUrl: server, credentials: { token: accessToken(session) } });

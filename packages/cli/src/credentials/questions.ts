@@ -1,7 +1,9 @@
 import { createInterface, type Interface } from "node:readline";
 import { Writable } from "node:stream";
+import { toMillraceError } from "@millrace/client";
 import { MillraceError } from "@millrace/protocol";
 import type { CliContext } from "../cli-context.ts";
+import { printable } from "../format-table.ts";
 
 /** Asks a person; a program writes the answers to standard input, one a line. */
 export class Questions implements Disposable {
@@ -47,12 +49,30 @@ export class Questions implements Disposable {
     }
   }
 
-  /** A new password; a person types it twice. */
-  async askNewPassword(question: string): Promise<string> {
+  /**
+   * Asks for a new password; a person types it twice, and chooses another when it breaks a rule.
+   * @param set is given it, and rejects with what is wrong with it
+   * @returns what was set
+   */
+  async setNewPassword(question: string, set: (password: string) => Promise<unknown>): Promise<string> {
     for (;;) {
       const password = await this.askSecretly(question);
-      if (!this.#isTerminal || password === (await this.askSecretly("Once more"))) return password;
-      this.#stderr.write("These were not the same.\n");
+      if (!this.#isTerminal) {
+        await set(password);
+        return password;
+      }
+      if (password !== (await this.askSecretly("Once more"))) {
+        this.#stderr.write("These were not the same.\n");
+        continue;
+      }
+      try {
+        await set(password);
+        return password;
+      } catch (reason) {
+        const { code, message } = toMillraceError(reason, "the server");
+        if (code !== "invalid_argument") throw reason;
+        this.#stderr.write(`${printable(message, true)}\n`);
+      }
     }
   }
 

@@ -75,6 +75,7 @@ export class MemoryAccounts {
     changePassword: ({ currentPassword, newPassword }, call) => {
       const user = this.callerOf(call);
       if (this.passwords.get(user.id) !== currentPassword) throw new ConnectError("wrong", Code.Unauthenticated);
+      if (newPassword.length < 12) throw new ConnectError("12 characters at least", Code.InvalidArgument);
       this.passwords.set(user.id, newPassword);
       user.passwordExpired = false;
       // As it is with a server: a new password ends the sessions.
