@@ -16,6 +16,8 @@ const appendTimeoutMs = 5_000;
 const retryMs = 500;
 /** What is left when the gateway stops is tried for so long. */
 const maxLastTries = 3;
+/** Of what a call was about; the trail keeps no more. */
+const maxObjectChars = 512;
 /** The first of these that the request has says what the call was about. */
 const objectFields = ["id", "jobId", "name", "keyId", "queue", "key", "email", "type"];
 
@@ -54,6 +56,8 @@ export class AuditTrail implements AsyncDisposable {
   /** Takes down a call that has ended, well or not. */
   record(call: CallContext, error: ConnectError | undefined): void {
     if (this.#access.get(call.method)?.audited !== true || this.#waiting.length >= maxWaiting) return;
+    // Whoever floods a door must not fill the trail: rates bound what is written down, too.
+    if (this.#refusals.isLimit(error)) return;
     const { subject, email, tokenId } = call.identity;
     this.#waiting.push(
       create(AuditEntrySchema, {
@@ -108,7 +112,7 @@ function objectOf(request: Message | undefined): string {
   const fields = request as unknown as Readonly<Record<string, unknown>>;
   for (const name of objectFields) {
     const value = fields[name];
-    if (typeof value === "string" && value !== "") return value;
+    if (typeof value === "string" && value !== "") return value.slice(0, maxObjectChars);
   }
   return "";
 }

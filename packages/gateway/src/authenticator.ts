@@ -7,6 +7,7 @@ import {
   createClient,
   csrfTokenOf,
   type CallContext,
+  type ConnectError,
   type Identity,
   type RpcTransport,
 } from "@millrace/rpc";
@@ -38,25 +39,33 @@ export class Authenticator implements AsyncDisposable {
   readonly #revoked: RevocationFeed;
   readonly #known = new BoundedCache<string, KnownCaller>(cacheSize);
   readonly #pending = new Map<string, Promise<KnownCaller>>();
+  /** Those that calls were given, for as long as a call has one. */
+  readonly #callers = new WeakMap<Identity, KnownCaller>();
   /** How often the callers were forgotten. */
   #forgotten = 0;
   readonly #admitStranger: (call: CallContext) => void | Promise<void>;
 
-  /** @param admitStranger asked before credentials that are not known are looked into, which costs; throws to refuse */
+  /**
+   * @param hooks.admitStranger asked before credentials that are not known are looked into, which costs; throws to refuse
+   * @param hooks.onNews told when some of those who were let in may not go on
+   */
   constructor(
     transport: RpcTransport,
     refusals: Refusals,
     logger: Logger,
-    admitStranger: (call: CallContext) => void | Promise<void>,
+    hooks: { readonly admitStranger: (call: CallContext) => void | Promise<void>; readonly onNews: () => void },
   ) {
     this.#refusals = refusals;
-    this.#admitStranger = admitStranger;
+    this.#admitStranger = hooks.admitStranger;
     this.keys = new KeyRing(transport);
     this.#client = createClient(IdentityRuntimeService, transport);
     // Which of the secrets in the cache they belong to is not worth an index: it happens rarely.
-    this.#revoked = new RevocationFeed(transport, logger, () => {
-      this.#forgotten++;
-      this.#known.clear();
+    this.#revoked = new RevocationFeed(transport, logger, ({ tokenIds, users }) => {
+      if (tokenIds.length + users.length > 0) {
+        this.#forgotten++;
+        this.#known.clear();
+      }
+      hooks.onNews();
     });
   }
 
@@ -77,6 +86,19 @@ export class Authenticator implements AsyncDisposable {
     return this.#identifyToken(call, cookie);
   }
 
+  /** Why somebody who was let in may not go on; undefined while they may, and for callers without credentials. */
+  standing(identity: Identity): ConnectError | undefined {
+    const known = this.#callers.get(identity);
+    if (known === undefined) return undefined;
+    if (known.endsAtMs <= Date.now()) return this.#refusals.unauthenticated("unauthenticated");
+    const refusal = this.#refusalOf(known);
+    if (refusal !== undefined || identity.tokenId === "") return refusal;
+    // The token may hold still, and give less: who comes again is told.
+    return this.#revoked.changedUser(identity.subject, known.issuedAtMs)
+      ? this.#refusals.away("revoked", "what the caller may do has changed")
+      : undefined;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#revoked[Symbol.asyncDispose]();
     await Promise.allSettled(this.#pending.values());
@@ -95,15 +117,20 @@ export class Authenticator implements AsyncDisposable {
   }
 
   /** The last word, on every call: a caller may have been known for minutes. */
-  #admit({ identity, issuedAtMs }: KnownCaller): Identity {
+  #admit(known: KnownCaller): Identity {
+    const refusal = this.#refusalOf(known);
+    if (refusal !== undefined) throw refusal;
+    return known.identity;
+  }
+
+  #refusalOf({ identity, issuedAtMs }: KnownCaller): ConnectError | undefined {
     const revoked = this.#revoked;
-    if (!revoked.hears) throw this.#refusals.away("identity_away", "it cannot be told who calls");
+    if (!revoked.hears) return this.#refusals.away("identity_away", "it cannot be told who calls");
     const ended =
       identity.tokenId === ""
         ? revoked.endedSession(identity.sessionId, identity.subject, issuedAtMs)
         : revoked.endedToken(identity.tokenId);
-    if (ended) throw this.#refusals.unauthenticated("revoked");
-    return identity;
+    return ended ? this.#refusals.unauthenticated("revoked") : undefined;
   }
 
   #learn(token: string): Promise<KnownCaller> {
@@ -113,6 +140,7 @@ export class Authenticator implements AsyncDisposable {
     const forgotten = this.#forgotten;
     const learned = this.#verify(token)
       .then((caller) => {
+        this.#callers.set(caller.identity, caller);
         // What ended meanwhile may not have been in the answer yet.
         if (forgotten === this.#forgotten) this.#known.set(token, caller);
         return caller;
@@ -133,6 +161,7 @@ export class Authenticator implements AsyncDisposable {
   }
 
   async #lookUp(token: string): Promise<KnownCaller> {
+    const now = Date.now();
     const secretHash = createHash("sha256").update(token).digest();
     const { caller, undecided } = await this.#client
       .findToken({ secretHash }, { timeoutMs: lookUpTimeoutMs })
@@ -141,13 +170,14 @@ export class Authenticator implements AsyncDisposable {
       });
     if (undecided) throw this.#refusals.away("identity_away", "it cannot be told who calls");
     if (caller === undefined) throw this.#refusals.unauthenticated("invalid_token");
-    const now = Date.now();
-    const expiresAtMs = caller.expiresAt === undefined ? Number.POSITIVE_INFINITY : timestampMs(caller.expiresAt);
+    const endsAtMs = caller.expiresAt === undefined ? Number.POSITIVE_INFINITY : timestampMs(caller.expiresAt);
     const { userId, email, permissions, queues, types, tokenId } = caller;
     return {
       identity: { subject: userId, email, permissions: new Set(permissions), queues, types, tokenId, sessionId: "" },
+      // When it was asked for: news that came before the answer may not be in it.
       issuedAtMs: now,
-      expiresAtMs: Math.min(expiresAtMs, now + apiTokenMs),
+      expiresAtMs: Math.min(endsAtMs, now + apiTokenMs),
+      endsAtMs,
     };
   }
 

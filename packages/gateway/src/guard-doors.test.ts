@@ -177,6 +177,20 @@ test("audited calls and their refusals are written down, and not done when they 
   expect(identity.audit.map((entry) => entry.object)).toContain("j4");
 });
 
+test("a flood of calls by nobody fills the audit trail no faster than strangers may call", async () => {
+  await using guarded = await startGuarded({ strangerRate: 1, strangerBurst: 4 });
+  const { identity, gateway } = guarded;
+  const cancel = async (headers: Record<string, string> = {}) =>
+    (await fetch(`${gateway.httpUrl}/api/v1/jobs/j:cancel`, { method: "POST", headers })).status;
+  const answers = [];
+  for (let n = 0; n < 20; n++) answers.push(await cancel());
+  expect(answers).toEqual([401, 401, 401, 401, ...Array.from({ length: 16 }, () => 429)]);
+  // Where a refusal leaves no entry it costs nothing.
+  expect(await status(guarded, {})).toBe(401);
+  const entries = await identity.audited(4);
+  expect(entries.map(({ result }) => result)).toEqual(Array.from({ length: 4 }, () => "unauthenticated"));
+});
+
 test("callers, addresses and strangers have rates, and are told", async () => {
   await using guarded = await startGuarded({ identityRate: 1, identityBurst: 5, strangerRate: 1, strangerBurst: 4 });
   const { identity, gateway, metrics } = guarded;

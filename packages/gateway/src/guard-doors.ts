@@ -5,6 +5,7 @@ import {
   type CallContext,
   type CallObserver,
   type Exchange,
+  type Identity,
   type PipelineOptions,
   type RpcTransport,
 } from "@millrace/rpc";
@@ -16,6 +17,7 @@ import { createCallerAddress } from "./caller-address.ts";
 import { accessTable, checkAccess } from "./check-access.ts";
 import { createScopeCheck } from "./check-scope.ts";
 import type { GatewayConfig } from "./config.ts";
+import { OpenStreams } from "./open-streams.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 import { rateLimits } from "./rate-limits.ts";
 import type { Refusals } from "./refusals.ts";
@@ -23,7 +25,7 @@ import { serveKeys } from "./serve-keys.ts";
 
 /** What stands before every call while identity is on. */
 export interface DoorGuard extends AsyncDisposable {
-  readonly hooks: Required<Pick<PipelineOptions, "identify" | "authorize" | "admit" | "permit">>;
+  readonly hooks: Required<Pick<PipelineOptions, "identify" | "authorize" | "admit" | "permit" | "follow">>;
   /** Writes down what has to be. */
   readonly observer: CallObserver;
   /** Shows the public keys of access tokens. */
@@ -48,7 +50,11 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
   const addressOf = createCallerAddress(config.trustedProxyHops);
   const limits = rateLimits(config);
   const admission = createAdmission(new RateLimiter(identityTransport), limits, addressOf, refusals);
-  const authenticator = new Authenticator(identityTransport, refusals, logger, admission.stranger);
+  const authenticator: Authenticator = new Authenticator(identityTransport, refusals, logger, {
+    admitStranger: admission.stranger,
+    onNews: () => streams.check(),
+  });
+  const streams = new OpenStreams(addressOf, refusals, (identity) => authenticator.standing(identity));
   const trail = new AuditTrail(transport, access, addressOf, refusals, logger);
   const checkScope = createScopeCheck(transport, refusals);
 
@@ -56,8 +62,15 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
     hooks: {
       identify(call) {
         const asked = access.get(call.method);
-        // Credentials that ended must not keep anybody from signing in again.
-        const know = () => (asked?.permission === "public" ? anonymous : authenticator.identify(call));
+        const know = (): Identity | Promise<Identity> => {
+          // Credentials that ended must not keep anybody from signing in again.
+          if (asked?.permission === "public") return anonymous;
+          const identity = authenticator.identify(call);
+          // A refusal that leaves an entry has a stranger's rate.
+          if (identity !== anonymous || asked?.audited !== true) return identity;
+          const admitted = admission.stranger(call);
+          return admitted === undefined ? identity : admitted.then(() => identity);
+        };
         const admitted = admission.byAddress(call, asked);
         return admitted === undefined ? know() : admitted.then(know);
       },
@@ -74,6 +87,7 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
         const count = () => admission.bySubmission(call, request);
         return inScope === undefined ? count() : inScope.then(count);
       },
+      follow: (call) => streams.open(call),
     },
     serveKeys: serveKeys(authenticator.keys),
     observer: { ended: (call, error) => trail.record(call, error) },
@@ -93,6 +107,7 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
       };
     },
     async [Symbol.asyncDispose]() {
+      streams[Symbol.dispose]();
       await authenticator[Symbol.asyncDispose]();
       await trail[Symbol.asyncDispose]();
     },

@@ -11,6 +11,7 @@ export type RefusalReason =
   | "scope"
   | "rate_limit"
   | "quota"
+  | "streams"
   | "identity_away"
   | "audit_away"
   | "body_size"
@@ -31,6 +32,7 @@ export type Refusals = ReturnType<typeof createRefusals>;
 
 /** Makes the errors that doors answer with, and counts each. */
 export function createRefusals(metrics: Pick<Metrics, "refusals">) {
+  const limits = new WeakSet<ConnectError>();
   const count = (reason: RefusalReason): void => metrics.refusals.labels({ reason }).inc();
   return {
     count,
@@ -46,8 +48,12 @@ export function createRefusals(metrics: Pick<Metrics, "refusals">) {
     },
     limited(reason: RefusalReason, message: string, headers: Record<string, string>): ConnectError {
       count(reason);
-      return new ConnectError(message, Code.ResourceExhausted, headers);
+      const error = new ConnectError(message, Code.ResourceExhausted, headers);
+      limits.add(error);
+      return error;
     },
+    /** Whether a door refused for how much was asked, and nobody has looked at what. */
+    isLimit: (error: ConnectError | undefined): boolean => error !== undefined && limits.has(error),
     away(reason: RefusalReason, message: string, cause?: unknown): ConnectError {
       count(reason);
       return new ConnectError(message, Code.Unavailable, { "retry-after": "1" }, undefined, cause);

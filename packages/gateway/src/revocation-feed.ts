@@ -16,19 +16,20 @@ const deafAfterMs = 30_000;
 /** Follows what does not hold any more. */
 export class RevocationFeed implements AsyncDisposable {
   readonly #logger: Logger;
-  readonly #onEnded: () => void;
+  readonly #onNews: (news: WatchRevocationsResponse) => void;
   readonly #abort = new AbortController();
   readonly #ended: Promise<void>;
   #sessions = new Set<string>();
-  #users = new Map<string, number>();
+  /** Since the epoch, ms: what was issued before is void, and when that was heard by the clock of this machine. */
+  #users = new Map<string, { readonly issuedBeforeMs: number; readonly heardAtMs: number }>();
   #tokens = new Set<string>();
   /** On the clock of `performance.now()`; undefined while it hears. */
   #deafSince: number | undefined = performance.now();
 
-  /** @param onEnded told when API tokens ended, or users may not do what they could: their tokens neither */
-  constructor(transport: RpcTransport, logger: Logger, onEnded: () => void) {
+  /** @param onNews told of what does not hold any more, once that is known here */
+  constructor(transport: RpcTransport, logger: Logger, onNews: (news: WatchRevocationsResponse) => void) {
     this.#logger = logger;
-    this.#onEnded = onEnded;
+    this.#onNews = onNews;
     this.#ended = this.#follow(transport);
   }
 
@@ -39,7 +40,12 @@ export class RevocationFeed implements AsyncDisposable {
 
   /** @param issuedAtMs since the epoch */
   endedSession(sessionId: string, userId: string, issuedAtMs: number): boolean {
-    return this.#sessions.has(sessionId) || issuedAtMs < (this.#users.get(userId) ?? 0);
+    return this.#sessions.has(sessionId) || issuedAtMs < (this.#users.get(userId)?.issuedBeforeMs ?? 0);
+  }
+
+  /** Whether it was heard since that the user may do other things than before. @param sinceMs since the epoch, by this machine */
+  changedUser(userId: string, sinceMs: number): boolean {
+    return sinceMs <= (this.#users.get(userId)?.heardAtMs ?? 0);
   }
 
   endedToken(tokenId: string): boolean {
@@ -72,17 +78,19 @@ export class RevocationFeed implements AsyncDisposable {
   }
 
   // Identity forgets what has expired anyway, so a complete message is also what keeps these small.
-  #take({ sessionIds, users, tokenIds, complete }: WatchRevocationsResponse): void {
+  #take(news: WatchRevocationsResponse): void {
+    const { sessionIds, users, tokenIds, complete } = news;
     if (complete) {
       this.#sessions = new Set();
       this.#users = new Map();
       this.#tokens = new Set();
     }
     for (const id of sessionIds) this.#sessions.add(id);
+    const heardAtMs = Date.now();
     for (const { userId, issuedBefore } of users) {
-      if (issuedBefore !== undefined) this.#users.set(userId, timestampMs(issuedBefore));
+      if (issuedBefore !== undefined) this.#users.set(userId, { issuedBeforeMs: timestampMs(issuedBefore), heardAtMs });
     }
     for (const id of tokenIds) this.#tokens.add(id);
-    if (tokenIds.length > 0 || users.length > 0) this.#onEnded();
+    this.#onNews(news);
   }
 }

@@ -16,7 +16,10 @@ export interface KnownCaller {
   readonly identity: Identity;
   /** Since the epoch, ms. */
   readonly issuedAtMs: number;
+  /** It is looked up again then. */
   readonly expiresAtMs: number;
+  /** It does not hold any more then. */
+  readonly endsAtMs: number;
 }
 
 /** @throws JOSEError for what identity has not made for us; ConnectError when the keys cannot be had */
@@ -39,5 +42,6 @@ export async function verifyAccessToken(token: string, keys: KeyRing): Promise<K
     tokenId: "",
     sessionId: String(sid),
   };
-  return { identity, issuedAtMs: (iat ?? 0) * 1000, expiresAtMs: (exp ?? 0) * 1000 };
+  const expiresAtMs = (exp ?? 0) * 1000;
+  return { identity, issuedAtMs: (iat ?? 0) * 1000, expiresAtMs, endsAtMs: expiresAtMs };
 }

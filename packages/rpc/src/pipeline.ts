@@ -54,6 +54,8 @@ export interface PipelineOptions {
   readonly admit?: (call: CallContext) => void | Promise<void>;
   /** Looks at each valid request message, of streams too; throws `permission_denied` or `resource_exhausted`. */
   readonly permit?: (call: CallContext, request: Message) => void | Promise<void>;
+  /** Told of each stream whose caller was let in, which it may end by `abort`; what it gives is disposed with the stream. */
+  readonly follow?: (call: CallContext) => Disposable;
   readonly observer?: CallObserver;
   /** Runs a unary method inside a span. */
   readonly trace?: (call: CallContext, run: () => Message | Promise<Message>) => Message | Promise<Message>;
@@ -106,7 +108,7 @@ export interface Pipeline {
 
 export function createPipeline(options: PipelineOptions): Pipeline {
   const limits = { ...defaultPipelineLimits, ...options.limits };
-  const { identify, authorize, admit, permit, observer, trace } = options;
+  const { identify, authorize, admit, permit, follow, observer, trace } = options;
   const now = options.now ?? (() => performance.now());
   const methods = new Map<string, BoundMethod>();
   for (const [service, impl] of options.services) {
@@ -230,6 +232,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     let error: ConnectError | undefined;
     try {
       if (!call.isGuarded) await guard(call);
+      using _followed = follow?.(call);
       const input = validated(method, requests, call);
       const output = openStream(method, input, call);
       for await (const message of untilAborted(output, call.signal)) yield complete(method, message);
