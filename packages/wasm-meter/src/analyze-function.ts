@@ -6,8 +6,14 @@ import { fuelCosts, instructionFuel } from "./fuel-costs.ts";
 import type { StructuralBounds } from "./meter-limits.ts";
 import { ModuleRefused } from "./module-refused.ts";
 import type { Feature, ModuleShape, Span } from "./module-shape.ts";
-import { describeRefused, immediate, immediates, misc, op } from "./opcodes.ts";
+import { describeRefused, immediate, immediates, misc, op, valueType } from "./opcodes.ts";
 import { readValueType } from "./read-types.ts";
+
+/**
+ * Exceptions that a frame can hold for each unit of call depth that it takes. They live on the engine's heap, where nothing
+ * else counts them: 5000 units of depth hold 80,000, at most 65 MB with all their values.
+ */
+const EXCEPTIONS_PER_DEPTH = 16;
 
 /** The one pass over a function's instructions: finds where fuel is charged, and what else the rewriter must touch. */
 export class FunctionAnalyzer {
@@ -22,6 +28,10 @@ export class FunctionAnalyzer {
   #calls = false;
   #bulk = false;
   #catches = false;
+  /** Exceptions that the frame can hold at one time, at most. */
+  #holds = 0;
+  /** Of the function's locals that hold exceptions: the first of each group, and the one after its last. */
+  #exceptionLocals: (readonly [from: number, end: number])[] = [];
   #callWeight = 0;
   /** Of all functions so far. */
   #merges = 0;
@@ -48,6 +58,8 @@ export class FunctionAnalyzer {
   analyze(params: number, body: Span): FunctionPlan {
     const reader = this.#readerOf(body);
     this.#reader = reader;
+    this.#holds = 0;
+    this.#exceptionLocals = [];
     const localGroups = reader.u32();
     const localsAt = reader.at;
     const locals = this.#readLocals(params, localGroups);
@@ -71,6 +83,7 @@ export class FunctionAnalyzer {
       calls: this.#calls,
       bulk: this.#bulk,
       catches: this.#catches,
+      depth: 1 + Math.floor((this.#holds + this.#flow.mostTries) / EXCEPTIONS_PER_DEPTH),
       fuel: this.#flow.fuel,
       chargeWeight: this.#flow.weight,
       callWeight: this.#callWeight,
@@ -97,11 +110,15 @@ export class FunctionAnalyzer {
     let locals = params;
     for (let left = groups; left > 0; left--) {
       const at = reader.at;
+      const from = locals;
       locals += reader.u32();
       if (locals > this.#bounds.locals) {
         throw new ModuleRefused("TOO_LARGE", "code", at, `${locals} locals; the bound is ${this.#bounds.locals}`);
       }
-      readValueType(reader);
+      if (readValueType(reader) === valueType.exnref) {
+        this.#exceptionLocals.push([from, locals]);
+        this.#holds += locals - from;
+      }
     }
     return locals;
   }
@@ -118,7 +135,8 @@ export class FunctionAnalyzer {
         case immediate.none:
           break;
         case immediate.integer:
-          reader.skipInteger();
+          if (this.#exceptionLocals.length > 0 && (opcode === op.localGet || opcode === op.localTee)) this.#localGet();
+          else reader.skipInteger();
           break;
         case immediate.memory:
           reader.memoryArgument();
@@ -145,6 +163,22 @@ export class FunctionAnalyzer {
     }
   }
 
+  /** Leaves a value on the stack, which may stay there when the local holds another. */
+  #localGet(): void {
+    const index = this.#reader.u32();
+    if (this.#exceptionLocals.some(([from, end]) => index >= from && index < end)) this.#holds++;
+  }
+
+  /** What is caught comes in as a result of a block, or as a parameter of a loop. */
+  #blockType(): void {
+    const type = this.#reader.blockType();
+    if (type === -valueType.exnref) this.#holds++;
+    if (type < 0) return;
+    const { params = [], results = [] } = this.#module.types[type] ?? {};
+    for (const value of params) if (value === valueType.exnref) this.#holds++;
+    for (const value of results) if (value === valueType.exnref) this.#holds++;
+  }
+
   /** Returns true at the end of the function. */
   #special(opcode: number, at: number): boolean {
     const reader = this.#reader;
@@ -155,13 +189,13 @@ export class FunctionAnalyzer {
       case op.loop:
       case op.if:
       case op.try:
-        reader.blockType();
+        this.#blockType();
         if (opcode === op.try) this.#usesExceptions("exceptions-legacy");
         if (opcode === op.if) this.#flow.pay(1, at);
         this.#flow.enter(opcode, at, reader.at);
         return false;
       case op.tryTable: {
-        reader.blockType();
+        this.#blockType();
         const outermost = reader.catches();
         this.#usesExceptions("exceptions");
         this.#flow.enter(opcode, at, reader.at);

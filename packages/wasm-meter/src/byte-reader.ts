@@ -1,6 +1,7 @@
 import { ModuleRefused } from "./module-refused.ts";
 
-const utf8 = new TextDecoder();
+/** A byte order mark is part of a name: without it, two names could become one. */
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Reads one section of a WASM binary (core specification, chapter 5). The bytes have passed the engine's validation, so an

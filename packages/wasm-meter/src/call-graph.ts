@@ -13,7 +13,7 @@ export interface CallGraph {
 
 /**
  * Finds the functions that count call depth: those in a cycle of calls, those that call through a table, those that reach
- * such a function, and as many more as keep chains of the others short. Tarjan's algorithm ("Depth-first search and linear
+ * such a function, those that can hold many exceptions, and as many more as keep chains of the others short. Tarjan's algorithm ("Depth-first search and linear
  * graph algorithms", 1972) without recursion.
  */
 export function readCallGraph(
@@ -69,6 +69,7 @@ export function readCallGraph(
     if (at(chain, caller) >= MAX_UNCOUNTED_CHAIN) counted[caller] = 1;
   };
 
+  for (const [offset, { depth }] of plans.entries()) if (depth > 1) counted[importedFunctions + offset] = 1;
   for (let root = importedFunctions; root < total; root++) {
     if (order[root] !== 0) continue;
     enter(root);

@@ -28,6 +28,8 @@ export class ChargeFlow {
   /** Constructs around the present place; the function itself is level 0. */
   level = 0;
   loops = false;
+  /** Legacy `try` constructs inside each other: each holds what it has caught until its end. */
+  mostTries = 0;
   /** Places where paths part or meet: an engine's compiler may take note of every local at each. */
   joins = 0;
   /** Of all charges. */
@@ -38,6 +40,7 @@ export class ChargeFlow {
   /** Constructs opened since the code became unreachable; ALIVE where it is reachable. */
   #dead = ALIVE;
   #loopLevel = 0;
+  #tries = 0;
 
   constructor(events: CodeEvents, maxNesting: number) {
     this.#events = events;
@@ -53,7 +56,7 @@ export class ChargeFlow {
 
   /** Begins a function, with the charge at its entry. */
   begin(at: number): void {
-    this.level = this.joins = this.fuel = this.weight = this.#loopLevel = 0;
+    this.level = this.joins = this.fuel = this.weight = this.#loopLevel = this.#tries = this.mostTries = 0;
     this.loops = false;
     this.#dead = ALIVE;
     this.#leavesTo[0] = 0;
@@ -92,6 +95,7 @@ export class ChargeFlow {
     this.#chargeBefore[level] = this.chargeAt(at);
     this.#leavesTo[level] = level;
     if (opcode === op.if) this.#charge = NONE;
+    if (opcode === op.try) this.mostTries = Math.max(this.mostTries, ++this.#tries);
     if (opcode !== op.loop) return;
     this.loops = true;
     this.#loopLevel++;
@@ -118,6 +122,7 @@ export class ChargeFlow {
     const leavesTo = this.#leavesTo[level] ?? 0;
     this.#charge = leavesTo < level ? NONE : (this.#chargeBefore[level] ?? NONE);
     if (this.#opened[level] === op.loop) this.#loopLevel--;
+    if (this.#opened[level] === op.try) this.#tries--;
     this.level--;
     this.leaveTo(leavesTo);
     return "inside";

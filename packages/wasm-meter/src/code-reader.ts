@@ -17,17 +17,18 @@ export class CodeReader extends ByteReader {
     this.#features = features;
   }
 
-  blockType(): void {
+  /** Returns the index of its function type, or the negated byte of its only result or of EMPTY_BLOCK. */
+  blockType(): number {
     const at = this.at;
     const first = this.peek();
     if (first === EMPTY_BLOCK || isValueType(first)) {
       this.skip(1);
-      return;
+      return -first;
     }
     // An index is a positive signed LEB128; single bytes from 0x40 on are types.
     if (first >= 0x40 && first < 0x80) throw this.unsupported(at, "a typed reference (garbage collection)");
-    this.skipInteger();
     this.#features.add("multi-value");
+    return this.u32();
   }
 
   memoryArgument(): void {

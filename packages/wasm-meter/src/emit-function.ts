@@ -18,7 +18,7 @@ export interface AddedIndexes {
  * before every way out and read again after every call. A catch would need the same, so functions that catch keep to the
  * global.
  *
- * The depth global holds the depth that is left to the caller. A counting function takes one from it into a local at its
+ * The depth global holds the depth that is left to the caller. A counting function takes its own part from it into a local at its
  * entry and stores that before each call: nothing is left to do at a return, at a throw or at a catch.
  */
 export class FunctionEmitter {
@@ -32,6 +32,7 @@ export class FunctionEmitter {
   #lengthLocal = 0;
   #inLocal = false;
   #counts = false;
+  #depth = 1;
 
   constructor(source: Uint8Array, events: CodeEvents, counted: Uint8Array, added: AddedIndexes, out: ByteWriter) {
     this.#source = source;
@@ -43,6 +44,7 @@ export class FunctionEmitter {
 
   emit(plan: FunctionPlan, index: number, checked: boolean): void {
     this.#counts = this.#counted[index] === 1;
+    this.#depth = plan.depth;
     this.#inLocal = plan.loops && !plan.catches && plan.chargeWeight > plan.callWeight;
     this.#fuelLocal = plan.locals;
     this.#depthLocal = plan.locals + 1;
@@ -123,7 +125,7 @@ export class FunctionEmitter {
     }
     if (this.#counts) {
       this.#globalGet(this.#added.depthGlobal);
-      this.#subtract(1);
+      this.#subtract(this.#depth);
       this.#local(op.localTee, this.#depthLocal);
       // One branch for both: the union is negative when either is.
       this.#out.byte(op.i64Or);
@@ -183,7 +185,7 @@ export class FunctionEmitter {
     this.#writeBack();
     if (!this.#counts) return;
     this.#local(op.localGet, this.#depthLocal);
-    this.#subtract(-1);
+    this.#subtract(-this.#depth);
     this.#globalSet(this.#added.depthGlobal);
   }
 

@@ -16,6 +16,8 @@ export interface FunctionPlan {
   readonly calls: boolean;
   readonly bulk: boolean;
   readonly catches: boolean;
+  /** What a call of it takes of the call depth: 1, and more when its frame can hold many exceptions. */
+  readonly depth: number;
   /** Fuel of all its charges. */
   readonly fuel: number;
   /** Charges and calls, each counted as often as its loops make likely. */

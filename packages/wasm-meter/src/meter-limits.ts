@@ -28,10 +28,14 @@ export interface StructuralBounds {
   readonly tables: number;
   readonly globals: number;
   readonly tags: number;
+  /** Values that an exception carries: they live on the engine's heap, 16 to 64 bytes each. */
+  readonly tagValues: number;
   readonly elementSegments: number;
   /** Entries of one element segment. */
   readonly segmentEntries: number;
   readonly dataSegments: number;
+  /** What is left out still has to be read and reported. */
+  readonly customSections: number;
 }
 
 /** What a module may have and use. */
@@ -65,7 +69,9 @@ export const defaultBounds: StructuralBounds = {
   tables: 16,
   globals: 10_000,
   tags: 100,
+  tagValues: 8,
   elementSegments: 10_000,
   segmentEntries: 100_000,
   dataSegments: 50_000,
+  customSections: 1000,
 };

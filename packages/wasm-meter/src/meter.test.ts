@@ -148,6 +148,30 @@ describe("call depth", () => {
     expect(instantiate(text, { callDepth: 100 }).call("tail", [100_000])).toBe(5);
   });
 
+  it("is taken sixteen times as fast by frames that can hold as many exceptions", () => {
+    const caught = (count: number) =>
+      Array.from(
+        { length: count },
+        (_, i) => `(block $c${i} (result exnref) (try_table (catch_all_ref $c${i}) (throw $t)) unreachable)`,
+      ).join(" ");
+    const recursion = "(if (local.get 0) (then (call $f (i32.sub (local.get 0) (i32.const 1)))))";
+    const tries = (inside: string) => `(try (do (throw $t)) (catch_all ${inside}))`;
+    const frames = [
+      // A local and a block for each, and what lies on the stack after it was read out of its local.
+      `(local $e exnref) (local exnref exnref) ${caught(13)} ${recursion} ${"drop ".repeat(13)}`,
+      `(local $e exnref) ${`${caught(1)} (local.set $e) (local.get $e) `.repeat(8)} ${recursion} ${"drop ".repeat(8)}`,
+      Array.from({ length: 16 }).reduce<string>(tries, recursion),
+    ];
+    for (const frame of frames) {
+      const text = `(module (tag $t) (func $f (export "f") (param i32) ${frame}))`;
+      const { call, gauge } = instantiate(text, { callDepth: 100 });
+      call("f", [49]);
+      expect(gauge.breachOf(errorOf(() => call("f", [50])))).toEqual({ code: "CALL_DEPTH", limit: 100 });
+    }
+    const few = `(module (tag $t) (func $f (export "f") (param i32) (local $e exnref) ${caught(1)} (local.set $e) ${recursion}))`;
+    instantiate(few, { callDepth: 100 }).call("f", [99]);
+  });
+
   it("counts the engine's own end of the stack as the same breach", () => {
     const { call, gauge } = instantiate(text, { callDepth: 1e6 });
     expect(gauge.breachOf(errorOf(() => call("down", [1e6 - 1])))).toMatchObject({ code: "CALL_DEPTH" });
@@ -224,6 +248,11 @@ describe("names", () => {
     call("hidden");
     expect(seen).toEqual([3]);
     expect(Object.keys(exports)).not.toContain("_start");
+  });
+
+  it("may begin with a byte order mark, which is a part of them", () => {
+    const { exports } = instantiate(`(module (func (export "f")) (func (export "\\ef\\bb\\bff")))`);
+    expect(Object.keys(exports)).toEqual(expect.arrayContaining(["f", "\ufefff"]));
   });
 
   it("of the module's functions are kept, other custom sections are dropped", () => {

@@ -54,7 +54,7 @@ class ModuleReader {
     this.#each(sectionId.import, this.#bounds.imports, "imports", (reader) => this.#readImport(reader));
     this.#importedFunctions = this.#functionTypes.length;
     this.#each(sectionId.function, this.#bounds.functions - this.#importedFunctions, "functions", (reader) => {
-      this.#functionTypes.push(reader.u32());
+      this.#readFunction(reader);
     });
     this.#each(sectionId.table, this.#bounds.tables, "tables", (reader) => {
       this.#tables.push(readTableType(reader, false));
@@ -103,7 +103,10 @@ class ModuleReader {
       reader.skip(size);
       if (id === sectionId.custom) {
         const name = new ByteReader(this.#bytes, "custom", span.start, span.end).name();
-        this.#customSections.push({ ...span, at, name });
+        if (this.#customSections.push({ ...span, at, name }) > this.#bounds.customSections) {
+          const reason = `more than ${this.#bounds.customSections} custom sections`;
+          throw new ModuleRefused("TOO_LARGE", "module", at, reason);
+        }
       } else if (sectionOrder.some((known) => known.id === id)) {
         this.#sections.set(id, span);
       } else {
@@ -155,7 +158,7 @@ class ModuleReader {
   #readImported(reader: ByteReader, kind: number, at: number): number {
     switch (kind) {
       case kinds.function:
-        return this.#functionTypes.push(reader.u32()) - 1;
+        return this.#readFunction(reader);
       case kinds.table:
         return this.#tables.push(readTableType(reader, true)) - 1;
       case kinds.memory:
@@ -174,12 +177,28 @@ class ModuleReader {
     }
   }
 
+  /** Returns its index. */
+  #readFunction(reader: ByteReader): number {
+    const at = reader.at;
+    const type = reader.u32();
+    const { params = [], results = [] } = this.#types[type] ?? {};
+    // What a frame may hold of exceptions is counted by its locals and blocks.
+    if (params.includes(valueType.exnref) || results.includes(valueType.exnref))
+      throw reader.unsupported(at, "a function that takes or returns exceptions");
+    return this.#functionTypes.push(type) - 1;
+  }
+
   #readTag(reader: ByteReader): number {
     const at = reader.at;
     reader.skip(1);
-    const holds = this.#types[reader.u32()]?.params.includes(valueType.exnref);
+    const { params = [] } = this.#types[reader.u32()] ?? {};
     // Each could hold the one before: a chain on the engine's heap, where no limit counts it.
-    if (holds) throw reader.unsupported(at, "an exception that holds an exception");
+    if (params.includes(valueType.exnref)) throw reader.unsupported(at, "an exception that holds an exception");
+    const { tagValues } = this.#bounds;
+    if (params.length > tagValues) {
+      const reason = `an exception with ${params.length} values; the bound is ${tagValues}`;
+      throw new ModuleRefused("TOO_LARGE", reader.section, at, reason);
+    }
     return this.#tags++;
   }
 

@@ -26,7 +26,10 @@ export function readValueType(reader: ByteReader): number {
 }
 
 export function readGlobalType(reader: ByteReader, imported: boolean): GlobalShape {
+  const typeAt = reader.at;
   const type = readValueType(reader);
+  // Exceptions live on the engine's heap: what holds them is counted by frames.
+  if (type === valueType.exnref) throw reader.unsupported(typeAt, "a global that holds an exception");
   const at = reader.at;
   const flags = reader.byte();
   if (flags > 1) throw reader.unsupported(at, "a shared global");

@@ -54,6 +54,9 @@ describe("is refused as unsupported", () => {
 it.each([
   ["a table of exceptions", "(module (table 1 exnref))", "table"],
   ["an exception that holds an exception", "(module (tag (param exnref)))", "tag"],
+  ["a global that holds an exception", "(module (global (mut exnref) (ref.null exn)))", "global"],
+  ["a function that takes or returns exceptions", "(module (func (result exnref) (ref.null exn)))", "function"],
+  ["a function that takes or returns exceptions", `(module (import "a" "b" (func (param exnref))))`, "import"],
 ])("is refused for what it would keep on the engine's heap: %s", (reason, text, section) => {
   const refused = refusalOf(compileWat(text));
   expect(refused).toMatchObject({ code: "UNSUPPORTED", section });
@@ -86,6 +89,16 @@ describe("is refused for its size", () => {
 
   it("as a whole, before anything is read", () => {
     expect(refusalOf(new Uint8Array(101), { moduleBytes: 100 })).toMatchObject({ code: "TOO_LARGE", offset: 0 });
+  });
+
+  it("with too many values in an exception", () => {
+    const refused = refusalOf(compileWat(`(module (tag (param ${"i32 ".repeat(9)})))`));
+    expect(refused).toMatchObject({ code: "TOO_LARGE", section: "tag" });
+  });
+
+  it("with too many custom sections", () => {
+    const module = binary(...Array.from({ length: 3 }).flatMap(() => [0, 1, 0]));
+    expect(refusalOf(module, { customSections: 2 })).toMatchObject({ code: "TOO_LARGE", offset: 14 });
   });
 
   it("with too many values in a type", () => {
