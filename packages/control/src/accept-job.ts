@@ -21,7 +21,7 @@ export interface Submission {
 
 /**
  * Publishes one job; it is durable when this resolves.
- * @throws MillraceError already_exists (unique key), out_of_range (too large), resource_exhausted (stream full, or the owner's
+ * @throws MillraceError already_exists (unique key, or the id of another job), out_of_range (too large), resource_exhausted (stream full, or the owner's
  * quota), unavailable (accepted or not: submit it again with the same id)
  */
 export function acceptJob(
@@ -46,6 +46,8 @@ async function accept(
   context.pressure.admit();
   const message = toJobMessage(request, submission, Date.now());
   const { owner } = submission;
+  const { id, queue, type } = message;
+  if (request.id !== "") await context.takenIds.refuse(id, { queue, type, owner });
   if (owner === "") return publish(context, request, message, owner);
   const held = await context.quotas.hold(owner, message.data.length);
   let stored = false;

@@ -17,6 +17,7 @@ import type { QueueSettingsMap } from "./queue-settings-map.ts";
 import type { RecentJobs } from "./recent-jobs.ts";
 import type { ResultInbox } from "./result-inbox.ts";
 import type { SettingsMirror } from "./settings-mirror.ts";
+import type { TakenIds } from "./taken-ids.ts";
 import type { TypeClaims } from "./type-claims.ts";
 import type { UniqueKeys } from "./unique-keys.ts";
 
@@ -31,6 +32,7 @@ export interface ControlContext {
   readonly events: ControlEvents;
   readonly pressure: EventsPressure;
   readonly recent: RecentJobs;
+  readonly takenIds: TakenIds;
   readonly quotas: OwnerQuotas;
   readonly inbox: ResultInbox;
   readonly uniqueKeys: UniqueKeys;

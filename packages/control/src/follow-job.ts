@@ -37,7 +37,9 @@ export async function* followJob(
     // Its end was seen already.
     return;
   }
-  const wants = (event: JobEventAt): boolean => event.jobId === id;
+  // Somebody may have used the id again, for a job of another queue or type.
+  const { queue, type } = job;
+  const wants = (event: JobEventAt): boolean => event.jobId === id && event.queue === queue && event.type === type;
   for await (const event of eventSource.follow({ after: projected, strict: resumed !== undefined, wants, signal })) {
     const state = stateAfter(event.kind);
     if (state !== undefined) {

@@ -26,6 +26,8 @@ import type { Submission } from "./accept-job.ts";
 /** A request as the message that is the job. */
 export interface JobMessage extends OutgoingMessage {
   readonly id: string;
+  readonly queue: string;
+  readonly type: string;
   readonly headers: HeaderList;
   /** Unix ms; 0: at once. */
   readonly runAtMs: number;
@@ -66,6 +68,8 @@ export function toJobMessage(request: SubmitJobRequest, submission: Submission, 
   headers.push([headerNames.messageId, id]);
   return {
     id,
+    queue,
+    type: request.type,
     subject: withOwner((later ? scheduleSubject : jobSubject)(priority, queue, request.type, id), owner),
     data: payload.bytes,
     headers,

@@ -55,6 +55,7 @@ import { ResultInbox } from "./result-inbox.ts";
 import { SettingsMirror } from "./settings-mirror.ts";
 import { settingsRuntimeService } from "./settings-runtime-service.ts";
 import { settingsService } from "./settings-service.ts";
+import { TakenIds } from "./taken-ids.ts";
 import { TypeClaims } from "./type-claims.ts";
 import { UniqueKeys } from "./unique-keys.ts";
 
@@ -90,6 +91,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
   const pressure = starting.use(new EventsPressure(bus));
   const live = deps.live ?? new LiveConfig(changeable, loadConfig(changeable));
   const { workerPatienceMs, takeOverMs } = all;
+  const recent = new RecentJobs(all.recentJobs, all.recentBytes);
   const context: ControlContext = {
     config: all,
     node,
@@ -98,7 +100,8 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     logger,
     events,
     pressure,
-    recent: new RecentJobs(all.recentJobs, all.recentBytes),
+    recent,
+    takenIds: new TakenIds(store, recent, bus.logger),
     quotas: new OwnerQuotas({
       bus,
       store,

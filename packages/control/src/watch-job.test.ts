@@ -44,6 +44,19 @@ test("the row first, then each event, and the end with the job's", async () => {
   expect(seen).toEqual(["row", "started", "retried", "started", "succeeded"]);
 });
 
+test("what happens to another queue's job of the same id is not told", async () => {
+  await fixture.jobs.submitJob({ id: "w0", type: "t" });
+  await projected(fixture);
+  const seen: string[] = [];
+  for await (const update of fixture.jobs.watchJob({ id: "w0" })) {
+    seen.push(kindOf(update));
+    if (seen.length > 1) continue;
+    await say(["w0", EventKind.STARTED, { queue: "theirs" }], ["w0", EventKind.SUCCEEDED, { type: "other" }]);
+    await say(["w0", EventKind.DEAD]);
+  }
+  expect(seen).toEqual(["row", "dead"]);
+});
+
 test("a watch of a job that has ended is its row", async () => {
   await fixture.jobs.submitJob({ id: "w2", type: "t" });
   await say(["w2", EventKind.SUCCEEDED]);

@@ -4,8 +4,8 @@ import { expect, it } from "vitest";
 import { Coalescer } from "./coalescer.ts";
 import { patchFromEvent } from "./patch-from-event.ts";
 
-function take(into: Coalescer, seq: number, id: string, kind: EventKind): void {
-  const event = create(JobEventSchema, { jobId: id, kind, attempt: 1, queue: "q", type: "t", priority: 3, atMs: seq });
+function take(into: Coalescer, seq: number, id: string, kind: EventKind, queue = "q"): void {
+  const event = create(JobEventSchema, { jobId: id, kind, attempt: 1, queue, type: "t", priority: 3, atMs: seq });
   const patch = patchFromEvent(event, "worker", { seq, index: 0 });
   const submission = {
     payload: new Uint8Array(0),
@@ -58,7 +58,7 @@ it("writes what still waits after a bounded number of messages", () => {
     pending = write.next;
   }
   expect(written).toEqual([120_000]);
-  expect(pending.patches().map(({ id }) => id)).toEqual(["other150000", "other120000", "other90000"]);
+  expect(pending.patches().map(({ id }) => id)).toEqual(["other90000", "other120000", "other150000"]);
 });
 
 it("finds a job of small writes among those that are held", () => {
@@ -69,4 +69,20 @@ it("finds a job of small writes among those that are held", () => {
   }
   take(pending, 51, "job7", EventKind.SUCCEEDED);
   expect(ids(pending.holdBack())).toEqual(["job7"]);
+});
+
+it("keeps jobs of one id apart, and writes the one first that came first", () => {
+  const first = new Coalescer(0);
+  take(first, 1, "a", EventKind.SUBMITTED);
+  const held = first.holdBack();
+  expect(ids(held)).toEqual([]);
+  take(held.next, 2, "a", EventKind.SUBMITTED, "theirs");
+  take(held.next, 3, "a", EventKind.SUCCEEDED, "theirs");
+  const { patches, next } = held.next.holdBack();
+  expect(patches).toMatchObject([
+    { id: "a", queue: "q", state: JobState.QUEUED },
+    { id: "a", queue: "theirs", state: JobState.SUCCEEDED },
+  ]);
+  take(next, 4, "a", EventKind.SUCCEEDED);
+  expect(next.holdBack().patches).toMatchObject([{ queue: "q", state: JobState.SUCCEEDED }]);
 });

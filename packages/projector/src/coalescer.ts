@@ -1,6 +1,6 @@
 import { JobState } from "@millrace/protocol";
 import type { JobPatch } from "@millrace/store";
-import { mergePatch } from "./merge-patch.ts";
+import { isSameJob, mergePatch } from "./merge-patch.ts";
 import type { Rejection } from "./patch-from-copy.ts";
 
 /** Patches that were held back, from messages behind `afterSeq`. */
@@ -39,6 +39,8 @@ export class Coalescer {
   /** When the stream stored the first of them, Unix ms. */
   firstAtMs = 0;
   readonly #afterSeq: number;
+  /** Of several jobs: the one that came first is written first. */
+  readonly #sharedIds = new Set<string>();
 
   /** @param lastSeq the message before the first that this one takes in */
   constructor(lastSeq = 0, held: readonly Generation[] = []) {
@@ -56,11 +58,14 @@ export class Coalescer {
     this.events++;
     const known = this.#find(patch.id);
     if (known === undefined) this.#fresh.set(patch.id, patch);
-    else mergePatch(known, patch);
+    else if (isSameJob(known, patch)) mergePatch(known, patch);
+    else this.#addStranger(patch);
   }
 
+  /** The oldest first. */
   patches(): JobPatch[] {
-    return [...this.#held.flatMap((generation) => [...generation.patches.values()]), ...this.#fresh.values()];
+    const held = this.#held.toReversed().flatMap((generation) => [...generation.patches.values()]);
+    return [...held, ...this.#fresh.values()];
   }
 
   /**
@@ -71,17 +76,17 @@ export class Coalescer {
     const patches: JobPatch[] = [];
     const held: Generation[] = [];
     let heldBytes = 0;
-    for (const generation of this.#generations()) {
+    for (const generation of this.#generations().toReversed()) {
       const isOver = this.lastSeq - generation.afterSeq > mostHeldMessages;
       for (const [id, patch] of generation.patches) {
-        if (!isOver && heldBytes < mostHeldBytes && onlyWaits(patch)) {
+        if (!isOver && heldBytes < mostHeldBytes && onlyWaits(patch) && !this.#sharedIds.has(patch.id)) {
           heldBytes += patchBytes + (patch.submission?.payload.length ?? 0);
           continue;
         }
         patches.push(patch);
         generation.patches.delete(id);
       }
-      if (generation.patches.size > 0) held.push(generation);
+      if (generation.patches.size > 0) held.unshift(generation);
     }
     return { patches, completeSeq: held.at(-1)?.afterSeq ?? this.lastSeq, next: new Coalescer(this.lastSeq, held) };
   }
@@ -94,6 +99,15 @@ export class Coalescer {
     }
     for (const [id, patch] of this.#fresh) newest.patches.set(id, patch);
     return this.#held;
+  }
+
+  /** Another job by the same id: the database knows whose the row is. Until then both are kept, under keys of their own. */
+  #addStranger(patch: JobPatch): void {
+    const key = `${patch.id} ${patch.queue} ${patch.type}`;
+    const known = this.#find(key);
+    if (known === undefined) this.#fresh.set(key, patch);
+    else mergePatch(known, patch);
+    this.#sharedIds.add(patch.id);
   }
 
   #find(id: string): JobPatch | undefined {

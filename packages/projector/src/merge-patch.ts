@@ -1,5 +1,10 @@
 import { maxFailures, type JobFailure, type JobPatch } from "@millrace/store";
 
+/** A job is known by its id, and by queue and type too where somebody used the id again. */
+export function isSameJob(a: JobPatch, b: JobPatch): boolean {
+  return a.queue === b.queue && a.type === b.type;
+}
+
 /**
  * Takes `next` into `into`, two patches of one job, by the rules that the table applies to a row: so that a run of events
  * may be written as one patch, and nobody can tell.

@@ -29,7 +29,7 @@ export interface ReadCopy {
 }
 
 /** A name from a bad subject is shown in its row up to here. */
-const maxShownName = 64;
+export const maxShownName = 64;
 
 // Headers that differ between the attempts of one job, or say where one message went: not what the publisher asked for.
 // Max-Attempts stays, though a replay raises it: the row keeps the first one, which the next replay counts from.

@@ -1,4 +1,5 @@
 import { EventKind, isTerminal, JobState, Priority, priorityLevels, stateAfter } from "@millrace/protocol";
+import { maxShownName } from "./patch-from-copy.ts";
 import type { BatchEvent } from "./read-event-batch.ts";
 import { jobVersion, type EventPosition, type JobFailure, type JobPatch } from "@millrace/store";
 
@@ -15,8 +16,8 @@ export function patchFromEvent(event: BatchEvent, source: string, position: Even
   const ended = terminal || state === JobState.RETRYING;
   return {
     id: event.jobId,
-    queue: event.queue,
-    type: event.type,
+    queue: event.queue.slice(0, maxShownName),
+    type: event.type.slice(0, maxShownName),
     priority: knownPriorities.get(event.priority) ?? Priority.UNSPECIFIED,
     // A request to cancel only annotates: the row's state is another event's to tell.
     version: moved === undefined && !parked ? -1 : jobVersion(attempt, state, parked),

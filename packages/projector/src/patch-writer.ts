@@ -72,11 +72,18 @@ export class PatchWriter {
   }
 
   async #step(patches: readonly JobPatch[], to: ProjectionCursor): Promise<void> {
-    const step: CursorStep = { name: this.#options.name, from: this.#cursor, to };
+    const { name, store, logger, metrics } = this.#options;
+    const step: CursorStep = { name, from: this.#cursor, to };
     const startedAtMs = Date.now();
     try {
-      await this.#options.store.applyEvents(patches, step);
-      this.#options.metrics.projected(patches, startedAtMs);
+      const strangers = await store.applyEvents(patches, step);
+      metrics.projected(patches, startedAtMs);
+      for (const _ of strangers) metrics.skipped();
+      const [first] = strangers;
+      if (first !== undefined) {
+        const { id, queue, type } = first;
+        logger.warn({ job: id, queue, type, events: strangers.length }, "a job under the id of another has no row");
+      }
     } catch (error) {
       // A commit whose answer was lost: the cursor stands where this step leads, and this writer has put it there.
       const lost = error instanceof MillraceError && error.code === "aborted" && this.trouble !== undefined;

@@ -70,7 +70,7 @@ export async function takeJobs(bus: Bus, queue: "plugin-events" | "plugin-tasks"
       id,
       event: queue === "plugin-events" ? fromJsonString(PlatformEventSchema, text) : create(PlatformEventSchema),
       tags: message.header(headerNames.tags) ?? "",
-      record: () => publishBatch(bus, [{ jobId: id, kind: EventKind.SUCCEEDED, queue }]),
+      record: () => publishBatch(bus, [{ jobId: id, kind: EventKind.SUCCEEDED, queue, type: plugin }]),
       end(state = JobState.SUCCEEDED) {
         bus.ack(message.reply);
         const result = create(JobResultSchema, { id, state, attempt: 1 });
@@ -112,7 +112,7 @@ export function install(
   return bus.kv("plugins").put(name, encodePluginRecord(plugin));
 }
 
-export function publishBatch(bus: Bus, events: { jobId: string; kind: EventKind; queue?: string }[]) {
+export function publishBatch(bus: Bus, events: { jobId: string; kind: EventKind; queue?: string; type?: string }[]) {
   const batch = create(EventBatchSchema, {
     source: "w1",
     events: events.map((event) => ({ queue: "mail", type: "send", attempt: 1, priority: 3, atMs: 1000, ...event })),

@@ -26,6 +26,7 @@ export type { JobBreach, JobFailure } from "./schema.ts";
 export type { CursorStep, ProjectionCursor } from "./sql/advance-cursor.ts";
 export type { StoredJob } from "./sql/get-job.ts";
 export type { Schedule } from "./sql/insert-schedules.ts";
+export type { JobKey } from "./sql/find-job-keys.ts";
 export { maxPageSize, type JobFilter, type JobPage } from "./sql/list-jobs.ts";
 export type { OwnerLoad } from "./sql/read-owner-load.ts";
 export type { Store } from "./store.ts";

@@ -12,6 +12,7 @@ import type { CursorStep, ProjectionCursor } from "./sql/advance-cursor.ts";
 import { applyEvents } from "./sql/apply-events.ts";
 import { claimDueSchedules } from "./sql/claim-due-schedules.ts";
 import { cancelSchedule, deleteSchedules } from "./sql/delete-schedules.ts";
+import { findJobKeys, type JobKey } from "./sql/find-job-keys.ts";
 import { getJob, type StoredJob } from "./sql/get-job.ts";
 import { grantPluginVersions } from "./sql/grant-plugin-versions.ts";
 import { insertPluginVersion } from "./sql/insert-plugin-version.ts";
@@ -55,6 +56,11 @@ export class Store implements AsyncDisposable {
 
   getJob(id: string): Promise<StoredJob | undefined> {
     return this.#run((db) => getJob(db, id));
+  }
+
+  /** What tells the jobs of these ids from others; those that no row has are left out. */
+  findJobKeys(ids: readonly string[]): Promise<Map<string, JobKey>> {
+    return this.#run((db) => findJobKeys(db, ids));
   }
 
   listJobs(filter: JobFilter, page: { readonly size: number; readonly token: string }): Promise<JobPage> {

@@ -19,6 +19,7 @@ export interface UsersTable {
   last_login_at: Date | null;
   deleted_at: Date | null;
   reset_asked_at: Date | null;
+  email_vouched: boolean;
 }
 
 export interface SessionsTable {
@@ -65,6 +66,7 @@ export interface IdentityCodesTable {
   email_key: string | null;
   roles: Role[];
   expires_at: Date;
+  created_by: string | null;
 }
 
 export interface OidcLoginsTable {

@@ -1,5 +1,6 @@
 import type { Role } from "@millrace/protocol";
-import { sql } from "kysely";
+import { sql, type Kysely } from "kysely";
+import type { Schema } from "../schema.ts";
 import { emailKey } from "./email-key.ts";
 import type { RunQuery } from "./run-query.ts";
 
@@ -11,12 +12,16 @@ export interface OneTimeCode {
   readonly email?: string;
   readonly roles: readonly Role[];
   readonly expiresAtMs: number;
+  /** User who made it. */
+  readonly createdBy: string;
 }
 
 /** What a code is good for. */
 export interface TakenCode {
   readonly userId: string | undefined;
   readonly roles: readonly Role[];
+  /** It was for this email only. */
+  readonly namesEmail: boolean;
 }
 
 /** Codes that are used once. */
@@ -27,7 +32,7 @@ export class OneTimeCodes {
     this.#run = run;
   }
 
-  async insert({ hash, userId, email, roles, expiresAtMs }: OneTimeCode): Promise<void> {
+  async insert({ hash, userId, email, roles, expiresAtMs, createdBy }: OneTimeCode): Promise<void> {
     await this.#run((db) =>
       db
         .insertInto("identity_codes")
@@ -37,6 +42,7 @@ export class OneTimeCodes {
           email_key: email === undefined ? null : emailKey(email),
           roles: [...roles],
           expires_at: new Date(expiresAtMs),
+          created_by: createdBy,
         })
         .execute(),
     );
@@ -82,11 +88,20 @@ export class OneTimeCodes {
         .where("code_hash", "=", Buffer.from(hash))
         .where("expires_at", ">", sql<Date>`now()`)
         .where(fits)
-        .returning(["user_id", "roles"])
+        .returning(["user_id", "roles", "email_key"])
         .executeTakeFirst(),
     );
-    return row === undefined ? undefined : { userId: row.user_id ?? undefined, roles: row.roles };
+    if (row === undefined) return undefined;
+    return { userId: row.user_id ?? undefined, roles: row.roles, namesEmail: row.email_key !== null };
   }
+}
+
+/** Ends the codes that a user made, or was to be given: they said what was right before the user changed. */
+export async function deleteCodes(db: Kysely<Schema>, userId: string): Promise<void> {
+  await db
+    .deleteFrom("identity_codes")
+    .where((where) => where.or([where("created_by", "=", userId), where("user_id", "=", userId)]))
+    .execute();
 }
 
 type Condition = ReturnType<typeof sql<boolean>>;

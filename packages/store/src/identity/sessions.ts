@@ -3,6 +3,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { MillraceError, SessionSchema, type Session } from "@millrace/protocol";
 import { sql, type Kysely } from "kysely";
 import type { Schema } from "../schema.ts";
+import { emailKey } from "./email-key.ts";
 import { insertRevocations } from "./revocations.ts";
 import type { RunQuery } from "./run-query.ts";
 
@@ -33,6 +34,8 @@ export type Rotation =
   | { readonly outcome: "rotated"; readonly session: OpenSession }
   /** Used before: somebody else has it, and the session is ended. */
   | { readonly outcome: "reused"; readonly sessionId: string; readonly userId: string }
+  /** Used a moment ago, by somebody who may share it. */
+  | { readonly outcome: "raced" }
   | { readonly outcome: "unknown" };
 
 /** Logins that go on. */
@@ -92,8 +95,11 @@ export class Sessions {
     );
   }
 
-  /** Uses a refresh token up, and puts another in its place. A second use ends the session. */
-  rotate(usedHash: Uint8Array, nextHash: Uint8Array, idleMs: number): Promise<Rotation> {
+  /**
+   * Uses a refresh token up, and puts another in its place. A second use ends the session.
+   * @param sharedMs a second use within gets nothing, and ends nothing
+   */
+  rotate(usedHash: Uint8Array, nextHash: Uint8Array, idleMs: number, sharedMs = 0): Promise<Rotation> {
     return this.#run((db) =>
       db.transaction().execute(async (tx): Promise<Rotation> => {
         const hash = Buffer.from(usedHash);
@@ -109,10 +115,12 @@ export class Sessions {
         const token = await tx
           .selectFrom("refresh_tokens")
           .select(["used_at", sql<boolean>`expires_at > now()`.as("holds")])
+          .select(sql<boolean>`used_at > now() - ${sharedMs} * interval '1 millisecond'`.as("shared"))
           .where("secret_hash", "=", hash)
           .executeTakeFirst();
         if (token === undefined) return { outcome: "unknown" };
         if (token.used_at !== null) {
+          if (sharedMs > 0 && token.shared) return { outcome: "raced" };
           await remove(tx, [family.id]);
           return { outcome: "reused", sessionId: family.id, userId: family.user_id };
         }
@@ -140,6 +148,20 @@ export class Sessions {
         return { outcome: "rotated", session };
       }),
     );
+  }
+
+  /** The addresses that whoever has the email is signed in from; none for an email that nobody has. */
+  async addressesOf(email: string): Promise<string[]> {
+    const rows = await this.#run((db) =>
+      db
+        .selectFrom("sessions")
+        .innerJoin("users", "users.id", "sessions.user_id")
+        .select("sessions.address")
+        .where("users.email_key", "=", emailKey(email))
+        .where("sessions.expires_at", ">", sql<Date>`now()`)
+        .execute(),
+    );
+    return rows.map(({ address }) => address);
   }
 
   /** Last used first. */

@@ -4,6 +4,7 @@ import pg from "pg";
 import type { Schema } from "../schema.ts";
 import { emailKey } from "./email-key.ts";
 import type { UsersTable } from "./identity-schema.ts";
+import { deleteCodes } from "./one-time-codes.ts";
 import { insertRevocations } from "./revocations.ts";
 import type { RunQuery } from "./run-query.ts";
 import { endSessions } from "./sessions.ts";
@@ -18,6 +19,8 @@ export interface NewUser {
   readonly passwordHash?: string;
   readonly passwordExpired?: boolean;
   readonly oidcSubject?: string;
+  /** False: nobody but the person itself says that the email is theirs. */
+  readonly emailVouched?: boolean;
 }
 
 /** A user with what is asked for at the door. */
@@ -63,6 +66,7 @@ export class Users {
             password_expired: added.passwordExpired ?? false,
             disabled: false,
             oidc_subject: added.oidcSubject ?? null,
+            email_vouched: added.emailVouched ?? true,
             created_at: sql<Date>`now()`,
             updated_at: sql<Date>`now()`,
           })
@@ -145,6 +149,8 @@ export class Users {
           });
           if (isAdministrator(before) && !isAdministrator(after)) await keepOneAdministrator(tx);
           if (disabled === true) await endSessions(tx, id);
+          // What it could hand on when it made them, or could do when they were made for it, is not so any more.
+          if (disabled === true || after.roles.join() !== before.roles.join()) await deleteCodes(tx, id);
           // Email and roles stand in access tokens.
           const stale = after.email !== before.email || after.roles.join() !== before.roles.join();
           // One who may come in again had no tokens; those who keep them in memory hear of it this way.
@@ -166,12 +172,8 @@ export class Users {
         const before = await lockUser(tx, id);
         allow(before);
         await endSessions(tx, id);
-        const tokens = await tx.deleteFrom("api_tokens").where("user_id", "=", id).returning("id").execute();
-        await insertRevocations(
-          tx,
-          "token",
-          tokens.map((token) => token.id),
-        );
+        await deleteTokens(tx, id);
+        await deleteCodes(tx, id);
         if (purge || before.deletedAt !== undefined) await tx.deleteFrom("users").where("id", "=", id).execute();
         else await update(tx, id, { deleted_at: sql<Date>`now()` as unknown as Date });
         if (isAdministrator(before)) await keepOneAdministrator(tx);
@@ -231,18 +233,35 @@ export class Users {
     );
   }
 
-  /** Ties an account of the OIDC provider to a user that has none yet. False when it has another. */
-  async linkOidc(id: string, subject: string): Promise<boolean> {
-    const row = await this.#run((db) =>
-      db
-        .updateTable("users")
-        .set({ oidc_subject: subject })
-        .where("id", "=", id)
-        .where("oidc_subject", "is", null)
-        .returning("id")
-        .executeTakeFirst(),
+  /**
+   * Ties an account of the OIDC provider to a user that has none yet. Where somebody else may know the password, because it is
+   * a one-time password or because it was chosen by whoever registered with the email, it ends with all that was got by it.
+   * False when the user is gone or has another account.
+   */
+  linkOidc(id: string, subject: string): Promise<boolean> {
+    return this.#run((db) =>
+      db.transaction().execute(async (tx) => {
+        const row = await tx
+          .selectFrom("users")
+          .select(["oidc_subject", "email_vouched", "password_expired"])
+          .where("id", "=", id)
+          .where("deleted_at", "is", null)
+          .forUpdate()
+          .executeTakeFirst();
+        if (row === undefined || row.oidc_subject !== null) return false;
+        const trusted = row.email_vouched && !row.password_expired;
+        await update(tx, id, {
+          oidc_subject: subject,
+          email_vouched: true,
+          ...(trusted ? {} : { password_hash: null, password_expired: false }),
+        });
+        if (trusted) return true;
+        await endSessions(tx, id);
+        await deleteTokens(tx, id);
+        await deleteCodes(tx, id);
+        return true;
+      }),
     );
-    return row !== undefined;
   }
 
   async #find(
@@ -282,6 +301,15 @@ async function keepOneAdministrator(tx: Transaction<Schema>): Promise<void> {
   if (left === undefined) {
     throw new MillraceError("failed_precondition", "the last administrator has to stay: make another one first");
   }
+}
+
+async function deleteTokens(tx: Transaction<Schema>, userId: string): Promise<void> {
+  const gone = await tx.deleteFrom("api_tokens").where("user_id", "=", userId).returning("id").execute();
+  await insertRevocations(
+    tx,
+    "token",
+    gone.map((token) => token.id),
+  );
 }
 
 function notFound(id: string): MillraceError {
