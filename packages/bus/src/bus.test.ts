@@ -1,4 +1,4 @@
-import { eventsStream, jobStream, queueConsumer } from "@millrace/protocol";
+import { deriveJobId, eventsStream, jobStream, queueConsumer } from "@millrace/protocol";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectBus, type Bus } from "./bus.ts";
 import { BusError } from "./bus-error.ts";
@@ -158,6 +158,17 @@ describe("pull", () => {
     expect(await bus.deleteMessage("JOBS_HIGH", ack.seq)).toBe(true);
     expect(await bus.deleteMessage("JOBS_HIGH", ack.seq)).toBe(false);
   });
+});
+
+it("takes a job out of its place, and no other that has its number by now", async () => {
+  const named = await bus.publishDurable("jobs.low.x.y.mine.ada", text(""));
+  expect(await bus.deleteJob("JOBS_LOW", named.seq, "theirs")).toBe(false);
+  expect(await bus.deleteJob("JOBS_LOW", named.seq, "mine")).toBe(true);
+  expect(await bus.deleteJob("JOBS_LOW", named.seq, "mine")).toBe(false);
+  const { seq } = await bus.publishDurable("jobs.low.x.y", text(""));
+  const derived = deriveJobId("JOBS_LOW", await bus.streamCreatedMs("JOBS_LOW"), seq);
+  expect(await bus.deleteJob("JOBS_LOW", seq, derived.replace(/.$/, "-"))).toBe(false);
+  expect(await bus.deleteJob("JOBS_LOW", seq, derived)).toBe(true);
 });
 
 describe("modules", () => {

@@ -2,6 +2,7 @@ import { buckets, eventsStream, moduleBucket } from "@millrace/protocol";
 import type { Subscription } from "nats";
 import type { BusLogger } from "./bus-logger.ts";
 import { BusMessage } from "./bus-message.ts";
+import { deleteJob } from "./delete-job.ts";
 import { EncodedHeaders, encodeHeaders, type HeaderList } from "./encode-headers.ts";
 import { ensureQueueConsumers, ensureSchedulerConsumer, type QueueConsumerOptions } from "./ensure-queue-consumers.ts";
 import { ensureTopology, type TopologyOptions } from "./ensure-topology.ts";
@@ -178,6 +179,11 @@ export class Bus implements AsyncDisposable {
   /** @returns false when there is no such message */
   deleteMessage(stream: string, seq: number): Promise<boolean> {
     return deleteMessage(this.#api, stream, seq);
+  }
+
+  /** As deleteMessage, when this job lies there; see deleteJob. */
+  deleteJob(stream: string, seq: number, id: string): Promise<boolean> {
+    return deleteJob(this.#api, stream, seq, id);
   }
 
   sweepZombies(options: SweepOptions = {}): Promise<SweepReport> {

@@ -121,7 +121,7 @@ async function storedAfterTheirTurn(api: JetStreamApi, stream: string, consumer:
   return found;
 }
 
-async function getBySeq(api: JetStreamApi, stream: string, seq: number): Promise<StoredMessage | undefined> {
+export async function getBySeq(api: JetStreamApi, stream: string, seq: number): Promise<StoredMessage | undefined> {
   const answer = await api.find(`STREAM.MSG.GET.${stream}`, { seq });
   if (answer === undefined) return undefined;
   const message = answer.object("message");

@@ -46,9 +46,12 @@ async function takeOut(
   place: { readonly stream: string; readonly seq: number } | undefined,
 ): Promise<boolean> {
   // A retry that a worker holds back has its old message still in the stream, and the worker publishes the next one.
-  if (job.state === JobState.QUEUED) return place !== undefined && context.bus.deleteMessage(place.stream, place.seq);
+  if (job.state === JobState.QUEUED)
+    return place !== undefined && context.bus.deleteJob(place.stream, place.seq, job.id);
   if (await context.store.cancelSchedule(job.id)) return true;
-  return job.state === JobState.SCHEDULED && place !== undefined && context.bus.deleteMessage(place.stream, place.seq);
+  return (
+    job.state === JobState.SCHEDULED && place !== undefined && context.bus.deleteJob(place.stream, place.seq, job.id)
+  );
 }
 
 function eventOf(job: Job, kind: EventKind, reason: string): MessageInitShape<typeof JobEventSchema> {
