@@ -47,7 +47,7 @@ export interface IdentityConfig {
   /** Callers are known for so long while the database is away. */
   readonly awayMs: number;
   /** Encrypts the signing keys in the database, 32 bytes; undefined: they are stored in plain. */
-  readonly keySecret: Uint8Array | undefined;
+  readonly keySecrets: readonly Uint8Array[];
   /** The cookies of browsers go over TLS only, under `__Host-` names. */
   readonly secureCookies: boolean;
   readonly oidc: OidcConfig | undefined;
@@ -70,7 +70,7 @@ export const defaultIdentityConfig: IdentityConfig = {
   revocationPollMs: 400,
   memberBeatMs: 5_000,
   awayMs: 3_600_000,
-  keySecret: undefined,
+  keySecrets: [],
   secureCookies: false,
   oidc: undefined,
 };

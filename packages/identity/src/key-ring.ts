@@ -46,7 +46,7 @@ export class KeyRing {
     {
       keyMs,
       overlapMs,
-      cipher = new KeyCipher(undefined),
+      cipher = new KeyCipher([]),
       now = Date.now,
     }: { keyMs: number; overlapMs: number; cipher?: KeyCipher; now?: () => number },
   ) {
@@ -58,7 +58,7 @@ export class KeyRing {
   }
 
   /**
-   * Makes a key when the newest is old, takes those away that nothing unexpired was signed with, and encrypts those that are not.
+   * Makes a key when the newest is old, takes those away that nothing unexpired was signed with, and encrypts anew those that are not stored as they should be.
    * @throws MillraceError `failed_precondition` when the keys were encrypted with another secret
    */
   async rotate(): Promise<void> {
@@ -85,8 +85,9 @@ export class KeyRing {
     const open: OpenKey[] = [];
     for (const key of stored) {
       const { kid, createdAtMs } = key;
-      const jwk = this.#published.find((one) => one.kid === kid)?.jwk ?? (await this.#cipher.open(key));
-      if (this.#cipher.isBare(key)) await this.#keys.replace(kid, await this.#cipher.seal(kid, jwk));
+      const known = this.#published.find((one) => one.kid === kid);
+      const { jwk, stale } = known === undefined ? await this.#cipher.open(key) : { jwk: known.jwk, stale: false };
+      if (stale) await this.#keys.replace(kid, await this.#cipher.seal(kid, jwk));
       open.push({ kid, jwk, createdAtMs });
     }
     return open;

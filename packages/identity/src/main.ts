@@ -14,7 +14,7 @@ import {
 } from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
 import { identityConfigOf, loadProcessConfig } from "./process-config.ts";
-import { readKeySecret } from "./read-key-secret.ts";
+import { readKeySecrets } from "./read-key-secrets.ts";
 import { startIdentity } from "./start-identity.ts";
 
 await runService(async () => {
@@ -34,10 +34,10 @@ await runService(async () => {
   const settings = starting.use(followSettings(bus.kv("settings"), live, logger));
   // Nobody must get in by what was forbidden before a restart.
   settings.assume(new Map((await store.settings.list()).map(({ name, value }) => [name, value])));
-  const keySecret = await readKeySecret(values);
-  if (keySecret === undefined) logger.warn("signing keys are stored in plain: set MILLRACE_KEY_SECRET_FILE");
+  const keySecrets = await readKeySecrets(values);
+  if (keySecrets.length === 0) logger.warn("signing keys are stored in plain: set MILLRACE_KEY_SECRET_FILE");
   const identity = starting.use(
-    await startIdentity({ ...identityConfigOf(values), keySecret }, { store, logger, health }),
+    await startIdentity({ ...identityConfigOf(values), keySecrets }, { store, logger, health }),
   );
   starting.use(health.check("nats", () => (bus.connected ? undefined : "not connected")));
   const first = await identity.ensureAdministrator();

@@ -27,10 +27,11 @@ export const identitySettings = {
     .boolean()
     .default(false)
     .describe("The cookies of browsers go over TLS only; set it wherever browsers come by https"),
-  keySecret: z
-    .string()
-    .optional()
-    .meta({ secret: true, description: "Encrypts the signing keys in the database: 32 random bytes in base64 or hex" }),
+  keySecret: z.string().optional().meta({
+    secret: true,
+    description:
+      "Encrypts the signing keys in the database: 32 random bytes in base64 or hex; after it those it takes the place of",
+  }),
   keySecretFile: z.string().optional().describe("File with that secret, readable by its owner only"),
   oidcIssuer: z.url().optional().describe("Issuer of an OIDC provider that people may sign in with"),
   oidcClientId: z.string().min(1).default("millrace").describe("This system's name at the OIDC provider"),

@@ -53,7 +53,7 @@ export async function startIdentity(config: Partial<IdentityConfig>, deps: Ident
   const all: IdentityConfig = { ...defaultIdentityConfig, ...config };
   const events = new IdentityEvents(logger);
   await using starting = new AsyncDisposableStack();
-  const cipher = new KeyCipher(all.keySecret);
+  const cipher = new KeyCipher(all.keySecrets);
   const keys = new KeyRing(store.signingKeys, { keyMs: all.keyMs, overlapMs: all.keyOverlapMs, cipher });
   await keys.rotate();
   const mirror = new TokenMirror(store.apiTokens);

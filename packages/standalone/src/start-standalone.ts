@@ -14,7 +14,7 @@ import { checkPort } from "./check-port.ts";
 import type { StandaloneConfig, standaloneSettings } from "./config.ts";
 import { deployPlugins } from "./deploy-plugins.ts";
 import { keepCredentials } from "./keep-credentials.ts";
-import { keepKeySecret } from "./keep-key-secret.ts";
+import { keepKeySecrets } from "./keep-key-secrets.ts";
 import { provideNats } from "./provide-nats.ts";
 import { watchPlugins } from "./watch-plugins.ts";
 import { writeRuntimeFile } from "./runtime-file.ts";
@@ -132,8 +132,8 @@ async function serveIdentity(
   deps: { readonly store: Store; readonly logger: Logger; readonly health: Health },
 ): Promise<AsyncDisposable & { readonly transport: RpcTransport; readonly access: Access }> {
   await using starting = new AsyncDisposableStack();
-  const keySecret = await keepKeySecret(config);
-  const identity = starting.use(await startIdentity({ ...identityConfigOf(config), keySecret }, deps));
+  const keySecrets = await keepKeySecrets(config);
+  const identity = starting.use(await startIdentity({ ...identityConfigOf(config), keySecrets }, deps));
   const transport = createDirectTransport(createPipeline({ services: identity.services }));
   const administrator = await identity.ensureAdministrator();
   const credentialsFile = await keepCredentials(config.dataDir, identity, transport);

@@ -7,17 +7,21 @@ const othersMay = 0o077;
 const hexForm = /^[0-9a-f]+$/i;
 const base64Form = /^[A-Za-z0-9+/_-]+={0,2}$/;
 
+/** While one takes the place of another there are two; more are a mistake. */
+const mostSecrets = 4;
+
 /**
- * The secret that signing keys are encrypted with; undefined when there is none.
+ * The secret that signing keys are encrypted with, and after it those that they may still be encrypted with; none when they are
+ * stored in plain.
  * @throws ConfigError for what is no secret, MillraceError `permission_denied` for a file that others may read
  */
-export async function readKeySecret(values: {
+export async function readKeySecrets(values: {
   readonly keySecret?: string | undefined;
   readonly keySecretFile?: string | undefined;
-}): Promise<Uint8Array | undefined> {
+}): Promise<readonly Uint8Array[]> {
   const { keySecret, keySecretFile } = values;
   if (keySecret !== undefined) return parse(keySecret, "keySecret", "MILLRACE_KEY_SECRET");
-  if (keySecretFile === undefined) return undefined;
+  if (keySecretFile === undefined) return [];
   return parse(await readOwnFile(keySecretFile), "keySecretFile", keySecretFile);
 }
 
@@ -34,11 +38,17 @@ async function readOwnFile(path: string): Promise<string> {
   }
 }
 
-function parse(text: string, key: string, origin: string): Uint8Array {
-  const word = text.trim();
+function parse(text: string, key: string, origin: string): readonly Uint8Array[] {
+  const secrets = text.trim().split(/\s+/).map(secretOf);
+  const whole = secrets.filter((secret) => secret !== undefined);
+  if (whole.length === secrets.length && whole.length <= mostSecrets) return whole;
+  const reason = `must be ${keySecretBytes} random bytes in base64 or hex, or up to ${mostSecrets} of that, newest first`;
+  throw new ConfigError([{ key, origin, reason }]);
+}
+
+function secretOf(word: string): Uint8Array | undefined {
   // 64 letters are hex, as base64 of 32 bytes has 43 or 44.
   const isHex = word.length === 2 * keySecretBytes && hexForm.test(word);
   const secret = isHex ? Buffer.from(word, "hex") : Buffer.from(base64Form.test(word) ? word : "", "base64");
-  if (secret.byteLength === keySecretBytes) return secret;
-  throw new ConfigError([{ key, origin, reason: `must be ${keySecretBytes} random bytes in base64 or hex` }]);
+  return secret.byteLength === keySecretBytes ? secret : undefined;
 }
