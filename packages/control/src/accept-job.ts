@@ -3,6 +3,7 @@ import type { SubmitJobRequest } from "@millrace/protocol";
 import { currentTraceparent, SpanKind, tracingEnabled, withSpan } from "@millrace/service-kit";
 import type { ControlContext } from "./control-context.ts";
 import { toJobMessage, type JobMessage } from "./job-message.ts";
+import { mayBeStored, withinQuota } from "./within-quota.ts";
 
 export interface AcceptedJob {
   readonly id: string;
@@ -48,19 +49,7 @@ async function accept(
   const { owner } = submission;
   const { id, queue, type } = message;
   if (request.id !== "") await context.takenIds.refuse(id, { queue, type, owner });
-  if (owner === "") return publish(context, request, message, owner);
-  const held = await context.quotas.hold(owner, message.data.length);
-  let stored = false;
-  try {
-    const accepted = await publish(context, request, message, owner);
-    stored = !accepted.duplicate;
-    return accepted;
-  } catch (error) {
-    stored = mayBeStored(error);
-    throw error;
-  } finally {
-    held.settle(stored);
-  }
+  return withinQuota(context, owner, message.data.length, () => publish(context, request, message, owner));
 }
 
 async function publish(
@@ -87,8 +76,4 @@ async function publish(
     context.recent.add(message.id, { request, owner, runAtMs: message.runAtMs, bytes, place: { stream, seq } });
   }
   return { id: message.id, duplicate };
-}
-
-function mayBeStored(error: unknown): boolean {
-  return error instanceof BusError && error.code === "unavailable";
 }

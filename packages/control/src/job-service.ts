@@ -24,7 +24,7 @@ export function jobService(context: ControlContext): ServiceImpl<typeof JobServi
     getJob: (request) => getJob(context, request),
     listJobs: (request) => listJobs(context, request),
     cancelJob: (request) => cancelJob(context, request),
-    retryJob: (request) => retryJob(context, request),
+    retryJob: (request, call) => retryJob(context, request, call),
     watchJob: (request, call) => watchJob(context, request, call),
     watchJobs: (request, call) => watchJobs(context, request, call),
     getQueueStats: (request) => getQueueStats(context, request),

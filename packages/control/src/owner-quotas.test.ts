@@ -97,6 +97,21 @@ it("counts bytes, and each job of a bulk and of a stream", async () => {
   expect(totals.refusals.map(({ code }) => code)).toEqual(["resource_exhausted", "resource_exhausted"]);
 });
 
+it("counts a job that its owner runs again; an operator may in any case", async () => {
+  const { jobs } = fixture;
+  for (const id of ["f1", "f2"]) {
+    await jobs.submitJob({ id, type: "t" }, as("fay"));
+    await jobs.cancelJob({ id });
+    await projected(fixture);
+  }
+  for (const id of ["f3", "f4", "f5"]) await jobs.submitJob({ id, type: "t" }, as("fay"));
+  await projected(fixture);
+  expect((await refusal(jobs.retryJob({ id: "f1" }, as("fay")))).code).toBe(Code.ResourceExhausted);
+  expect(await jobs.retryJob({ id: "f2" }, as("otto"))).toMatchObject({ attempt: 2 });
+  await projected(fixture);
+  expect(await fixture.store.readOwnerLoad("fay", "jobs")).toMatchObject({ jobs: 4 });
+});
+
 it("keeps a scheduled job's owner", async () => {
   const { jobs } = fixture;
   const runAt = { seconds: BigInt(Math.floor(Date.now() / 1000) + 3600) };

@@ -1,3 +1,4 @@
+import type { HandlerContext } from "@connectrpc/connect";
 import {
   defaultMaxAttempts,
   headerNames,
@@ -12,12 +13,16 @@ import {
 import type { StoredJob } from "@millrace/store";
 import type { ControlContext } from "./control-context.ts";
 import { findStoredJob, noSuchJob } from "./find-job.ts";
+import { ownerOf } from "./owner-of.ts";
+import { withinQuota } from "./within-quota.ts";
 
-/** Runs an ended job again, with as many attempts as it had at first. */
+/** Runs an ended job again, with as many attempts as it had at first. It counts against the quota of its owner, when that is who asks. */
 export async function retryJob(
   context: ControlContext,
   request: RetryJobRequest,
+  call: HandlerContext,
 ): Promise<{ id: string; attempt: number }> {
+  context.pressure.admit();
   const { id } = request;
   const stored = await findStoredJob(context, id);
   const job = stored?.job ?? context.recent.get(id);
@@ -32,11 +37,14 @@ export async function retryJob(
     throw new MillraceError("failed_precondition", `job ${id} has headers that cannot be read: submit it anew`);
   }
   const attempt = job.attempt + 1;
-  if (job.uniqueKey !== "") await context.uniqueKeys.acquire(job.uniqueKey, id);
-  // Before the job is out: a worker would cancel it at once.
-  await context.cancelMarks.remove(id);
-  const subject = jobSubject(priorityName(priorityOrNormal(job.priority)), job.queue, job.type, id);
-  await context.bus.publishDurable(subject, stored.payload, replayHeaders(stored, attempt));
+  const owner = ownerOf(call) === job.owner ? job.owner : "";
+  await withinQuota(context, owner, stored.payload.length, async () => {
+    if (job.uniqueKey !== "") await context.uniqueKeys.acquire(job.uniqueKey, id);
+    // Before the job is out: a worker would cancel it at once.
+    await context.cancelMarks.remove(id);
+    const subject = jobSubject(priorityName(priorityOrNormal(job.priority)), job.queue, job.type, id);
+    return context.bus.publishDurable(subject, stored.payload, replayHeaders(stored, attempt));
+  });
   context.events.jobReplayed(id, attempt);
   return { id, attempt };
 }

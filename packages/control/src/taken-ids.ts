@@ -4,9 +4,9 @@ import type { JobKey, Store } from "@millrace/store";
 import type { RecentJobs } from "./recent-jobs.ts";
 
 /** A submission waits so long to hear of an id that its caller chose, and then goes on without. */
-const patienceMs = 250;
+const patienceMs = 1000;
 /** After a database that did not answer nobody asks, nor waits, for so long. */
-const restMs = 1000;
+const restMs = 5000;
 /** Ids of one statement. */
 const mostIds = 500;
 
