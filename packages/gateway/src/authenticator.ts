@@ -33,6 +33,7 @@ const bearer = /^Bearer +([^ ]+) *$/i;
 /** Says who calls, by access token, API token or the cookie of a browser. */
 export class Authenticator implements AsyncDisposable {
   readonly #refusals: Refusals;
+  readonly #secureCookies: boolean;
   /** The public keys of access tokens. */
   readonly keys: KeyRing;
   readonly #client;
@@ -46,17 +47,23 @@ export class Authenticator implements AsyncDisposable {
   readonly #admitStranger: (call: CallContext) => void | Promise<void>;
 
   /**
-   * @param hooks.admitStranger asked before credentials that are not known are looked into, which costs; throws to refuse
-   * @param hooks.onNews told when some of those who were let in may not go on
+   * @param options.secureCookies only cookies that a browser ties to this host count
+   * @param options.admitStranger asked before credentials that are not known are looked into, which costs; throws to refuse
+   * @param options.onNews told when some of those who were let in may not go on
    */
   constructor(
     transport: RpcTransport,
     refusals: Refusals,
     logger: Logger,
-    hooks: { readonly admitStranger: (call: CallContext) => void | Promise<void>; readonly onNews: () => void },
+    options: {
+      readonly secureCookies: boolean;
+      readonly admitStranger: (call: CallContext) => void | Promise<void>;
+      readonly onNews: () => void;
+    },
   ) {
+    this.#secureCookies = options.secureCookies;
     this.#refusals = refusals;
-    this.#admitStranger = hooks.admitStranger;
+    this.#admitStranger = options.admitStranger;
     this.keys = new KeyRing(transport);
     this.#client = createClient(IdentityRuntimeService, transport);
     // Which of the secrets in the cache they belong to is not worth an index: it happens rarely.
@@ -65,7 +72,7 @@ export class Authenticator implements AsyncDisposable {
         this.#forgotten++;
         this.#known.clear();
       }
-      hooks.onNews();
+      options.onNews();
     });
   }
 
@@ -80,7 +87,7 @@ export class Authenticator implements AsyncDisposable {
       if (token === undefined) throw this.#refusals.unauthenticated("invalid_token");
       return this.#identifyToken(call, token);
     }
-    const cookie = readCookie(call.header("cookie"), sessionCookies.access);
+    const cookie = readCookie(call.header("cookie"), sessionCookies.access, this.#secureCookies);
     if (cookie === undefined || cookie === "") return anonymous;
     this.#checkCsrf(call, cookie);
     return this.#identifyToken(call, cookie);

@@ -35,6 +35,10 @@ export const gatewaySettings = {
     .max(8)
     .default(0)
     .describe("Proxies of ours before the gateway that write x-forwarded-for; 0: the peer is the caller"),
+  secureCookies: z
+    .boolean()
+    .default(false)
+    .describe("The cookies of browsers go over TLS only; set it wherever browsers come by https"),
   allowOrigins,
   identityRate,
   identityBurst,

@@ -51,6 +51,7 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
   const limits = rateLimits(config);
   const admission = createAdmission(new RateLimiter(identityTransport), limits, addressOf, refusals);
   const authenticator: Authenticator = new Authenticator(identityTransport, refusals, logger, {
+    secureCookies: config.secureCookies,
     admitStranger: admission.stranger,
     onNews: () => streams.check(),
   });

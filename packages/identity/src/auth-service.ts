@@ -16,7 +16,7 @@ import { requireCaller } from "./signed-in.ts";
 export function authService(context: IdentityContext): ServiceImpl<typeof AuthService> {
   const { store, feed } = context;
   return {
-    register: (request) => register(context, request),
+    register: (request, call) => register(context, request, call),
     login: (request, call) => login(context, request, call),
     refresh: (request, call) => refresh(context, request, call),
     logout: (request, call) => logout(context, request, call),

@@ -14,7 +14,7 @@ export async function changePassword(
   const { store, hasher, guard, events, feed } = context;
   const { caller, user, passwordHash } = await requireAccount(context, call);
   checkPassword(newPassword, user.email, "new_password");
-  const attempt = await guard.begin(user.email, addressOf(call));
+  const attempt = await guard.beginAgain(user.email, addressOf(call));
   let hash: string;
   try {
     if (!(await hasher.verify(passwordHash, currentPassword))) {

@@ -1,7 +1,7 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import type { UpdateUserRequest, User } from "@millrace/protocol";
 import type { UserChanges } from "@millrace/store";
-import { checkEmail, checkRoles, invalid } from "./check-account-input.ts";
+import { checkDisplayName, checkEmail, checkRoles, invalid } from "./check-account-input.ts";
 import type { IdentityContext } from "./identity-context.ts";
 import { refuseMoreThan, requirePermission } from "./signed-in.ts";
 
@@ -14,6 +14,7 @@ export async function changeUser(
 ): Promise<{ readonly user: User }> {
   const caller = requirePermission(call, "users:manage");
   if (changes.email !== undefined) checkEmail(changes.email);
+  if (changes.displayName !== undefined) checkDisplayName(changes.displayName);
   const roles = changes.roles === undefined ? undefined : checkRoles(changes.roles);
   if (roles !== undefined) refuseMoreThan(caller, roles);
   const user = await store.users.change(id, roles === undefined ? changes : { ...changes, roles }, (before) =>

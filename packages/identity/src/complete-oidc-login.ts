@@ -16,7 +16,7 @@ export async function completeOidcLogin(
   const { config, store, oidc, events } = context;
   if (oidc === undefined) throw new MillraceError("failed_precondition", "no OIDC provider is configured");
   const login = await store.oidcLogins.take(hashSecret(state));
-  const browser = readCookie(call.requestHeader.get("cookie") ?? undefined, oidcCookie) ?? "";
+  const browser = readCookie(call.requestHeader.get("cookie") ?? undefined, oidcCookie, config.secureCookies) ?? "";
   // A browser session only for the browser that began it: nobody is signed in as somebody else by a link.
   const mayEnd = login !== undefined && (!cookie || timingSafeEqual(hashSecret(browser), login.browserHash));
   if (!mayEnd) throw refused();

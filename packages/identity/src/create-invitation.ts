@@ -34,6 +34,7 @@ export async function createInvitation(
     ...(email === "" ? {} : { email }),
     roles,
     expiresAtMs,
+    createdBy: caller.subject,
   });
   return { code, expiresAt: timestampFromMs(expiresAtMs) };
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { HandlerContext } from "@connectrpc/connect";
 import type { CreateUserRequest, User } from "@millrace/protocol";
-import { checkEmail, checkPassword, checkRoles } from "./check-account-input.ts";
+import { checkDisplayName, checkEmail, checkPassword, checkRoles } from "./check-account-input.ts";
 import type { IdentityContext } from "./identity-context.ts";
 import { newSecret } from "./secret.ts";
 import { refuseMoreThan, requirePermission } from "./signed-in.ts";
@@ -15,6 +15,7 @@ export async function createUser(
   const caller = requirePermission(call, "users:manage");
   const { email, displayName } = request;
   checkEmail(email);
+  checkDisplayName(displayName);
   const roles = checkRoles(request.roles);
   refuseMoreThan(caller, roles);
   const made = request.password === "" ? newSecret() : "";

@@ -8,6 +8,9 @@ const accountPolicy: DelayPolicy = { free: 5, firstMs: 1_000, longestMs: 300_000
 /** One address: many people may be behind it. */
 const addressPolicy: DelayPolicy = { free: 30, firstMs: 1_000, longestMs: 900_000 };
 
+/** Registrations that nobody was invited to, of one address: a whole office in a day, but no crowd. */
+const registrationPolicy: DelayPolicy = { free: 50, firstMs: 1_000, longestMs: 60_000 };
+
 /** A try that counts as failed until it says otherwise. */
 export interface LoginTry {
   succeeded(): Promise<void>;
@@ -23,9 +26,33 @@ export class LoginGuard {
     this.#failures = failures;
   }
 
-  /** @throws MillraceError `resource_exhausted` with the time to wait; the password is not looked at then */
-  async begin(email: string, address: string): Promise<LoginTry> {
-    const account = `account:${createHash("sha256").update(emailKey(email)).digest("base64url")}`;
+  /**
+   * @param known addresses that the user is signed in from: there failures count apart, or anybody who knows the email could
+   * keep the user out by failing
+   * @throws MillraceError `resource_exhausted` with the time to wait; the password is not looked at then
+   */
+  begin(email: string, address: string, known: readonly string[] = []): Promise<LoginTry> {
+    const network = networkOf(address);
+    const atHome = address !== "" && known.some((one) => networkOf(one) === network);
+    return this.#begin(accountKey(email, atHome ? `@${network}` : ""), address);
+  }
+
+  /** Of one who is signed in, and says the password again: no stranger's failures count. @throws as `begin` does */
+  beginAgain(email: string, address: string): Promise<LoginTry> {
+    return this.#begin(accountKey(email, ":signed-in"), address);
+  }
+
+  /** @throws MillraceError `resource_exhausted` when too many have registered from there */
+  async beginRegistration(address: string): Promise<void> {
+    if (address === "") return;
+    const waitMs = await this.#failures.begin(`registration:${networkOf(address)}`, registrationPolicy);
+    if (waitMs === 0) return;
+    throw new MillraceError("resource_exhausted", "too many registrations: wait before the next", {
+      retryAfterMs: waitMs,
+    });
+  }
+
+  async #begin(account: string, address: string): Promise<LoginTry> {
     const from = address === "" ? undefined : `address:${networkOf(address)}`;
     const failures = this.#failures;
     let waitMs = await failures.begin(account, accountPolicy);
@@ -49,6 +76,10 @@ export class LoginGuard {
       },
     };
   }
+}
+
+function accountKey(email: string, apart: string): string {
+  return `account:${createHash("sha256").update(emailKey(email)).digest("base64url")}${apart}`;
 }
 
 /** Whoever has one IPv6 address has the 2^64 of its network. */

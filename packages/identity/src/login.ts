@@ -12,7 +12,7 @@ export async function login(
 ): Promise<SignedIn> {
   const { store, hasher, guard, events } = context;
   const address = addressOf(call);
-  const attempt = await guard.begin(email, address);
+  const attempt = await guard.begin(email, address, await store.sessions.addressesOf(email));
   const stored = await store.users.findByEmail(email);
   const hash = stored?.passwordHash;
   let matches: boolean;

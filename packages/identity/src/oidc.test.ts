@@ -1,11 +1,12 @@
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Code } from "@connectrpc/connect";
-import { Role } from "@millrace/protocol";
+import { permissionsOfRoles, Role } from "@millrace/protocol";
 import { Provider } from "oidc-provider";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { addUser, callAs, startIdentityFixture, type IdentityFixture } from "./identity-fixture.ts";
+import { addUser, callAs, startIdentityFixture, strongPassword, type IdentityFixture } from "./identity-fixture.ts";
 
 const redirectUri = "http://127.0.0.1:9/oidc";
 const stack = new AsyncDisposableStack();
@@ -125,6 +126,39 @@ test("a user that is there already is known by a verified email, and only by tha
   await expect(fixture.auth.completeOidcLogin(await browse((await begin()).url), callAs({}))).rejects.toMatchObject(
     refused,
   );
+});
+
+test("a password that somebody else knows ends when the provider says whose the account is", async () => {
+  const all = callAs({ subject: "root", permissions: [...permissionsOfRoles([Role.ADMINISTRATOR])] });
+  const { password } = await fixture.users.createUser({ email: "grace@example.com", roles: [Role.VIEWER] }, all);
+  // Who registered with somebody's email, and waits for them to come.
+  const { code: invitation } = await fixture.users.createInvitation({ roles: [Role.VIEWER] }, all);
+  const squatted = { email: "linus@example.com", password: "the squatter's own" };
+  await fixture.auth.register({ ...squatted, invitation }, callAs({}));
+  const squatter = await fixture.auth.login(squatted, callAs({}));
+  const me = await fixture.bearer(squatter.tokens?.accessToken ?? "");
+  const { secret } = await fixture.tokens.createToken({ name: "stays", scopes: ["read"] }, me);
+  for (const [name, before] of [
+    ["grace", password],
+    ["linus", squatted.password],
+  ] as const) {
+    account = name;
+    const { tokens } = await fixture.auth.completeOidcLogin(await browse((await begin()).url), callAs({}));
+    // Not held to a password that its owner never had.
+    expect((await fixture.claims(tokens?.accessToken ?? ""))["roles"]).toEqual([Role.VIEWER]);
+    await expect(
+      fixture.auth.login({ email: `${name}@example.com`, password: before }, callAs({})),
+    ).rejects.toMatchObject(refused);
+  }
+  const { refreshToken = "" } = squatter.tokens ?? {};
+  await expect(fixture.auth.refresh({ refreshToken }, callAs({}))).rejects.toMatchObject(refused);
+  const secretHash = createHash("sha256").update(secret).digest();
+  expect((await fixture.runtime.findToken({ secretHash })).caller).toBeUndefined();
+  // One that its owner chose stays.
+  await addUser(fixture, "margaret@example.com", []);
+  account = "margaret";
+  await fixture.auth.completeOidcLogin(await browse((await begin()).url), callAs({}));
+  await fixture.auth.login({ email: "margaret@example.com", password: strongPassword }, callAs({}));
 });
 
 test("a state is used once, a code only with its state, and a browser session only where it began", async () => {

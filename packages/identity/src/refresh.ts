@@ -6,6 +6,12 @@ import { hashSecret, newSecret } from "./secret.ts";
 import { clearSessionCookies } from "./session-cookie.ts";
 import { addressOf } from "./signed-in.ts";
 
+/**
+ * The tabs of a browser share its cookies, and several may come with the same one: those after the first are sent away, and find
+ * the next one where they found this. A thief who comes then gets as little, and is found out by the next use.
+ */
+const sharedCookieMs = 10_000;
+
 /** A new pair for a refresh token, from the request or the cookie. A token that was used before ends its session. */
 export async function refresh(
   context: IdentityContext,
@@ -15,11 +21,14 @@ export async function refresh(
   const { config, store, events, feed } = context;
   const cookie = refreshToken === "";
   const used = cookie
-    ? readCookie(call.requestHeader.get("cookie") ?? undefined, sessionCookies.refresh)
+    ? readCookie(call.requestHeader.get("cookie") ?? undefined, sessionCookies.refresh, config.secureCookies)
     : refreshToken;
   if (used === undefined || used === "") throw new MillraceError("unauthenticated", "sign in first");
   const next = newSecret();
-  const rotation = await store.sessions.rotate(hashSecret(used), hashSecret(next), config.sessionIdleMs);
+  const sharedMs = cookie ? sharedCookieMs : 0;
+  const rotation = await store.sessions.rotate(hashSecret(used), hashSecret(next), config.sessionIdleMs, sharedMs);
+  // The cookies of the one that was first must stay.
+  if (rotation.outcome === "raced") throw new MillraceError("aborted", "the session was refreshed a moment ago: go on");
   if (rotation.outcome === "reused") {
     feed.poke();
     events.refreshReused(rotation.userId, rotation.sessionId, addressOf(call));

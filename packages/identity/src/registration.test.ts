@@ -1,8 +1,9 @@
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { Role } from "@millrace/protocol";
 import type { Store } from "@millrace/store";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { callAs, openIdentityStore, startIdentityFixture, strongPassword } from "./identity-fixture.ts";
+import { LoginGuard } from "./login-guard.ts";
 
 let store: Store;
 beforeAll(async () => {
@@ -30,6 +31,29 @@ test("open registration does not tell who is known", async () => {
   expect(second.user).toMatchObject({ email: "a@example.com", roles: [Role.VIEWER] });
   expect(second.user?.id).not.toBe(first.user?.id);
   await open.auth.login(person, callAs({}));
+});
+
+test("an address adds some users to an open door, and no crowd", async () => {
+  await using open = await startIdentityFixture({ registration: () => "open" }, store);
+  const guard = new LoginGuard(store.identity.loginFailures);
+  for (let n = 0; n < 51; n++) await guard.beginRegistration("203.0.113.1");
+  const join = (address: string) =>
+    open.auth.register({ email: `${address}@example.com`, password: strongPassword }, callAs({ address }));
+  await expect(join("203.0.113.1")).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  await join("203.0.113.2");
+});
+
+test.for([
+  [{ email: "zero\u{200b}width@example.com" }, "email"],
+  [{ email: "turned\u{202e}@example.com" }, "email"],
+  [{ displayName: "\u{1b}[2J" }, "display_name"],
+  [{ displayName: "two\nlines" }, "display_name"],
+  [{ displayName: "\u{202e}nimda" }, "display_name"],
+] as const)("what would look like another, or break a terminal, is refused: %j", async ([odd, field]) => {
+  await using open = await startIdentityFixture({ registration: () => "open" }, store);
+  const person = { email: "odd@example.com", password: strongPassword, ...odd };
+  const error = ConnectError.from(await open.auth.register(person, callAs({})).catch((reason: unknown) => reason));
+  expect([error.code, error.rawMessage.split(" ")[0]]).toEqual([Code.InvalidArgument, field]);
 });
 
 test("registration that is off takes nobody, and a restart keeps the key of tokens", async () => {

@@ -120,6 +120,62 @@ test("a browser's tokens are in cookies that scripts cannot read, with the CSRF 
   await expect(fixture.auth.refresh({}, gone)).rejects.toMatchObject(unauthenticated);
 });
 
+test("tabs of a browser that come with one cookie at once lose neither the session nor each other's cookies", async () => {
+  await addUser(fixture, "tabs@example.com", []);
+  const seen: Headers[] = [];
+  const onHeader = (headers: Headers): void => void seen.push(headers);
+  const cookieIn = (headers: Headers | undefined): string =>
+    headers
+      ?.getSetCookie()
+      .find((one) => one.startsWith("mr_refresh="))
+      ?.split(";")[0] ?? "";
+  await fixture.auth.login(
+    { email: "tabs@example.com", password: strongPassword, cookie: true },
+    { ...callAs({}), onHeader },
+  );
+  const cookie = cookieIn(seen[0]);
+  const tabs = await Promise.allSettled(
+    Array.from({ length: 3 }, () => fixture.auth.refresh({}, { ...callAs({}, { cookie }), onHeader })),
+  );
+  expect(tabs.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected", "rejected"]);
+  for (const tab of tabs) if (tab.status === "rejected") expect(tab.reason).toMatchObject({ code: Code.Aborted });
+  expect(seen.slice(1).filter((headers) => cookieIn(headers) !== "")).toHaveLength(1);
+  const next = cookieIn(seen.find((headers) => headers !== seen[0] && cookieIn(headers) !== ""));
+  await fixture.auth.refresh({}, callAs({}, { cookie: next }));
+  // Out of a browser's cookie jar it is a replay like any other.
+  const refreshToken = cookie.slice("mr_refresh=".length);
+  await expect(fixture.auth.refresh({ refreshToken }, callAs({}))).rejects.toMatchObject(unauthenticated);
+  await expect(fixture.auth.refresh({}, callAs({}, { cookie: next }))).rejects.toMatchObject(unauthenticated);
+});
+
+test("over TLS a cookie that is not tied to this host does not count", async () => {
+  await using secure = await startIdentityFixture({ secureCookies: true }, fixture.store);
+  await addUser(fixture, "tls@example.com", []);
+  const { refresh } = await login("tls@example.com");
+  // A neighbouring host can set this one, and so sign somebody in as somebody else.
+  const planted = callAs({}, { cookie: `mr_refresh=${refresh}` });
+  await expect(secure.auth.refresh({}, planted)).rejects.toMatchObject(unauthenticated);
+  const answer = await secure.auth.refresh({}, callAs({}, { cookie: `__Host-mr_refresh=${refresh}` }));
+  expect(answer.csrfToken).not.toBe("");
+});
+
+test("whoever is signed in from an address gets in from there, however often others fail elsewhere", async () => {
+  const email = "wanted@example.com";
+  await addUser(fixture, email, []);
+  const { access } = await login(email, strongPassword, "192.0.2.77");
+  for (let n = 0; n < 6; n++) {
+    await expect(login(email, "wrong password", `198.51.100.${n}`)).rejects.toMatchObject(unauthenticated);
+  }
+  await expect(login(email, strongPassword, "198.51.100.99")).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  await login(email, strongPassword, "192.0.2.77");
+  const me = await fixture.bearer(access);
+  await fixture.auth.changePassword({ currentPassword: strongPassword, newPassword: "another password" }, me);
+  // That others have to wait is not forgotten for it.
+  await expect(login(email, "another password", "198.51.100.99")).rejects.toMatchObject({
+    code: Code.ResourceExhausted,
+  });
+});
+
 test("sessions are listed and revoked by their owner only", async () => {
   await addUser(fixture, "s@example.com", []);
   await addUser(fixture, "other@example.com", []);

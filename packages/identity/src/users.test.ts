@@ -62,6 +62,28 @@ test("users are created, read, replaced, patched, deleted and purged", async () 
   await expect(users.getUser({ id }, root)).rejects.toMatchObject({ code: Code.NotFound });
 });
 
+test.for(["demoted", "disabled", "deleted"])("codes end with what who made them may do: %s", async (how) => {
+  const { users, auth } = fixture;
+  const [maker, victim] = [`maker-${how}@example.com`, `victim-${how}@example.com`];
+  const id = await addUser(fixture, maker, [Role.ADMINISTRATOR]);
+  const victimId = await addUser(fixture, victim, [Role.VIEWER]);
+  const before = await signIn(maker);
+  const { code: invitation } = await users.createInvitation({ roles: [Role.ADMINISTRATOR] }, before);
+  const { code } = await users.createInvitation({ email: victim, passwordReset: true }, before);
+  if (how === "demoted") await users.updateUser({ id, updateMask: { paths: ["roles"] } }, root);
+  else if (how === "disabled") await users.updateUser({ id, disabled: true }, root);
+  else await users.deleteUser({ id }, root);
+  const late = { code: Code.FailedPrecondition };
+  const back = { email: `back-${how}@example.com`, password: strongPassword, invitation };
+  await expect(auth.register(back, callAs({}))).rejects.toMatchObject(late);
+  await expect(auth.resetPassword({ code, newPassword: "taken over by me" })).rejects.toMatchObject(late);
+  // Nor does one that was for somebody with less let anybody in who has more now.
+  const mine = await users.createInvitation({ email: victim, passwordReset: true }, root);
+  await users.updateUser({ id: victimId, roles: [Role.OPERATOR] }, root);
+  const taken = { code: mine.code, newPassword: "taken over by me" };
+  await expect(auth.resetPassword(taken)).rejects.toMatchObject(late);
+});
+
 test("nobody gives, changes or takes over more than they have", async () => {
   const { users, auth } = fixture;
   const manager = callAs({ subject: "m", permissions: ["users:read", "users:manage", "jobs:read"] });

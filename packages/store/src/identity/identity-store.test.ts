@@ -219,10 +219,14 @@ eachDatabase((openTestStore) => {
     await using store = await openTestStore();
     const { codes, oidcLogins } = store.identity;
     const expiresAtMs = Date.now() + 60_000;
-    await codes.insert({ hash: hash("i"), email: "A@b.c", roles: [Role.VIEWER], expiresAtMs });
+    await codes.insert({ hash: hash("i"), email: "A@b.c", roles: [Role.VIEWER], expiresAtMs, createdBy: "u" });
     expect(await codes.takeReset(hash("i"))).toBeUndefined();
     expect(await codes.takeInvitation(hash("i"), "x@b.c")).toBeUndefined();
-    expect(await codes.takeInvitation(hash("i"), "a@B.c")).toEqual({ userId: undefined, roles: [Role.VIEWER] });
+    expect(await codes.takeInvitation(hash("i"), "a@B.c")).toEqual({
+      userId: undefined,
+      roles: [Role.VIEWER],
+      namesEmail: true,
+    });
     expect(await codes.takeInvitation(hash("i"), "a@b.c")).toBeUndefined();
     const login = { nonce: "n", codeVerifier: "v", redirectUri: "http://x", browserHash: hash("b") };
     await oidcLogins.insert(hash("s"), login, 60_000);
