@@ -1,13 +1,11 @@
 import { fileURLToPath } from "node:url";
 import { controlSettings } from "@millrace/control";
-import { gatewaySettings } from "@millrace/gateway";
+import { gatewaySettings, isLoopback } from "@millrace/gateway";
 import { identitySettings } from "@millrace/identity";
 import { serviceSettings, z } from "@millrace/service-kit";
 
 const port = z.number().int().min(0).max(65_535);
 const repository = fileURLToPath(new URL("../../..", import.meta.url));
-
-const loopback = /^(127(\.\d{1,3}){3}|::1|localhost)$/;
 
 const settings = z.object({
   ...serviceSettings,
@@ -60,7 +58,7 @@ const settings = z.object({
     .describe("Where log lines go; auto: to a file in the data folder while a terminal shows the summary"),
 });
 
-export const standaloneSettings = settings.refine(({ host, identity }) => identity === "on" || loopback.test(host), {
+export const standaloneSettings = settings.refine(({ host, identity }) => identity === "on" || isLoopback(host), {
   path: ["host"],
   message: "must be a loopback address while identity is off: whoever reaches the ports could do everything",
 });

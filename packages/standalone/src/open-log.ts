@@ -1,8 +1,9 @@
 import { createWriteStream } from "node:fs";
-import { mkdir, rename, stat } from "node:fs/promises";
+import { rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { createLogger, type Logger } from "@millrace/service-kit";
 import type { StandaloneConfig } from "./config.ts";
+import { makeDataDir } from "./make-data-dir.ts";
 
 export interface OpenLog {
   readonly logger: Logger;
@@ -23,7 +24,7 @@ export async function openLog(config: StandaloneConfig): Promise<OpenLog> {
       file: undefined,
     };
   }
-  await mkdir(dataDir, { recursive: true });
+  await makeDataDir(dataDir);
   const file = join(dataDir, "millrace.log");
   const size = await stat(file).then(
     (stats) => stats.size,

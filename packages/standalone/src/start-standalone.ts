@@ -14,6 +14,7 @@ import { checkPort } from "./check-port.ts";
 import type { StandaloneConfig, standaloneSettings } from "./config.ts";
 import { deployPlugins } from "./deploy-plugins.ts";
 import { keepCredentials } from "./keep-credentials.ts";
+import { makeDataDir } from "./make-data-dir.ts";
 import { keepKeySecrets } from "./keep-key-secrets.ts";
 import { provideNats } from "./provide-nats.ts";
 import { watchPlugins } from "./watch-plugins.ts";
@@ -63,6 +64,7 @@ export async function startStandalone(
   const { host, httpPort, grpcPort, dataDir, databaseUrl, pluginSignatures, pluginsDir } = config;
   await checkPort(host, httpPort, "MILLRACE_HTTP_PORT", "REST");
   await checkPort(host, grpcPort, "MILLRACE_GRPC_PORT", "gRPC");
+  await makeDataDir(dataDir);
   await using starting = new AsyncDisposableStack();
   starting.use(startTracing({ service: "millrace", endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
   const metrics = createMetrics();

@@ -1,3 +1,5 @@
+import { hostname } from "node:os";
+import { isLoopback } from "@millrace/gateway";
 import type { StandaloneConfig } from "./config.ts";
 import type { Access, Standalone } from "./start-standalone.ts";
 
@@ -24,7 +26,7 @@ export function summary(config: StandaloneConfig, system: Standalone): string {
 Millrace runs.${missing === "" ? "" : `\nStill missing: ${missing}`}
 
 ${rows.map(([label, value]) => `  ${label.padEnd(width)}  ${value}`).join("\n")}
-${access === undefined ? "" : `\n${accessText(access, httpUrl)}\n`}
+${access === undefined ? "" : `\n${accessText(access, httpUrl, config.host)}\n`}
 A first job:
 ${knows ? `\n  TOKEN=$(node -p 'require("${credentialsFile}").token')` : ""}
   curl -X POST ${httpUrl}/api/v1/jobs \\
@@ -35,13 +37,19 @@ Ctrl-C stops it in order.
 `;
 }
 
-function accessText({ administrator, credentialsFile }: Access, httpUrl: string): string {
+function accessText({ administrator, credentialsFile }: Access, httpUrl: string, host: string): string {
   const lines = ["Whoever calls has to say who they are.", ""];
   if (credentialsFile !== undefined) {
     lines.push("  On this machine  the command line finds its token in", `                   ${credentialsFile}`);
   }
   const email = administrator === undefined ? "" : ` --email ${administrator.email}`;
-  lines.push(`  From elsewhere   npm run -s millrace -- login --server ${httpUrl}${email}`);
+  const login = (server: string): string => `npm run -s millrace -- login --server ${server}${email}`;
+  if (isLoopback(host)) {
+    lines.push(`  As a person      ${login(httpUrl)}`);
+    lines.push("  From elsewhere   it listens on this machine only: MILLRACE_HOST opens it, see docs/operating.md");
+  } else {
+    lines.push(`  From elsewhere   ${login(httpUrl.replace(/\/\/(0\.0\.0\.0|\[::\])(?=:)/, `//${hostname()}`))}`);
+  }
   if (administrator !== undefined) {
     lines.push(
       `  Administrator    ${administrator.email}`,

@@ -108,6 +108,9 @@ it("takes MILLRACE_TOKEN first, then the login, then what a system on this machi
   await writeFile(kept, JSON.stringify({ token: local }), { mode: 0o600 });
   await writeFile(join(folder, "runtime.json"), JSON.stringify({ httpUrl: server.url, natsUrl: "nats://none" }));
   expect((await run(["whoami"])).stdout).toContain(`token of  ${kept}`);
+  const everywhere = server.url.replace("127.0.0.1", "0.0.0.0");
+  await writeFile(join(folder, "runtime.json"), JSON.stringify({ httpUrl: everywhere, natsUrl: "nats://none" }));
+  expect((await run(["whoami"])).stdout).toContain(`token of  ${kept}`);
   await writeFile(
     join(folder, "runtime.json"),
     JSON.stringify({ httpUrl: "http://127.0.0.1:9", natsUrl: "nats://none" }),
