@@ -205,9 +205,10 @@ describe("submitAndWait", () => {
     expect(waits).toEqual([60_000, 60_000]);
   });
 
-  it("says when the time is over", async () => {
+  it("says when the time is over, and what the job waits for", async () => {
     const { baseUrl } = await serve({
       submitJob: ({ id }) => ({ id }),
+      getJob: ({ id }) => ({ job: create(JobSchema, { id, waitReason: "no handler" }) }),
       async *watchJob(_, { signal }) {
         yield row("1", JobState.RUNNING);
         await once(signal, "abort");
@@ -216,6 +217,7 @@ describe("submitAndWait", () => {
     await using client = createClient({ baseUrl });
     await expect(client.submitAndWait({ type: "t", id: "j" }, { timeoutMs: 100 })).rejects.toMatchObject({
       code: "deadline_exceeded",
+      message: "job j had not ended after 100 ms; it goes on, waiting: no handler",
     });
   });
 });

@@ -102,6 +102,8 @@ export interface Client extends AsyncDisposable {
 const maxServerWaitMs = 60_000;
 /** A server's answer larger than this is refused: a page of 500 jobs, or a job with its payload, is far below. */
 const readMaxBytes = 64 << 20;
+/** A caller whose time is over does not wait much longer to hear why. */
+const reasonWithinMs = 1000;
 
 export function createClient(options: ClientOptions): Client {
   const baseUrl = options.baseUrl.replace(/\/+$/, "");
@@ -119,8 +121,19 @@ export function createClient(options: ClientOptions): Client {
     );
   }
 
-  async function wait(id: string, { timeoutMs = 60_000, signal }: WaitOptions = {}): Promise<JobResult> {
-    const timeout = AbortSignal.timeout(timeoutMs);
+  /** What it waits for is told where it can be learned soon: a caller who may only submit does not. */
+  async function stillRunning(id: string, timeoutMs: number, cause: unknown): Promise<MillraceError> {
+    const reason = await jobs.getJob({ id }, { timeoutMs: reasonWithinMs }).then(
+      ({ job }) => job?.waitReason ?? "",
+      () => "",
+    );
+    const words = `job ${id} had not ended after ${timeoutMs} ms; it goes on${reason === "" ? "" : `, waiting: ${reason}`}`;
+    return new MillraceError("deadline_exceeded", words, { cause });
+  }
+
+  /** @param spentMs of the time to wait, before */
+  async function wait(id: string, { timeoutMs = 60_000, signal }: WaitOptions = {}, spentMs = 0): Promise<JobResult> {
+    const timeout = AbortSignal.timeout(timeoutMs - spentMs);
     const both = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
     try {
       for await (const message of watch(id, { signal: both })) {
@@ -128,7 +141,7 @@ export function createClient(options: ClientOptions): Client {
         if (result !== undefined) return result;
       }
     } catch (error) {
-      if (timeout.aborted) throw stillRunning(id, timeoutMs, error);
+      if (timeout.aborted) throw await stillRunning(id, timeoutMs, error);
       throw error;
     }
     throw new MillraceError("internal", `the watch of job ${id} ended before the job`);
@@ -145,9 +158,9 @@ export function createClient(options: ClientOptions): Client {
         throw toMillraceError(reason, baseUrl);
       });
     if (response.result !== undefined) return response.result;
-    const remainingMs = timeoutMs - (Date.now() - started);
-    if (remainingMs <= 0) throw stillRunning(response.id, timeoutMs, undefined);
-    return wait(response.id, { timeoutMs: remainingMs, ...(signal === undefined ? {} : { signal }) });
+    const spentMs = Date.now() - started;
+    if (spentMs >= timeoutMs) throw await stillRunning(response.id, timeoutMs, undefined);
+    return wait(response.id, { timeoutMs, ...(signal === undefined ? {} : { signal }) }, spentMs);
   }
 
   return {
@@ -170,7 +183,7 @@ export function createClient(options: ClientOptions): Client {
       }
     },
     submitAndWait,
-    wait,
+    wait: (id, waitOptions) => wait(id, waitOptions),
     watch,
     watchAll({ queue = "", type = "", kinds = [], correlationId = "" } = {}, resume) {
       return resumeStream(
@@ -193,10 +206,6 @@ export function createClient(options: ClientOptions): Client {
 /** The messages of a stream that only begins at the present. */
 async function* unresumable<T>(stream: AsyncIterable<T>): AsyncGenerator<{ position: string; message: T }> {
   for await (const message of stream) yield { position: "", message };
-}
-
-function stillRunning(id: string, timeoutMs: number, cause: unknown): MillraceError {
-  return new MillraceError("deadline_exceeded", `job ${id} had not ended after ${timeoutMs} ms; it goes on`, { cause });
 }
 
 function resultOf({ update }: WatchJobResponse): JobResult | undefined {
