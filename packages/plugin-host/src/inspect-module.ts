@@ -73,6 +73,17 @@ function functionsOf(report: ModuleReport): ModuleReport["exports"] {
 
 const importRule = `imports may come from ${[...knownImports.keys()].join(", ")} only`;
 
+const logHint = "AssemblyScript's console and trace: write to the log with Log of the SDK";
+
+/** What AssemblyScript's own library asks of `env`, and what to do about it. */
+const assemblyScriptHints: ReadonlyMap<string, string> = new Map([
+  ["abort", "AssemblyScript's abort goes away with --use abort=<own function>"],
+  ["seed", `AssemblyScript's Math.random: take random_get of ${wasiModule}`],
+  ["Date.now", `AssemblyScript's Date.now: take clock_time_get of ${wasiModule}`],
+  ["console", logHint],
+  ["trace", logHint],
+]);
+
 type ImportReport = ModuleReport["imports"][number];
 
 function importProblems({ module, name, kind, type }: ImportReport): ErrorDetail[] {
@@ -84,8 +95,8 @@ function importProblems({ module, name, kind, type }: ImportReport): ErrorDetail
     return type === wanted ? [] : [{ field, reason: `is ${type}; the function is ${wanted}` }];
   }
   if (known === undefined) {
-    const hint = module === "env" ? " (AssemblyScript's abort goes away with --use abort=<own function>)" : "";
-    return [{ field, reason: importRule + hint }];
+    const hint = module === "env" ? assemblyScriptHints.get(name.replace(/^console\..*/, "console")) : undefined;
+    return [{ field, reason: importRule + (hint === undefined ? "" : ` (${hint})`) }];
   }
   const what = module === wasiModule ? "files, sockets, arguments and the like are not offered" : "is not offered";
   return [{ field, reason: `${what}; functions of ${module} are ${[...known].join(", ")}` }];
