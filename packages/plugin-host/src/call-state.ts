@@ -24,6 +24,8 @@ export interface InstanceCall {
   readonly turn: ThreadTurn | undefined;
   readonly context: CallContext | undefined;
   readonly signal: AbortSignal | undefined;
+  /** Asked before the call waits. @returns why it may not */
+  readonly beforeWait: (() => CallFailure | undefined) | undefined;
 }
 
 /** Extism keeps the block's index in the upper 16 bits of an address: a further block would alias the first. */
@@ -187,6 +189,8 @@ export class CallState {
       this.fail("HOST_DENIED", `${this.#hostCalls} calls of host functions; the limit is ${limit}`, breach);
     }
     this.lastError = undefined;
+    const refused = this.call.beforeWait?.();
+    if (refused) this.end(refused);
     const answer = await this.#suspended(this.call.answers.ask(ask));
     this.checkDeadline();
     if (!answer.failure) return { meta: answer.meta as HostCalls[F]["answer"], body: answer.body ?? NO_BYTES };
@@ -235,6 +239,11 @@ export class CallState {
     this.#variableBytes = figure;
     if (value) this.variables.set(name, value);
     else this.variables.delete(name);
+  }
+
+  /** What the call holds beside the module's own memory, as far as it is the guest's to say. */
+  get heldBytes(): number {
+    return this.call.input.length + this.#hostBytes + this.#variableBytes + (this.http?.body.length ?? 0);
   }
 
   clearVariables(): void {

@@ -17,7 +17,7 @@ const MAX_RESULTS_PER_MESSAGE = 64;
 const MAX_QUEUED_CALLS = 16_384;
 /** Calls that may wait for host functions at once; 60,000 killed Deno. */
 const MAX_OPEN_CALLS = 256;
-/** Of linear memory that calls hold while they wait, when another begins. */
+/** What calls hold while they wait, when another begins. */
 const MAX_OPEN_BYTES = 512 * 1024 * 1024;
 
 export interface ExecutorPort {

@@ -3,7 +3,7 @@ import type { CallResult } from "./call-result.ts";
 import type { HostAnswer } from "./host-calls.ts";
 import { inspectModule } from "./inspect-module.ts";
 import { loadPlugin, type CallOptions, type LoadedPlugin, type LoadOptions } from "./load-plugin.ts";
-import { bytesOf, everything, InProcessHost, readAsking, readAskingC, textOf } from "./testing.ts";
+import { bytesOf, everything, InProcessHost, readAsking, readAskingC, textOf, wat } from "./testing.ts";
 
 const module = await readAsking();
 const declared = { http: ["example.com"], kvBytes: 1000n, secrets: ["token"], events: [">"], jobs: ["*"] };
@@ -256,5 +256,43 @@ describe("a replay", () => {
     const { plugin, result, recording } = await recorded("chance", "", host);
     expect(result.ok && recording).toEqual({ answers: [], truncated: true });
     expect(await plugin.replay("chance", bytesOf(""), recording)).toMatchObject({ ok: false, code: "HOST_DENIED" });
+  });
+});
+
+describe("calls that wait hold no more than their plugin may", () => {
+  const asks = (body: string) => `(module
+    (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+    (import "millrace:host/kv" "get" (func $get (param i64) (result i64)))
+    (tag $t (param i64))
+    (func $wait (drop (call $get (call $alloc (i64.const 1)))))
+    ${body})`;
+  const recursion = `(func $deep (param i32)
+    (try (do (throw $t (i64.const 1))) (catch_all
+      (if (local.get 0) (then (call $deep (i32.sub (local.get 0) (i32.const 1)))) (else (call $wait))))))`;
+
+  test.each([
+    ["host memory", asks(`(func (export "run") (drop (call $alloc (i64.const 200000000))) (call $wait))`)],
+    ["exceptions", asks(`${recursion} (func (export "run") (call $deep (i32.const 9990)))`)],
+  ])("in %s", async (_, text) => {
+    const limits = { hostBytes: 2 ** 28, callDepth: 10_000 };
+    const plugin = await loadPlugin(wat(text), { granted: everything, limits });
+    const host = new SlowHost();
+    const calls: Promise<CallResult>[] = [];
+    let refused: CallResult | undefined;
+    while (refused === undefined) {
+      const begun = plugin.call("run", bytesOf(""), { host });
+      calls.push(begun);
+      refused = await Promise.race([begun, host.whenAsked(calls.length).then(() => undefined)]);
+    }
+    expect(refused).toMatchObject({
+      code: "OUT_OF_MEMORY",
+      retryable: true,
+      breach: { resource: "host_memory", limit: 2 ** 29 },
+    });
+    host.answerAll();
+    const others = await Promise.all(calls.slice(0, -1));
+    expect(others.length).toBeGreaterThan(1);
+    expect(others.every(({ ok }) => ok)).toBe(true);
+    expect(plugin.waitingBytes).toBe(0);
   });
 });

@@ -41,6 +41,9 @@ export interface CallOptions {
 /** A replay is bounded by fuel: what a call did in time once must not depend on how fast it does it again. */
 const REPLAY_TIMEOUT_MS = 2 ** 31 - 1;
 
+/** What the calls of one plugin hold, while they wait for host functions at the same time. */
+const MAX_WAITING_BYTES = 512 * 1024 * 1024;
+
 /** Instances that wait for a call, of a plugin whose calls wait: as many as it has had open at once, up to these bounds. */
 const MAX_IDLE_INSTANCES = 256;
 const MAX_IDLE_BYTES = 32 * 1024 * 1024;
@@ -95,7 +98,7 @@ export class LoadedPlugin {
     return !this.#options.stateful || this.#open === 0;
   }
 
-  /** Of the linear memories of the calls that wait, as they were when the calls began to. */
+  /** What the calls that wait hold, as it was when they began to. */
   get waitingBytes(): number {
     return this.#waitingBytes;
   }
@@ -158,15 +161,12 @@ export class LoadedPlugin {
       this.#waitingBytes += bytes - held;
       held = bytes;
     };
-    const { turn } = call;
-    const measuring: ThreadTurn | undefined = turn && {
-      take: (callId) => turn.take(callId),
-      leave: () => {
-        hold(instance.memoryBytes);
-        turn.leave();
-      },
+    const beforeWait = (): CallFailure | undefined => {
+      hold(instance.heldBytes);
+      const isAlone = this.#waitingBytes === held;
+      return isAlone || this.#waitingBytes <= MAX_WAITING_BYTES ? undefined : tooMuchHeld(this.#waitingBytes);
     };
-    const result = await instance.runWaiting(exportName, { ...call, turn: measuring });
+    const result = await instance.runWaiting(exportName, { ...call, beforeWait });
     hold(0);
     return result;
   }
@@ -197,6 +197,12 @@ export class LoadedPlugin {
   }
 }
 
+function tooMuchHeld(figure: number): CallFailure {
+  const limit = MAX_WAITING_BYTES;
+  const message = `the plugin's calls that wait hold ${figure} bytes; the limit is ${limit}`;
+  return new CallFailure("OUT_OF_MEMORY", message, { resource: "host_memory", figure, limit, unit: "bytes" });
+}
+
 function startUpFailure(error: unknown): CallFailure {
   const message = `at start-up: ${error instanceof Error ? error.message : String(error)}`;
   // What is no failure of the module's is of the engine's: out of address space, say.
@@ -211,5 +217,5 @@ function fuelOf(error: unknown): number {
 
 function callOf(input: Uint8Array, timeoutMs: number, answers: CallAnswers, options: CallOptions): InstanceCall {
   const { callId = 0, turn, context, signal } = options;
-  return { input, timeoutMs, answers, callId, turn, context, signal };
+  return { input, timeoutMs, answers, callId, turn, context, signal, beforeWait: undefined };
 }

@@ -31,6 +31,9 @@ export interface InstanceOptions {
  */
 const MAX_SNAPSHOT_BYTES = 4 * 1024 * 1024;
 
+/** Of the engine's heap, with all its values. */
+const MOST_EXCEPTION_BYTES = 800;
+
 /** One live instance of a plugin's module. It runs one call at a time. */
 export class PluginInstance {
   readonly #exports: WebAssembly.Exports;
@@ -42,6 +45,7 @@ export class PluginInstance {
   readonly #snapshot: InstanceSnapshot | undefined;
   /** What start-up learned belongs to the recording of each call. */
   readonly #startUp: CallRecording | undefined;
+  readonly #catches: boolean;
   readonly #promising = new Map<string, () => Promise<unknown>>();
   #usable = true;
 
@@ -52,6 +56,7 @@ export class PluginInstance {
     resetBlocks: () => Promise<boolean>,
     snapshot: InstanceSnapshot | undefined,
     startUp: CallRecording | undefined,
+    catches: boolean,
   ) {
     this.#exports = exports;
     this.#state = state;
@@ -60,6 +65,7 @@ export class PluginInstance {
     this.#resetBlocks = resetBlocks;
     this.#snapshot = snapshot;
     this.#startUp = startUp;
+    this.#catches = catches;
   }
 
   /** @throws what the module's start-up throws; a CallFailure where a limit or a host function ended it */
@@ -88,7 +94,8 @@ export class PluginInstance {
     // What start-up left in host memory would be there for the first call only.
     await plugin.reset();
     if (!stateful) state.clearVariables();
-    return new PluginInstance(exports, state, link.context, () => plugin.reset(), snapshot, answers.recording);
+    const catches = report.features.some((feature) => feature.startsWith("exceptions"));
+    return new PluginInstance(exports, state, link.context, () => plugin.reset(), snapshot, answers.recording, catches);
   }
 
   /** Whether another call may use this instance: false when it cannot be put back as it was, or trapped with its state. */
@@ -98,6 +105,12 @@ export class PluginInstance {
 
   get memoryBytes(): number {
     return memoryOf(this.#exports)?.buffer.byteLength ?? 0;
+  }
+
+  /** All that a call which waits keeps others from having. */
+  get heldBytes(): number {
+    const exceptions = this.#catches ? (this.#state.gauge?.mostExceptions ?? 0) : 0;
+    return this.memoryBytes + this.#state.heldBytes + exceptions * MOST_EXCEPTION_BYTES;
   }
 
   /** Runs an export to its end: nothing else happens in the thread. For a module whose calls never wait. */
@@ -200,8 +213,8 @@ function missingExport(name: string): CallFailure {
 }
 
 function startUpCall({ timeoutMs }: PluginLimits, answers: CallAnswers): InstanceCall {
-  const input = new Uint8Array(0);
-  return { input, timeoutMs, answers, callId: 0, turn: undefined, context: undefined, signal: undefined };
+  const none = { turn: undefined, context: undefined, signal: undefined, beforeWait: undefined };
+  return { input: new Uint8Array(0), timeoutMs, answers, callId: 0, ...none };
 }
 
 /** As Extism does it: a WASI command is not run, only instantiated. */

@@ -1,19 +1,13 @@
 import { ChargeFlow } from "./charge-flow.ts";
 import { CodeReader } from "./code-reader.ts";
 import { eventKind, MEMORY, UNKNOWN_CALLEE, type CodeEvents } from "./code-events.ts";
-import type { CodeFacts, FunctionPlan } from "./function-plan.ts";
+import { EXCEPTIONS_PER_DEPTH, type CodeFacts, type FunctionPlan } from "./function-plan.ts";
 import { fuelCosts, instructionFuel } from "./fuel-costs.ts";
 import type { StructuralBounds } from "./meter-limits.ts";
 import { ModuleRefused } from "./module-refused.ts";
 import type { Feature, ModuleShape, Span } from "./module-shape.ts";
 import { describeRefused, immediate, immediates, misc, op, valueType } from "./opcodes.ts";
 import { readValueType } from "./read-types.ts";
-
-/**
- * Exceptions that a frame can hold for each unit of call depth that it takes. They live on the engine's heap, where nothing
- * else counts them: 5000 units of depth hold 80,000, at most 65 MB with all their values.
- */
-const EXCEPTIONS_PER_DEPTH = 16;
 
 /** The one pass over a function's instructions: finds where fuel is charged, and what else the rewriter must touch. */
 export class FunctionAnalyzer {

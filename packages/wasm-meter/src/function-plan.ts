@@ -1,5 +1,11 @@
 import type { Feature, Span } from "./module-shape.ts";
 
+/**
+ * Exceptions that a frame can hold for each unit of call depth that it takes. They live on the engine's heap, where nothing
+ * else counts them: 5000 units of depth hold 80,000, at most 65 MB with all their values.
+ */
+export const EXCEPTIONS_PER_DEPTH = 16;
+
 /** What the analysis of a function says to the rewriter; its events are in the list of all. */
 export interface FunctionPlan {
   readonly body: Span;

@@ -1,3 +1,4 @@
+import { EXCEPTIONS_PER_DEPTH } from "./function-plan.ts";
 import { reservedNames } from "./reserved-names.ts";
 
 /** Limits that a metered module was made with, as in its report. */
@@ -62,6 +63,12 @@ export class Gauge {
    */
   get fuelUsed(): number {
     return this.#fuelLimit - this.fuelLeft;
+  }
+
+  /** Exceptions that the frames of a call which is inside a host function may hold, where the module catches any. */
+  get mostExceptions(): number {
+    const taken = this.#limits.callDepth - Number(this.#depth.value);
+    return (taken + 1) * EXCEPTIONS_PER_DEPTH;
   }
 
   /** Charges a host function's own work. The instance stops at its next check when there is none left. */
