@@ -50,6 +50,10 @@ eachDatabase((openTestStore) => {
       } while (token !== "");
       expect(new Set(seen).size, order).toBe(7);
       if (order === "-email") expect(seen).toEqual(seen.toSorted().toReversed());
+      const forged = Buffer.from(JSON.stringify([order, "2026-02-31", "x"])).toString("base64url");
+      const answer = users.list(all, order, { size: 3, token: forged });
+      if (order.endsWith("email")) await answer;
+      else await expect(answer, order).rejects.toMatchObject({ code: "invalid_argument" });
     }
     expect((await users.list({ ...all, role: Role.OPERATOR }, "", { size: 0, token: "" })).users).toHaveLength(4);
     expect((await users.list({ ...all, search: "USER3" }, "", { size: 0, token: "" })).users).toHaveLength(1);

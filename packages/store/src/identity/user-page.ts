@@ -1,5 +1,5 @@
 import { MillraceError, type Role, type User } from "@millrace/protocol";
-import { sql, type Kysely } from "kysely";
+import { sql, type Kysely, type RawBuilder } from "kysely";
 import type { Schema } from "../schema.ts";
 import { maxPageSize } from "../sql/list-jobs.ts";
 import { toUser, userColumns } from "./user-from-row.ts";
@@ -21,12 +21,29 @@ export interface UserPage {
 }
 
 const defaultPageSize = 50;
-/** What a page may be sorted by, as text that sorts alike. */
+/** What a page may be sorted by: the column as it stands, which an index may have in its order, and its value in the token. */
 const sortKeys = {
-  email: sql<string>`email_key`,
-  created_at: sql<string>`to_char(created_at AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS') COLLATE "C"`,
-  last_login_at: sql<string>`coalesce(to_char(last_login_at AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS'), '') COLLATE "C"`,
+  email: {
+    column: sql<unknown>`email_key`,
+    text: sql<string>`email_key`,
+    isKey: () => true,
+    value: (key: string) => sql`${key}::text`,
+  },
+  created_at: instants(sql<unknown>`created_at`),
+  // Who has never come in stands before all others.
+  last_login_at: instants(sql<unknown>`coalesce(last_login_at, 'epoch')`),
 };
+
+/** As Unix time in microseconds, which a Date does not keep. */
+function instants(column: RawBuilder<unknown>) {
+  return {
+    column,
+    text: sql<string>`(extract(epoch FROM ${column}) * 1000000)::bigint::text`,
+    // No number of so many digits is beyond what a timestamp holds.
+    isKey: (key: string) => /^\d{1,16}$/.test(key),
+    value: (key: string) => sql`(timestamptz 'epoch' + ${key}::bigint * interval '1 microsecond')`,
+  };
+}
 
 /**
  * Users page by page.
@@ -44,9 +61,9 @@ export async function listUsers(
   if (!isSortKey(name)) {
     throw invalid("order_by", "must be email, created_at or last_login_at, with - in front for the other direction");
   }
-  const key = sortKeys[name];
+  const { column, text, isKey, value } = sortKeys[name];
   const size = Math.min(page.size || defaultPageSize, maxPageSize);
-  let query = db.selectFrom("users").select(userColumns).select(key.as("sort_key"));
+  let query = db.selectFrom("users").select(userColumns).select(text.as("sort_key"));
   if (filter.role) query = query.where(sql<boolean>`${filter.role} = ANY(roles)`);
   if (filter.search) {
     const part = filter.search.toLowerCase();
@@ -55,14 +72,14 @@ export async function listUsers(
   if (filter.resetAsked) query = query.where("reset_asked_at", "is not", null);
   if (!filter.includeDeleted) query = query.where("deleted_at", "is", null);
   if (page.token !== "") {
-    const after = decodeToken(page.token, order);
+    const after = decodeToken(page.token, order, isKey);
     const compare = descending ? sql`<` : sql`>`;
-    query = query.where(sql<boolean>`(${key}, id) ${compare} (${after.key}::text, ${after.id}::text)`);
+    query = query.where(sql<boolean>`(${column}, id) ${compare} (${value(after.key)}, ${after.id}::text)`);
   }
   const direction = descending ? "desc" : "asc";
   // One more than asked for tells whether there is a next page.
   const rows = await query
-    .orderBy(key, direction)
+    .orderBy(column, direction)
     .orderBy("id", direction)
     .limit(size + 1)
     .execute();
@@ -81,13 +98,13 @@ function encodeToken(order: string, key: string, id: string): string {
   return Buffer.from(JSON.stringify([order, key, id])).toString("base64url");
 }
 
-function decodeToken(token: string, order: string): { key: string; id: string } {
+function decodeToken(token: string, order: string, isKey: (key: string) => boolean): { key: string; id: string } {
   try {
     const parts: unknown = JSON.parse(Buffer.from(token, "base64url").toString());
     if (Array.isArray(parts) && parts[0] === order && parts.slice(1).every((part) => typeof part === "string")) {
       const [, key, id] = parts as string[];
       // PostgreSQL takes no text with a zero byte.
-      if (key !== undefined && id !== undefined && !`${key}${id}`.includes("\0")) return { key, id };
+      if (key !== undefined && id !== undefined && isKey(key) && !`${key}${id}`.includes("\0")) return { key, id };
     }
   } catch {
     // Told below.
