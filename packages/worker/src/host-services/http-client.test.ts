@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
-import { hostname } from "node:os";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startNameServer, type NameServer } from "../name-server-fixture.ts";
 import { HttpClient, httpLimits, type HttpRequest } from "./http-client.ts";
 
 const encoder = new TextEncoder();
@@ -9,6 +9,14 @@ const decoder = new TextDecoder();
 
 let server: Server;
 let port: number;
+let nameServer: NameServer;
+/** What a name server of the test knows; of other names it says nothing. */
+const names = {
+  "private.test": ["127.0.0.1"],
+  "half-private.test": ["93.184.216.34", "10.0.0.1"],
+  "private-six.test": ["93.184.216.34", "fd00::1"],
+  "nowhere.test": [],
+};
 const routes: Record<string, RequestListener> = {
   "/echo": (request, response) => {
     const chunks: Uint8Array[] = [];
@@ -28,6 +36,8 @@ const routes: Record<string, RequestListener> = {
   },
   "/headers": (_request, response) => response.setHeader("x-large", "a".repeat(64 << 10)).end(),
   "/hang": () => undefined,
+  "/other-protocol": ({ socket }) =>
+    socket.write("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
 };
 
 beforeAll(async () => {
@@ -40,14 +50,16 @@ beforeAll(async () => {
   await once(server, "listening");
   const address = server.address();
   port = typeof address === "object" && address !== null ? address.port : 0;
+  nameServer = await startNameServer(names);
 });
 afterAll(() => {
   server.closeAllConnections();
   server.close();
+  nameServer.close();
 });
 
 function ask(request: Partial<HttpRequest> & { path?: string }, options: { granted?: string[]; open?: string[] } = {}) {
-  const client = new HttpClient(options.open ?? [`localhost:${port}`]);
+  const client = new HttpClient(options.open ?? [`localhost:${port}`], [nameServer.address]);
   const url = request.url ?? `http://localhost:${port}${request.path ?? "/echo"}`;
   return client.request(
     { method: "GET", headers: {}, body: new Uint8Array(0), ...request, url },
@@ -83,7 +95,9 @@ test.each([
   "http://localhost:PORT/",
   "http://localhost.:PORT/",
   "http://metadata.google.internal:PORT/",
-  `http://${hostname()}:PORT/`,
+  "http://private.test:PORT/",
+  "http://half-private.test:PORT/",
+  "http://private-six.test:PORT/",
 ])("%s is out of reach even when it is granted", async (form) => {
   const url = form.replace("PORT", String(port));
   const origin = new URL(url).origin;
@@ -132,4 +146,28 @@ test("a request ends with its call, and a server that is not there is the plugin
   const open = ["localhost:1"];
   const refused = ask({ url: "http://localhost:1/" }, { granted: ["http://localhost:1"], open });
   await expect(refused).rejects.toMatchObject({ code: "HANDLER_FAILED", fatal: false });
+});
+
+test("an answer in another protocol ends the request", async () => {
+  await expect(ask({ path: "/other-protocol" })).rejects.toThrow("the server wants another protocol");
+});
+
+test("a name without an address is the plugin's to handle", async () => {
+  const url = "http://nowhere.test/";
+  await expect(ask({ url }, { granted: [url.slice(0, -1)] })).rejects.toMatchObject({ fatal: false });
+});
+
+test("names whose servers are silent keep nobody else from theirs", async () => {
+  const call = new AbortController();
+  const client = new HttpClient([], [nameServer.address]);
+  const silent = Array.from({ length: 8 }, (_, i) =>
+    client.request(
+      { method: "GET", url: `https://n${i}.silent.test/`, headers: {}, body: new Uint8Array(0) },
+      { granted: ["*.silent.test"], signal: call.signal },
+    ),
+  );
+  await nameServer.whenAsked("n7.silent.test");
+  expect((await ask({})).status).toBe(200);
+  call.abort();
+  for (const { status } of await Promise.allSettled(silent)) expect(status).toBe("rejected");
 });

@@ -1,4 +1,4 @@
-import { lookup } from "node:dns/promises";
+import { lookup, Resolver } from "node:dns/promises";
 import * as http from "node:http";
 import * as https from "node:https";
 import { isIP } from "node:net";
@@ -23,6 +23,9 @@ export const httpLimits = {
   urlChars: 8192,
   /** Of all answers that are being received for all plugins. */
   bufferedBytes: 256 << 20,
+  /** One question to a name server, and how often it is asked. */
+  nameMs: 2_000,
+  nameTries: 3,
 } as const;
 
 const methods: ReadonlySet<string> = new Set("GET HEAD POST PUT PATCH DELETE OPTIONS".split(" "));
@@ -71,9 +74,14 @@ interface Hop {
 export class HttpClient {
   readonly #allowedPrivate: ReadonlySet<string>;
   readonly #buffered: Buffered = { bytes: 0 };
+  readonly #nameServers: readonly string[];
 
-  /** @param allowedPrivate `host:port` that may resolve to private addresses */
-  constructor(allowedPrivate: readonly string[]) {
+  /**
+   * @param allowedPrivate `host:port` that may resolve to private addresses
+   * @param nameServers `address:port`; none stands for the system's
+   */
+  constructor(allowedPrivate: readonly string[], nameServers: readonly string[] = []) {
+    this.#nameServers = nameServers;
     this.#allowedPrivate = new Set(allowedPrivate.map((place) => place.toLowerCase()));
   }
 
@@ -96,8 +104,8 @@ export class HttpClient {
       const place = `${hostOf(hop.url)}:${portOf(hop.url)}`;
       const isPrivateAllowed = this.#allowedPrivate.has(place);
       admitUrl(hop.url, granted, isPrivateAllowed);
-      const address = await resolve(hop.url, isPrivateAllowed, signal);
-      const response = await send(hop, address, signal, this.#buffered);
+      const address = await this.#resolve(hostOf(hop.url), isPrivateAllowed, signal);
+      const response = await orAborted(send(hop, address, signal, this.#buffered), signal);
       const next = nextHop(hop, response);
       if (next === undefined) return response;
       if (redirects === httpLimits.redirects) {
@@ -106,6 +114,35 @@ export class HttpClient {
       }
       hop = next;
     }
+  }
+
+  /** The one address that is connected to. All that the name has must be public, so that no answer hides another. */
+  async #resolve(host: string, isPrivateAllowed: boolean, signal: AbortSignal): Promise<string> {
+    const addresses = isIP(host) > 0 ? [host] : await orAborted(this.#lookUp(host, isPrivateAllowed), signal);
+    for (const address of isPrivateAllowed ? [] : addresses) {
+      const what = refuseAddress(address);
+      if (what !== undefined) throw denied(`http: ${host} is at ${address}, which is ${what}`);
+    }
+    const [first] = addresses;
+    if (first === undefined) throw unavailable(`http: ${host} has no address`);
+    return first;
+  }
+
+  /**
+   * All addresses of a name, IPv4 first. Names that plugins choose are asked of the name servers directly: the system's look-up
+   * holds one of two threads until it knows, so a few names whose servers are silent would keep everybody else from theirs, the
+   * way back to the broker included. Places that the operator lists may be known to the system only.
+   */
+  async #lookUp(host: string, isListed: boolean): Promise<string[]> {
+    if (isListed) return (await lookup(host, { all: true, order: "ipv4first" })).map(({ address }) => address);
+    // One for each name: it knows the system's servers as they are at its start.
+    const names = new Resolver({ timeout: httpLimits.nameMs, tries: httpLimits.nameTries });
+    if (this.#nameServers.length > 0) names.setServers(this.#nameServers);
+    const families = await Promise.allSettled([names.resolve4(host), names.resolve6(host)]);
+    const found = families.flatMap((family) => (family.status === "fulfilled" ? family.value : []));
+    const failed = families.find((family) => family.status === "rejected");
+    if (found.length === 0 && failed !== undefined) throw failed.reason;
+    return found;
   }
 }
 
@@ -128,22 +165,6 @@ function firstHop({ method, url, headers, body }: HttpRequest): Hop {
     throw badRequest(`http: more than ${httpLimits.requestHeaders} headers or ${httpLimits.requestHeaderBytes} bytes`);
   }
   return { url: new URL(url), method, headers: kept, body };
-}
-
-/** The one address that is connected to. All that the name has must be public, so that no answer hides another. */
-async function resolve(url: URL, isPrivateAllowed: boolean, signal: AbortSignal): Promise<string> {
-  const host = hostOf(url);
-  const addresses =
-    isIP(host) > 0
-      ? [host]
-      : (await orAborted(lookup(host, { all: true, order: "ipv4first" }), signal)).map(({ address }) => address);
-  for (const address of isPrivateAllowed ? [] : addresses) {
-    const what = refuseAddress(address);
-    if (what !== undefined) throw denied(`http: ${host} is at ${address}, which is ${what}`);
-  }
-  const [first] = addresses;
-  if (first === undefined) throw unavailable(`http: ${host} has no address`);
-  return first;
 }
 
 function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -190,6 +211,10 @@ function send(hop: Hop, address: string, signal: AbortSignal, buffered: Buffered
     if (error.code !== "HPE_HEADER_OVERFLOW") return reject(error);
     const limit = httpLimits.responseHeaderBytes;
     reject(exceeded({ resource: "http", figure: limit + 1, limit, unit: "bytes" }, { fatal: true }));
+  });
+  request.on("upgrade", (_response, socket) => {
+    socket.destroy();
+    fail(unavailable("http: the server wants another protocol"));
   });
   request.on("response", (response) => collect(response, buffered, fail).then(resolve, fail));
   request.end(body.length > 0 ? body : undefined);
