@@ -1,7 +1,9 @@
+import { isIP } from "node:net";
 import type { CallContext } from "@millrace/rpc";
 
 const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
-const ip = /^[0-9a-f.:]{2,45}$/i;
+/** Some proxies write the port, too: by that each connection of a caller would have limits of its own. */
+const withPort = /^(\d+\.\d+\.\d+\.\d+):\d+$|^\[([0-9a-f.:]+)\](?::\d+)?$/i;
 
 /**
  * Where calls come from. Behind proxies the peer is a proxy, and `x-forwarded-for` says more; what stands in it left of our
@@ -13,8 +15,10 @@ export function createCallerAddress(proxyHops: number): (call: CallContext) => s
     const peer = call.address;
     if (proxyHops === 0) return plainAddress(peer);
     const hops = (call.header("x-forwarded-for") ?? "").split(",").map((one) => one.trim());
-    const caller = hops.at(-proxyHops);
-    return plainAddress(caller !== undefined && ip.test(caller) ? caller : peer);
+    const hop = hops.at(-proxyHops) ?? "";
+    const [, v4, v6] = withPort.exec(hop) ?? [];
+    const caller = v4 ?? v6 ?? hop;
+    return plainAddress(isIP(caller) === 0 ? peer : caller);
   };
 }
 

@@ -109,7 +109,7 @@ test("an endpoint gets the request without credentials, and its answer is sent w
       },
     ],
   });
-  const answer = await get("/ext/web/hello/you?a=1&a=2&b=%20", {
+  const answer = await get("/ext/web/hello/you?a=1&a=2&b=%20&constructor=3", {
     method: "POST",
     body: "hi",
     headers: { authorization: "Bearer secret", cookie: "s=1", "x-request-id": "r1" },
@@ -123,7 +123,7 @@ test("an endpoint gets the request without credentials, and its answer is sent w
   expect(input).toMatchObject({
     method: "POST",
     path: "/hello/you",
-    query: { a: ["1", "2"], b: [" "] },
+    query: { a: ["1", "2"], b: [" "], constructor: ["3"] },
     body: Buffer.from("hi").toString("base64"),
     requestId: "r1",
   });

@@ -136,7 +136,8 @@ function isBelow(path: string, base: string): boolean {
 }
 
 function inputOf({ verb, query, headers }: Exchange, call: CallContext, path: string, body: Uint8Array): object {
-  const asked: Record<string, string[]> = {};
+  // Without a prototype: a caller may ask for `constructor` too.
+  const asked = Object.create(null) as Record<string, string[]>;
   for (const [name, value] of new URLSearchParams(query)) (asked[name] ??= []).push(value);
   return {
     method: verb,

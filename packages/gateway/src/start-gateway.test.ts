@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
 import { fileURLToPath } from "node:url";
 import { Code, ConnectError, createClient, type ServiceImpl } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
@@ -246,4 +248,22 @@ test("configuration names every variable it cannot read", () => {
   expect(() => readGatewayConfig({ env: { MILLRACE_HTTP_PORT: "x", MILLRACE_DRAIN_MS: "-1" } })).toThrow(
     /MILLRACE_HTTP_PORT[^]*MILLRACE_DRAIN_MS/,
   );
+});
+
+test("without identity a page that comes by a name of its own is not served, whatever its name was pointed at", async () => {
+  const { hostname, port } = new URL(gateway.httpUrl);
+  const statusFor = async (host: string, from = port): Promise<number | undefined> => {
+    const request = get({ hostname, port: from, path: "/api/v1/jobs/any", headers: { host } });
+    const [response] = (await once(request, "response")) as [IncomingMessage];
+    response.resume();
+    return response.statusCode;
+  };
+  for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, "app.localhost", "[::1]:1", "gateway"]) {
+    expect([host, await statusFor(host)]).toEqual([host, 200]);
+  }
+  for (const host of [`evil.example:${port}`, "evil.example", "127.0.0.1.evil.example", "localhost."]) {
+    expect([host, await statusFor(host)]).toEqual([host, 403]);
+  }
+  await using proxied = await startGateway({ ...config, allowOrigins: ["https://jobs.example"] }, deps);
+  expect(await statusFor("jobs.example", new URL(proxied.httpUrl).port)).toBe(200);
 });

@@ -39,7 +39,7 @@ import { ExtensionFeed } from "./extension-feed.ts";
 import { guardDoors } from "./guard-doors.ts";
 import { guardMetrics } from "./guard-metrics.ts";
 import { interceptRequests } from "./intercept-requests.ts";
-import { isLoopback } from "./is-loopback.ts";
+import { isLocalName, isLoopback } from "./is-loopback.ts";
 import { measureCalls, observeBoth } from "./measure-calls.ts";
 import { probeControl } from "./probe-control.ts";
 import { createRefusals } from "./refusals.ts";
@@ -148,6 +148,10 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
       return [...own, ...(config.allowOrigins ?? allowed)];
     },
   };
+  // Who may call is not asked: then no page may come by a name of its own.
+  const isServed = (host: string): boolean =>
+    isLocalName(host) ||
+    (config.allowOrigins ?? []).some((one) => one === `http://${host}` || one === `https://${host}`);
   const pages = apiPages(offered, { title: "Millrace", version });
   const endpoints = serveEndpoints(extensions, runtime, deps.logger);
   const serve = (exchange: Exchange) => guard?.serveKeys(exchange) === true || endpoints(exchange);
@@ -157,7 +161,17 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   const onOriginRefused = () => refusals.count("origin");
   const headers = guarded ? { ...securityHeaders, ...privateHeaders } : securityHeaders;
   const answers = new AnswerBudget(maxHeldAnswerBytes, () => refusals.count("overloaded"));
-  const doors = { cors, pages, serve, intercept, bodies, answers, headers, onOriginRefused };
+  const doors = {
+    cors,
+    pages,
+    serve,
+    intercept,
+    bodies,
+    answers,
+    headers,
+    onOriginRefused,
+    ...(guarded ? {} : { isServed }),
+  };
 
   const behindProxies = config.trustedProxyHops > 0;
   const onRefused = refusals.count;

@@ -34,6 +34,8 @@ export interface DoorOptions {
   readonly bodies?: BodyWatch;
   /** Bounds answers that wait for their callers. */
   readonly answers?: AnswerBudget;
+  /** Whether calls to a host of this name, as `host` or `:authority` says it, are served; all are without this. */
+  readonly isServed?: (host: string) => boolean;
   /** Told of a call from a web page that may not. */
   readonly onOriginRefused?: () => void;
   /** Gets what no route takes, HTTP/1.1 only; returns false to have it answered with 404. */
@@ -113,6 +115,7 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
       options.intercept === undefined || isPreflight(exchange) ? undefined : options.intercept(exchange),
     serveIntercepted,
     originHeaders(origin, verb, host) {
+      if (host !== undefined && options.isServed?.(host) === false) return "refused";
       if (origin === undefined) return undefined;
       // Reads are harmless without the header: the browser withholds the answer. Writes must not even happen.
       return cors.headersFor(origin, host) ?? (verb === "GET" || verb === "HEAD" ? undefined : "refused");
@@ -199,7 +202,7 @@ function dropRest(request: IncomingMessage, response: ServerResponse, bodies: Bo
 }
 
 function refuseOrigin(exchange: Exchange): void {
-  refuse(exchange, 403, Code.PermissionDenied, "calls from this origin are not allowed");
+  refuse(exchange, 403, Code.PermissionDenied, "calls from this origin, or to this host name, are not allowed");
 }
 
 /** Whether a caller may take its time with a body: who it is was asked before the first message. */
