@@ -1,5 +1,5 @@
 import { backoffDelayMs, MillraceError, type BackoffPolicy } from "@millrace/protocol";
-import type { CursorStep, JobPatch, ProjectionCursor, Store } from "@millrace/store";
+import { isUnfitRow, type CursorStep, type JobPatch, type ProjectionCursor, type Store } from "@millrace/store";
 import type { ProjectorLogger, ProjectorMetrics } from "./projector-signals.ts";
 import { wait } from "./wait.ts";
 
@@ -49,12 +49,15 @@ export class PatchWriter {
     }
   }
 
-  /** A row that the database refuses for what it holds must not hold up all others: it is found by halves, and skipped. */
+  /**
+   * A row that the database refuses for what it holds must not hold up all others: it is found by halves, and skipped. Whatever
+   * else is wrong, such as a right that was taken away, holds all of them up until it is put right.
+   */
   async #writeParts(patches: readonly JobPatch[], to: ProjectionCursor): Promise<void> {
     try {
       await this.#step(patches, to);
     } catch (error) {
-      if (error instanceof MillraceError) throw error;
+      if (!isUnfitRow(error)) throw error;
       const { logger, metrics } = this.#options;
       const [first] = patches;
       if (first === undefined) throw error;

@@ -138,6 +138,29 @@ test("a batch that does not decode is skipped, and what follows is projected", {
   expect((await store.getJob("j1"))?.job.state).toBe(JobState.RUNNING);
 });
 
+test("a row that the database can never take is skipped, and one that it cannot take now waits", async () => {
+  const skipped: unknown[] = [];
+  const logger = { ...silent, error: (fields: object) => skipped.push(fields) };
+  await using projector = await startProjector({}, { bus, store, logger });
+  // No timestamp reaches so far.
+  await publishBatch("w1", [
+    { jobId: "j1", kind: EventKind.STARTED },
+    { jobId: "never", kind: EventKind.STARTED, atMs: 1e17 },
+    { jobId: "j2", kind: EventKind.STARTED },
+  ]);
+  await catchUp(projector);
+  expect(skipped).toMatchObject([{ job: "never" }]);
+  expect((await store.getJob("j2"))?.job.state).toBe(JobState.RUNNING);
+  // As while somebody changes the table, or has taken away a right.
+  await store.db.schema.alterTable("jobs").renameTo("elsewhere").execute();
+  await publishBatch("w1", [{ jobId: "j1", kind: EventKind.SUCCEEDED }]);
+  await expect.poll(() => projector.status().ready, { timeout: 10_000 }).toBe(false);
+  await store.db.schema.alterTable("elsewhere").renameTo("jobs").execute();
+  await catchUp(projector);
+  expect((await store.getJob("j1"))?.job.state).toBe(JobState.SUCCEEDED);
+  expect(skipped).toHaveLength(1);
+});
+
 test("reading everything again changes nothing", { timeout: 30_000 }, async () => {
   for (let i = 0; i < 120; i++) await bus.publishDurable(`jobs.normal.mail.send.j${i}`, text(`${i}`));
   await publishBatch(

@@ -30,6 +30,7 @@ export type { JobKey } from "./sql/find-job-keys.ts";
 export { maxPageSize, type JobFilter, type JobPage } from "./sql/list-jobs.ts";
 export type { OwnerLoad } from "./sql/read-owner-load.ts";
 export type { Store } from "./store.ts";
+export { isUnfitRow } from "./store-error.ts";
 export type { AuditFilter, AuditPage } from "./sql/list-audit.ts";
 export type { AuditHead } from "./sql/read-audit.ts";
 export type { SettingsStore } from "./settings-store.ts";

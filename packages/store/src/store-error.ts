@@ -5,8 +5,11 @@ import pg from "pg";
 const retryAfterMs = 1000;
 
 // SQLSTATE classes (https://www.postgresql.org/docs/current/errcodes-appendix.html): connection, resources, operator
-// intervention (shut-down, cannot connect now), system; and read-only, which is what a demoted primary answers.
-const awayStates = /^(?:08|53|57P|58|25006)/;
+// intervention (shut-down, cannot connect now, a statement cancelled for its time), system; a lock that somebody holds; and
+// read-only, which is what a demoted primary answers.
+const awayStates = /^(?:08|53|57|58|55P03|25006)/;
+// What is wrong with the values of a statement, and not with the database: data, integrity, the size of a row or of an index.
+const unfitStates = /^(?:22|23|54)/;
 
 // A zero byte, as text or in JSON: PostgreSQL keeps every other character.
 const unfitTexts: ReadonlySet<string> = new Set(["22021", "22P05"]);
@@ -30,6 +33,13 @@ export function translateStoreError(error: unknown): unknown {
   }
   // What is left comes from the socket or the pool: refused, reset, timed out.
   return error instanceof Error ? unavailable(error) : error;
+}
+
+/** Whether a row will never be taken, for what it holds; said of what Store threw. Anything else may pass. */
+export function isUnfitRow(error: unknown): boolean {
+  if (error instanceof pg.DatabaseError) return unfitStates.test(error.code ?? "");
+  // Numbers that the wire has no room for.
+  return error instanceof RangeError || error instanceof TypeError;
 }
 
 function unavailable(cause: Error): MillraceError {
