@@ -123,6 +123,16 @@ test("one that is due earlier than the next wakes the scheduler", { timeout: 30_
   expect(messages[2]?.subject).toBe("events.submitted.normal.mail.send.now");
 });
 
+test("a header with a zero byte, which no table keeps, holds up nobody", { timeout: 30_000 }, async () => {
+  const { seen, reaches } = follow("events.submitted.>");
+  await start();
+  await schedule("odd", Date.now(), [["X-Own", "a\0b"]]);
+  await schedule("next", Date.now());
+  await reaches(2);
+  expect(seen.map(({ subject }) => subject.split(".").at(-1)).toSorted()).toEqual(["next", "odd"]);
+  expect(seen.find(({ subject }) => subject.endsWith("odd"))?.header("X-Own")).toBe("a\u{fffd}b");
+});
+
 test("two schedulers publish each job once", { timeout: 30_000 }, async () => {
   const count = 200;
   const jobs = follow("events.submitted.>");

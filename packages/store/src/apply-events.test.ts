@@ -56,6 +56,16 @@ eachDatabase((openTestStore) => {
     expect((await store.getJob("b"))?.job).toMatchObject({ plugin: "", fuel: 0n });
   });
 
+  test("a zero byte in a header's name or value keeps no row out", async () => {
+    await using store = await openTestStore();
+    const submission = { ...testSubmission(), headers: { "X\0Name": "a\0\0b", "X-Plain": "\\u0000" } };
+    await feeder(store)(testPatch("a", JobState.QUEUED, { submission }));
+    expect((await store.getJob("a"))?.headers).toEqual({
+      "X\u{fffd}Name": "a\u{fffd}\u{fffd}b",
+      "X-Plain": "\\u0000",
+    });
+  });
+
   test("a row is its first job's, whoever uses the id again", async () => {
     await using store = await openTestStore();
     const to = { seq: 1, streamCreatedMs: created };

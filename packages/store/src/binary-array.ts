@@ -125,6 +125,13 @@ function stringArray(oid: number, prefixBytes: number, values: Column<string>): 
 }
 
 /** PostgreSQL stores every character but NUL. */
-export function storable(text: string): string {
+function storable(text: string): string {
   return text.includes("\0") ? text.replaceAll("\0", "\uFFFD") : text;
+}
+
+/** For jsonb, which refuses the escape of NUL, in names as in values. */
+export function storableJson(value: unknown): string {
+  const text = JSON.stringify(value);
+  // A backslash before it would make it six plain characters, unless that is escaped itself.
+  return text.includes("\\u0000") ? text.replaceAll(/(?<!\\)((?:\\\\)*)\\u0000/g, "$1\uFFFD") : text;
 }

@@ -1,6 +1,14 @@
 import { JobState } from "@millrace/protocol";
 import { CompiledQuery, type Kysely } from "kysely";
-import { byteaArray, int4Array, int8Array, jsonbArray, storable, textArray, timestampArray } from "../binary-array.ts";
+import {
+  byteaArray,
+  int4Array,
+  int8Array,
+  jsonbArray,
+  storableJson,
+  textArray,
+  timestampArray,
+} from "../binary-array.ts";
 import type { JobPatch } from "../job-patch.ts";
 import type { Schema } from "../schema.ts";
 import { advanceCursor, type CursorStep } from "./advance-cursor.ts";
@@ -39,7 +47,7 @@ const columns: readonly (readonly [name: string, type: string, encode: (patches:
   ["result", "bytea", (p) => byteaArray(p.map((x) => x.result))],
   ["result_content_type", "text", (p) => textArray(p.map((x) => x.resultContentType || null))],
   ["wait_reason", "text", (p) => textArray(p.map((x) => x.waitReason || null))],
-  ["errors", "jsonb", (p) => jsonbArray(p.map((x) => (x.failures.length === 0 ? null : json(x.failures))))],
+  ["errors", "jsonb", (p) => jsonbArray(p.map((x) => (x.failures.length === 0 ? null : storableJson(x.failures))))],
   ["cancel_requested_at", "timestamptz", (p) => timestampArray(p.map((x) => x.cancelRequestedAtMs || null))],
   ["plugin", "text", (p) => textArray(p.map((x) => x.plugin || null))],
   ["fuel", "int8", (p) => int8Array(p.map((x) => (x.plugin ? Math.round(x.fuel ?? 0) : null)))],
@@ -305,13 +313,6 @@ async function run(
 function headersJson(patch: JobPatch): string | null {
   const headers = patch.submission?.headers;
   if (headers === undefined) return null;
-  for (const _ in headers) return json(headers);
+  for (const _ in headers) return storableJson(headers);
   return "{}";
-}
-
-function json(value: unknown): string {
-  const text = JSON.stringify(value);
-  // jsonb refuses the escape of NUL.
-  if (!text.includes("\\u0000")) return text;
-  return JSON.stringify(value, (_, item: unknown) => (typeof item === "string" ? storable(item) : item));
 }

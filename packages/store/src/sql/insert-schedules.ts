@@ -1,6 +1,6 @@
 import { CompiledQuery, type Kysely } from "kysely";
 import { JobState } from "@millrace/protocol";
-import { byteaArray, int4Array, jsonbArray, textArray, timestampArray } from "../binary-array.ts";
+import { byteaArray, int4Array, jsonbArray, storableJson, textArray, timestampArray } from "../binary-array.ts";
 import { jobVersion } from "../job-patch.ts";
 import type { Schema } from "../schema.ts";
 
@@ -42,7 +42,7 @@ export async function insertSchedules(db: Kysely<Schema>, schedules: readonly Sc
       timestampArray(schedules.map((s) => s.dueAtMs)),
       textArray(schedules.map((s) => s.subject)),
       byteaArray(schedules.map((s) => s.payload)),
-      jsonbArray(schedules.map((s) => JSON.stringify(s.headers))),
+      jsonbArray(schedules.map((s) => storableJson(s.headers))),
     ]),
   );
 }
