@@ -1,11 +1,12 @@
 import { EventKind, type JobEvent } from "@millrace/protocol";
+import { startNameServer, type NameServer } from "@millrace/worker/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readSource } from "./assemble.ts";
 import { corpus, type Ending, type HostileCall, type HostilePlugin } from "./corpus.ts";
 import { giantModules } from "./giant-modules.ts";
 import { startHostileServers, type HostileServers } from "./hostile-server.ts";
 import { HostileSystem, typeOf, type Runtime } from "./hostile-system.ts";
-import { httpPlugins } from "./http-calls.ts";
+import { httpPlugins, innerNames } from "./http-calls.ts";
 import { MemoryWatch } from "./process-tree.ts";
 import { refusedModules } from "./refused-modules.ts";
 
@@ -27,10 +28,15 @@ const testTimeoutMs = 90_000 * rounds;
 const suspendedPerExecutor = 256;
 
 let servers: HostileServers;
+let nameServer: NameServer;
 beforeAll(async () => {
   servers = await startHostileServers();
+  nameServer = await startNameServer(innerNames);
 });
-afterAll(() => servers[Symbol.asyncDispose]());
+afterAll(async () => {
+  nameServer.close();
+  await servers[Symbol.asyncDispose]();
+});
 
 /** Fuel of each call, by runtime, for those that the same fuel must end. */
 const fuelOf: Record<Runtime, Map<string, number>> = { node: new Map(), deno: new Map() };
@@ -46,13 +52,14 @@ describe.each(["node", "deno"] as const)("a worker on %s", (runtime) => {
       MILLRACE_EXECUTORS: String(executors),
       MILLRACE_HANDLERS: "test/hostile/good-handlers.ts",
       MILLRACE_PLUGIN_HTTP_PRIVATE: `127.0.0.1:${allowedPort},127.0.0.1:${garbagePort}`,
+      MILLRACE_PLUGIN_NAME_SERVERS: nameServer.address,
       MILLRACE_SECRET_FLOOD: "not-to-be-told",
       // A heap that may grow is not collected before it has: its size would tell nothing.
       NODE_OPTIONS: heapFlag,
       DENO_V8_FLAGS: heapFlag,
     });
     memory = new MemoryWatch(system.worker.child.pid ?? 0);
-    plugins = [...corpus, ...(await httpPlugins(servers))];
+    plugins = [...corpus, ...httpPlugins(servers)];
     for (const plugin of plugins) {
       const exports = plugin.calls.map(({ exportName }) => exportName);
       await system.install({ ...plugin, module: await plugin.bytes(), exports });

@@ -1,5 +1,3 @@
-import { lookup } from "node:dns/promises";
-import { hostname } from "node:os";
 import { readSource } from "./assemble.ts";
 import { calls, denied, trapped, type Ending, type HostileCall, type HostilePlugin } from "./corpus.ts";
 import type { HostileServers } from "./hostile-server.ts";
@@ -9,13 +7,20 @@ const tooSlow: Ending = { code: "TIMED_OUT", resource: "time" };
 
 const get = (url: string): string => JSON.stringify({ method: "GET", url });
 
+/** Names that a name server gives private addresses, some or all. */
+export const innerNames: Readonly<Record<string, readonly string[]>> = {
+  "inner.test": ["127.0.0.1"],
+  "inner-six.test": ["::1"],
+  "half-inner.test": ["93.184.216.34", "127.0.0.1"],
+};
+
 /** Plugins that reach for what they may not, and servers that answer as they should not. */
-export async function httpPlugins(servers: HostileServers): Promise<HostilePlugin[]> {
+export function httpPlugins(servers: HostileServers): HostilePlugin[] {
   const allowed = `http://127.0.0.1:${servers.allowedPort}`;
   const forbidden = `127.0.0.1:${servers.forbiddenPort}`;
   const { forbiddenPort } = servers;
   const redirect = (to: string): string => get(`${allowed}/redirect?to=${encodeURIComponent(to)}`);
-  const inner = await innerNames();
+  const inner = Object.keys(innerNames);
   const fetch = (input: string, ends: Ending): HostileCall[] => calls("fetch fetch_by_extism", ends, input);
   const bytes = (): Promise<Uint8Array> => readSource("fetch");
   const places = [allowed, `http://127.0.0.1:${servers.garbagePort}`];
@@ -105,16 +110,4 @@ export async function httpPlugins(servers: HostileServers): Promise<HostilePlugi
       calls: calls("http", { code: "HOST_DENIED", resource: "host_calls" }, get(`${allowed}/hello`)),
     },
   ];
-}
-
-/** Names that this machine resolves to addresses of its own, beside those that are refused as names. */
-async function innerNames(): Promise<string[]> {
-  const inner = /^(127\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|169\.254\.|::1$|f[cd])/;
-  const found = await Promise.all(
-    ["ip6-localhost", hostname().toLowerCase()].map(async (name) => {
-      const addresses = await lookup(name, { all: true }).catch(() => []);
-      return addresses.some(({ address }) => inner.test(address)) ? [name] : [];
-    }),
-  );
-  return found.flat();
 }

@@ -40,6 +40,10 @@ const settings = z.object({
     .array(z.string())
     .default([])
     .describe("host:port that plugins may call by HTTP although their addresses are private"),
+  pluginNameServers: z
+    .array(z.string())
+    .default([])
+    .describe("address or address:port of the name servers for what plugins call; none: the system's"),
   secretsFile: z
     .string()
     .optional()

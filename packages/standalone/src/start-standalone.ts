@@ -90,10 +90,9 @@ export async function startStandalone(
   starting.use(serveNats(bus, pipeline));
   const transport = createDirectTransport(pipeline);
   const executors = config.executors || Math.max(1, Math.floor(availableParallelism() / 2));
-  const { queues, pluginHttpPrivate, secretsFile } = config;
-  const worker = starting.use(
-    await startWorker({ queues, executors, pluginSignatures, pluginHttpPrivate, secretsFile, bus, logger, metrics }),
-  );
+  const { queues, pluginHttpPrivate, pluginNameServers, secretsFile } = config;
+  const trust = { pluginSignatures, pluginHttpPrivate, pluginNameServers, secretsFile };
+  const worker = starting.use(await startWorker({ queues, executors, ...trust, bus, logger, metrics }));
   health.check("worker", () => (worker.health().ok ? undefined : worker.status().mode));
   if (config.watchPlugins && pluginsDir !== "") {
     starting.use(await watchPlugins(pluginsDir, { bus, transport, logger, say }));

@@ -22,6 +22,12 @@ const schema = z.object({
     .string()
     .default("")
     .describe("host:port that plugins may call by HTTP although their addresses are private, comma separated"),
+  pluginNameServers: z
+    .string()
+    .default("")
+    .describe(
+      "address or address:port of the name servers for what plugins call, comma separated; empty: the system's",
+    ),
   secretsFile: z
     .string()
     .optional()
@@ -43,9 +49,10 @@ const schema = z.object({
 });
 
 /** What a worker process needs to know. */
-export type WorkerConfig = Omit<z.output<typeof schema>, "queues" | "pluginHttpPrivate"> & {
+export type WorkerConfig = Omit<z.output<typeof schema>, "queues" | "pluginHttpPrivate" | "pluginNameServers"> & {
   readonly queues: readonly string[];
   readonly pluginHttpPrivate: readonly string[];
+  readonly pluginNameServers: readonly string[];
 };
 
 /** As it is at the start, and as it changes. @throws ConfigError with all problems at once */
@@ -53,7 +60,8 @@ export function loadWorkerConfig(inputs: ConfigInputs): { readonly config: Worke
   const live = new LiveConfig(schema, loadConfig(schema, inputs));
   const { values } = live;
   const [queues, pluginHttpPrivate] = [list(values.queues), list(values.pluginHttpPrivate)];
-  return { config: { ...values, queues, pluginHttpPrivate }, live };
+  const pluginNameServers = list(values.pluginNameServers);
+  return { config: { ...values, queues, pluginHttpPrivate, pluginNameServers }, live };
 }
 
 function list(text: string): string[] {

@@ -3,6 +3,8 @@ import { connectBus, type Bus } from "@millrace/bus";
 import { startTestNats, type TestNats } from "@millrace/bus/testing";
 import { EventBatchSchema, EventKind, jobSubject, type JobEvent, type PriorityName } from "@millrace/protocol";
 
+export { startNameServer, type NameServer } from "./name-server-fixture.ts";
+
 const encoder = new TextEncoder();
 const ending: ReadonlySet<EventKind> = new Set([
   EventKind.SUCCEEDED,

@@ -42,6 +42,8 @@ export interface WorkerOptions {
   readonly pluginSignatures?: SignaturePolicy;
   /** `host:port` that plugins may reach by HTTP although their addresses are private. */
   readonly pluginHttpPrivate?: readonly string[];
+  /** `address` or `address:port` of the name servers for what plugins call; none stands for the system's. */
+  readonly pluginNameServers?: readonly string[];
   /** See SecretSources. */
   readonly secretsFile?: string | undefined;
   readonly logger?: BusLogger;
@@ -75,6 +77,7 @@ export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
     executorKind: options.executorKind ?? defaultExecutorKind,
     pluginSignatures: options.pluginSignatures ?? "optional",
     pluginHttpPrivate: options.pluginHttpPrivate ?? [],
+    pluginNameServers: options.pluginNameServers ?? [],
   };
   if (!nameForm.test(settings.id)) throw new RangeError(`worker id "${settings.id}"`);
   if (options.queues.length === 0) throw new RangeError("a worker needs a queue");

@@ -20,6 +20,8 @@ export interface HostServicesOptions {
   readonly secrets: SecretVault;
   /** `host:port` that plugins may reach although their addresses are private. */
   readonly httpPrivate: readonly string[];
+  /** See HttpClient. */
+  readonly nameServers?: readonly string[];
   onAnswer(name: HostFunction, outcome: "ok" | "denied" | "failed"): void;
 }
 
@@ -32,7 +34,7 @@ export class HostServices {
 
   constructor(options: HostServicesOptions) {
     this.#options = options;
-    this.#http = new HttpClient(options.httpPrivate);
+    this.#http = new HttpClient(options.httpPrivate, options.nameServers);
     this.#store = new PluginStore(options.bus);
   }
 

@@ -78,7 +78,7 @@ export class HttpClient {
 
   /**
    * @param allowedPrivate `host:port` that may resolve to private addresses
-   * @param nameServers `address:port`; none stands for the system's
+   * @param nameServers `address` or `address:port`; none stands for the system's
    */
   constructor(allowedPrivate: readonly string[], nameServers: readonly string[] = []) {
     this.#nameServers = nameServers;

@@ -61,6 +61,7 @@ export class PluginRuntime implements Disposable {
       bus,
       secrets,
       httpPrivate: settings.pluginHttpPrivate,
+      nameServers: settings.pluginNameServers,
       onAnswer: (name, outcome) => telemetry.hostCall(name, outcome),
     });
     this.pool = new ExecutorPool({
