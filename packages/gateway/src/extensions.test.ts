@@ -94,7 +94,16 @@ const before = (exportName: string, more: object = {}) => ({
 test("an endpoint gets the request without credentials, and its answer is sent with guarded headers", async () => {
   exports["hello"] = (input) => ({
     status: 201,
-    headers: { "Content-Type": "text/html", "X-Own": "1", "Set-Cookie": "a=b", "Content-Security-Policy": "none" },
+    headers: {
+      "Content-Type": "text/html",
+      "X-Own": "1",
+      "Set-Cookie": "a=b",
+      "Content-Security-Policy": "none",
+      "Report-To": "{}",
+      NEL: "{}",
+      "Alt-Svc": "clear",
+      "Service-Worker-Allowed": "/",
+    },
     body: `<p>${String(input["path"])}</p>`,
   });
   exports["bytes"] = () => ({ bodyBase64: Buffer.from([0, 1, 255]).toString("base64") });
@@ -117,7 +126,8 @@ test("an endpoint gets the request without credentials, and its answer is sent w
   expect([answer.status, await answer.text()]).toEqual([201, "<p>/hello/you</p>"]);
   expect(answer.headers.get("content-type")).toBe("text/html");
   expect(answer.headers.get("x-own")).toBe("1");
-  expect(answer.headers.get("set-cookie")).toBeNull();
+  for (const name of ["set-cookie", "report-to", "nel", "alt-svc", "service-worker-allowed"])
+    expect(answer.headers.get(name)).toBeNull();
   expect(answer.headers.get("content-security-policy")).toMatch(/^sandbox/);
   const [, input] = asked[0] ?? [];
   expect(input).toMatchObject({
@@ -202,6 +212,25 @@ test("what is denied is denied on every protocol", async () => {
   // Other paths, and probes, are not asked about.
   expect((await get("/openapi.json")).status).toBe(200);
   expect((await get("/health/live")).status).toBe(200);
+});
+
+test("no interceptor stands before what takes a plugin away", async () => {
+  exports["deny"] = () => ({ deny: { status: 403 } });
+  await install({ plugins: [{ name: "a", interceptors: [before("deny")] }] });
+  const post = (path: string) =>
+    get(path, { method: "POST", body: "{}", headers: { "content-type": "application/json" } });
+  for (const path of [
+    "/api/v1/plugins/a:enable",
+    "/api/v1/plugins/a/x:disable",
+    "/millrace.plugins.v1.PluginService/EnablePlugin",
+  ])
+    expect((await post(path)).status).toBe(403);
+  expect((await get("/api/v1/plugins/a")).status).toBe(403);
+  asked.length = 0;
+  for (const name of ["Disable", "Delete", "Rollback"]) await post(`/millrace.plugins.v1.PluginService/${name}Plugin`);
+  for (const name of ["disable", "rollback"]) await post(`/api/v1/plugins/a:${name}`);
+  await get("/api/v1/plugins/a", { method: "DELETE" });
+  expect(asked).toEqual([]);
 });
 
 test("a failing interceptor fails as declared, and in time", async () => {

@@ -32,13 +32,18 @@ const identifying = [
 const requestGuarded: ReadonlySet<string> = new Set([...hopByHop, ...framing, ...identifying]);
 const requestPrefixes = [...framingPrefixes, "x-forwarded-", "sec-", "access-control-"];
 
-/** What keeps a browser's user safe. */
+/** What keeps a browser's user safe, and what holds for all of the origin that other answers come from. */
 const protecting = [
+  "alt-svc",
   "clear-site-data",
   "content-security-policy",
   "content-security-policy-report-only",
+  "nel",
   "permissions-policy",
   "referrer-policy",
+  "report-to",
+  "reporting-endpoints",
+  "service-worker-allowed",
   "set-cookie",
   "strict-transport-security",
   "www-authenticate",

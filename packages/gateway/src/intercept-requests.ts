@@ -12,6 +12,9 @@ import { createInterceptorRunner, type InterceptorInput, type InterceptorOutput 
 const knownWithinMs = 2_000;
 /** Probes get their answer whatever plugins say. */
 const exempt = /^\/(health\/|metrics$|grpc\.health\.v1\.Health\/)/;
+/** How an operator takes a plugin away: none may stand before that, or it could never be taken away. */
+const takesAway =
+  /^POST \/(millrace\.plugins\.v1\.PluginService\/(Disable|Delete|Rollback)Plugin|api\/v1\/plugins\/[^/]+:(disable|rollback))$|^DELETE \/api\/v1\/plugins\/[^/]+$/;
 const saneRequestId = /^[\x21-\x7e]{1,128}$/;
 
 type Request = Parameters<Intercept>[0];
@@ -101,7 +104,7 @@ export function interceptRequests(
   return (request) => {
     const { table } = feed;
     if (table !== undefined && !isWanted(table, request.path)) return undefined;
-    if (exempt.test(request.path)) return undefined;
+    if (exempt.test(request.path) || takesAway.test(`${request.verb} ${request.path}`)) return undefined;
     const given = request.headers["x-request-id"];
     const requestId = typeof given === "string" && saneRequestId.test(given) ? given : randomUUID();
     // Who was let in by one table is let out by the same.
