@@ -137,6 +137,7 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       tellsItsSettings("worker"),
       gets("crashes"),
       ...(["pluginState", "crashes", "recordings"] as const).map(writes),
+      ...compacts("pluginState"),
       ...readsModules(),
     ],
     subscribe: [commandAllSubject, commandCancelSubject, commandSubject("*"), invokeSubject],

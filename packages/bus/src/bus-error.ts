@@ -19,6 +19,7 @@ export class BusError extends MillraceError {
 /** JetStream's `err_code`s that a decision hangs on (nats-server, server/errors.json). */
 export const natsCodes = {
   noMessage: 10037,
+  deleteFailed: 10057,
   streamNotFound: 10059,
   consumerNotFound: 10014,
   wrongLastSequence: 10071,

@@ -33,6 +33,11 @@ it("reads what was written, and respects revisions", async () => {
   expect((await kv.entries()).map((entry) => [entry.key, read(entry.value)])).toEqual([["a", "4"]]);
   await kv.delete("a");
   expect(await kv.compact()).toBe(1);
+  const second = await kv.update("b", text("2"), await kv.create("b", text("1")));
+  await expect(kv.remove("b", second - 1)).rejects.toMatchObject({ code: "aborted" });
+  expect(read((await kv.get("b"))?.value)).toBe("2");
+  await kv.remove("b", second);
+  expect([await kv.get("b"), await kv.compact()]).toEqual([undefined, 0]);
   await expect(kv.put("not a key", text(""))).rejects.toMatchObject({ code: "invalid_argument" });
 });
 

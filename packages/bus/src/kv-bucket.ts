@@ -1,4 +1,4 @@
-import { BusError } from "./bus-error.ts";
+import { BusError, natsCodes } from "./bus-error.ts";
 import { encodeHeaders, type HeaderList } from "./encode-headers.ts";
 import type { BusMessage } from "./bus-message.ts";
 import { messageStatusOf } from "./bus-message.ts";
@@ -82,6 +82,19 @@ export class KvBucket {
   async delete(key: string, options: { revision?: number } = {}): Promise<void> {
     const expected: HeaderList = options.revision === undefined ? [] : [[expectedHeader, String(options.revision)]];
     await this.#write(key, empty, [...deleted, ...expected]);
+  }
+
+  /**
+   * Forgets a key and leaves no marker: for buckets whose keys come and go, where nobody watches for what has gone.
+   * @throws BusError aborted when `revision` is not the last one
+   */
+  async remove(key: string, revision: number): Promise<void> {
+    try {
+      await this.#api.request(`STREAM.MSG.DELETE.KV_${this.name}`, { seq: revision, no_erase: true });
+    } catch (error) {
+      if (!(error instanceof BusError) || error.natsCode !== natsCodes.deleteFailed) throw error;
+      throw new BusError("aborted", `${this.name}: ${key} has another revision than ${revision}`, { cause: error });
+    }
   }
 
   /** Every key with its value. For small buckets: all of it is held in memory. */

@@ -1,13 +1,12 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { EventKind, fromWirePayload, JobResultSchema, JobState } from "@millrace/protocol";
+import { EventKind, fromWirePayload, JobResultSchema, JobState, poisonedContent } from "@millrace/protocol";
 import type { Breach } from "@millrace/plugin-host";
 import type { EventFields } from "./event-encoder.ts";
 import type { Job } from "./job.ts";
 import type { Outcome } from "./outcome.ts";
 
 const mostProgressChars = 512;
-const decoder = new TextDecoder();
 
 /** What every event of a job says: enough to make its row from this event alone. */
 function base(job: Job, kind: EventKind): EventFields {
@@ -76,8 +75,7 @@ export function failedEvent(job: Job, kind: EventKind, outcome: Outcome, runUs: 
 export function poisonedEvent(job: Job, outcome: Outcome): EventFields {
   return {
     ...failedEvent(job, EventKind.DEAD, outcome, 0),
-    payload: job.delivery.data,
-    rawHeaders: decoder.decode(job.delivery.headerBytes),
+    ...poisonedContent(job.delivery.data, job.delivery.headerBytes),
   };
 }
 

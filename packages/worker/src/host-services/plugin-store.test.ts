@@ -85,3 +85,16 @@ test("forgets what has expired", async () => {
   expect(await store.list(owner, "", 10)).toEqual([]);
   expect(await used("late")).toBe(0);
 });
+
+test("keeps nothing of keys that have gone", async () => {
+  const owner = { plugin: "churn", quotaBytes: 100 };
+  for (let i = 0; i < 5; i++) {
+    await store.set(owner, `deleted ${i}`, new Uint8Array(9), 0);
+    await store.delete(owner, `deleted ${i}`);
+    await store.set(owner, `expired ${i}`, new Uint8Array(9), 1);
+    await expect.poll(() => store.get(owner, `expired ${i}`)).toBeUndefined();
+  }
+  for (let i = 0; i < 12; i++) await store.set(owner, `counted ${i}`, new Uint8Array(30), 1);
+  expect((await bus.kv("pluginState").entries()).filter(({ key }) => key.startsWith("churn.")).length).toBeLessThan(12);
+  expect(await bus.kv("pluginState").compact()).toBe(0);
+});

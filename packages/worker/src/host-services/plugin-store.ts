@@ -31,7 +31,7 @@ interface Found {
  * Bytes are reserved in that figure, by compare-and-set, before a value is written, and given back when one has gone; so all
  * workers together never store more than the quota. A worker that dies in between leaves the figure too high: it is counted
  * anew when the quota seems used up. What others have reserved and not yet written at that moment escapes the count.
- * Expired values count until they are read, listed or counted.
+ * Expired values count until they are read, listed or counted. What has gone leaves no marker: plugins make up keys without end.
  */
 export class PluginStore {
   readonly #bus: Bus;
@@ -113,7 +113,7 @@ export class PluginStore {
   }
 
   async #remove(owner: StoreOwner, name: string, revision: number, bytes: number): Promise<void> {
-    await this.#bucket.delete(name, { revision });
+    await this.#bucket.remove(name, revision);
     await this.#reserve(owner, -bytes);
   }
 
@@ -144,23 +144,23 @@ export class PluginStore {
 
   async #count(owner: StoreOwner): Promise<number> {
     let bytes = 0;
-    const expired: KvEntry[] = [];
+    const expired: Pick<KvEntry, "key" | "revision">[] = [];
     const nowMs = Date.now();
     await using watch = this.#bucket.watch({
       keys: `${owner.plugin}.*`,
       onEntry: (name, entry) => {
         if (entry === undefined) return;
         const endMs = new DataView(entry.value.buffer, entry.value.byteOffset).getFloat64(0);
-        if (endMs !== 0 && endMs <= nowMs) expired.push(entry);
+        if (endMs !== 0 && endMs <= nowMs) expired.push({ key: name, revision: entry.revision });
         else bytes += sizeOf(owner, name, entry.value);
       },
     });
     await watch.ready;
-    for (const { key, revision } of expired) await this.#bucket.delete(key, { revision });
+    for (const { key, revision } of expired) await this.#bucket.remove(key, revision);
     return bytes;
   }
 
-  /** By the stream's list of subjects: a watch would fetch every value. Deleted keys are among them. */
+  /** By the stream's list of subjects: a watch would fetch every value. */
   async #names(owner: StoreOwner): Promise<string[]> {
     const { name } = buckets.pluginState;
     const prefix = `$KV.${name}.`;
