@@ -18,7 +18,7 @@ import { jobVersion, type JobPatch } from "@millrace/store";
 export interface Rejection {
   readonly patch: JobPatch;
   readonly reason: string;
-  readonly rawHeaders: string;
+  readonly headerBytes: Uint8Array;
   readonly stream: string;
   readonly seq: number;
 }
@@ -122,8 +122,8 @@ export function patchFromCopy(
     cancelRequestedAtMs: 0,
   };
   if (problems.length === 0) return { patch, rejection: undefined };
-  const rawHeaders = new TextDecoder().decode(message.headerBytes);
-  return { patch, rejection: { patch, reason: problems.join("; "), rawHeaders, stream, seq } };
+  const { headerBytes } = message;
+  return { patch, rejection: { patch, reason: problems.join("; "), headerBytes, stream, seq } };
 }
 
 interface HeaderValues {

@@ -1,6 +1,6 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Bus } from "@millrace/bus";
-import { EventBatchSchema, eventBatchSubject, EventKind, headerNames } from "@millrace/protocol";
+import { EventBatchSchema, eventBatchSubject, EventKind, headerNames, poisonedContent } from "@millrace/protocol";
 import type { Rejection } from "./patch-from-copy.ts";
 
 /** Rejected jobs whose event and deletion are under way at one time. */
@@ -21,7 +21,7 @@ export async function settleRejections(bus: Bus, source: string, rejections: rea
 async function settleRejection(
   bus: Bus,
   source: string,
-  { patch, reason, rawHeaders, stream, seq }: Rejection,
+  { patch, reason, headerBytes, stream, seq }: Rejection,
 ): Promise<void> {
   const batch = create(EventBatchSchema, {
     source,
@@ -37,8 +37,7 @@ async function settleRejection(
         submittedAtMs: patch.submittedAtMs,
         errorCode: "POISONED",
         errorMessage: reason,
-        payload: patch.submission?.payload ?? new Uint8Array(0),
-        rawHeaders,
+        ...poisonedContent(patch.submission?.payload ?? new Uint8Array(0), headerBytes),
       },
     ],
   });

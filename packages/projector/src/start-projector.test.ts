@@ -126,6 +126,23 @@ test(
   },
 );
 
+test("what can never run ends, though its message is as large as one can be", { timeout: 30_000 }, async () => {
+  await bus.ensureTopology({ limits: { ...limits, eventsBytes: 16 << 20 } });
+  await using projector = await project();
+  const { maxPayloadBytes } = bus.info;
+  const headers: [string, string][] = [["Millrace-Timeout-Ms", "soon"]];
+  const payload = new Uint8Array(maxPayloadBytes - 100);
+  await store.migrate();
+  await bus.publishDurable("jobs.normal.mail.send.big", payload, headers);
+  // Its copy takes a moment.
+  await expect.poll(async () => (await bus.streamState(eventsStream)).messages).toBeGreaterThan(0);
+  await catchUp(projector);
+  await catchUp(projector);
+  const big = await store.getJob("big");
+  expect(big?.job).toMatchObject({ state: JobState.DEAD, error: { code: "POISONED" } });
+  expect(big?.payload).toHaveLength(payload.length);
+});
+
 test("a batch that does not decode is skipped, and what follows is projected", { timeout: 30_000 }, async () => {
   let skipped = 0;
   const metrics = { written() {}, projected() {}, skipped: () => skipped++, rejected() {}, writeFailed() {} };

@@ -66,6 +66,7 @@ export {
   permissionsOfScopes,
   type Permission,
 } from "./permissions.ts";
+export { poisonedContent } from "./poisoned-content.ts";
 export { decodePluginRecord, encodePluginRecord } from "./plugin-record.ts";
 export { canonicalManifest, pluginKeyId, refuseSignature, signPlugin, type SignedContent } from "./plugin-signature.ts";
 export { decodeQueueSettings, encodeQueueSettings, type QueueSettings } from "./queue-settings.ts";

@@ -1,6 +1,6 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Bus } from "@millrace/bus";
-import { EventBatchSchema, eventBatchSubject, EventKind, headerNames } from "@millrace/protocol";
+import { EventBatchSchema, eventBatchSubject, EventKind, headerNames, poisonedContent } from "@millrace/protocol";
 import type { Delivery } from "@millrace/bus";
 import type { RefusedSchedule } from "./schedule-from-message.ts";
 
@@ -8,7 +8,7 @@ const source = "scheduler";
 
 /** Ends a job that can never run by a DEAD event, which keeps its bytes. */
 export async function refuseSchedule(bus: Bus, message: Delivery, refused: RefusedSchedule): Promise<void> {
-  const { id, attempt, queue, type, priority, reason, rawHeaders } = refused;
+  const { id, attempt, queue, type, priority, reason } = refused;
   const atMs = message.timestampMs;
   const batch = create(EventBatchSchema, {
     source,
@@ -24,8 +24,7 @@ export async function refuseSchedule(bus: Bus, message: Delivery, refused: Refus
         submittedAtMs: atMs,
         errorCode: "POISONED",
         errorMessage: reason,
-        payload: message.data,
-        rawHeaders,
+        ...poisonedContent(message.data, message.headerBytes),
       },
     ],
   });

@@ -20,7 +20,6 @@ export interface RefusedSchedule {
   readonly type: string;
   readonly priority: number;
   readonly reason: string;
-  readonly rawHeaders: string;
 }
 
 export type ReadSchedule =
@@ -57,7 +56,6 @@ export function scheduleFromMessage(message: Delivery, streamCreatedMs: number):
         type: subject?.type ?? type,
         priority: subject?.level ?? 0,
         reason: problems.join("; "),
-        rawHeaders: new TextDecoder().decode(message.headerBytes),
       },
     };
   }
