@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -130,6 +130,22 @@ test("a port in use is named with the setting that changes it", async () => {
     expect(output()).toContain(`port ${port}`);
     expect(output()).toContain(variable);
   }
+}, 120_000);
+
+test("a start that fails says what and why to whoever sits there", async () => {
+  const elsewhere = await run({ MILLRACE_HOST: "192.0.2.1" });
+  expect(await elsewhere.ended).toBe(1);
+  expect(elsewhere.output()).toContain("192.0.2.1 is no address of this machine: set MILLRACE_HOST");
+  const dataDir = await newDataDir();
+  const file = join(dataDir, "file");
+  await writeFile(file, "");
+  const blocked = await run({ MILLRACE_DATA_DIR: file });
+  expect(await blocked.ended).toBe(1);
+  expect(blocked.output()).toMatch(/^Millrace does not start: EEXIST: .*file'$/m);
+  const noDatabase = await run({ DATABASE_URL: "postgres://me:hidden@127.0.0.1:1/x", MILLRACE_PLUGINS_DIR: "" });
+  expect(await noDatabase.ended).toBe(1);
+  expect(noDatabase.output()).toMatch(/^Millrace does not start: .*connect ECONNREFUSED 127\.0\.0\.1:1$/m);
+  expect(noDatabase.output()).not.toContain("hidden");
 }, 120_000);
 
 test("the first start makes an administrator, whose password is shown once and whose token stays", async () => {

@@ -1,6 +1,6 @@
 import { ConfigError, LiveConfig, loadConfig, runService } from "@millrace/service-kit";
-import { MillraceError } from "@millrace/protocol";
 import { standaloneSettings } from "./config.ts";
+import { explainStartFailure } from "./explain-start-failure.ts";
 import { openLog } from "./open-log.ts";
 import { startStandalone } from "./start-standalone.ts";
 import { summary } from "./summary.ts";
@@ -9,8 +9,9 @@ try {
   const loaded = loadConfig(standaloneSettings, { env: process.env, argv: process.argv.slice(2) });
   const live = new LiveConfig(standaloneSettings, loaded);
   const { values: config } = live;
-  const { logger, file } = await openLog(config);
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
+  if (loaded.unread.length > 0) say(`No settings, and not read: ${loaded.unread.join(", ")} (MILLRACE_CONFIG)`);
+  const { logger, file } = await openLog(config);
   await runService(
     async (signal) => {
       try {
@@ -19,7 +20,7 @@ try {
         return system;
       } catch (error) {
         // A person sits there, and the log may be elsewhere.
-        if (error instanceof MillraceError) process.stdout.write(`Millrace does not start: ${error.message}\n`);
+        if (error !== signal.reason) say(explainStartFailure(error, file));
         throw error;
       }
     },
@@ -27,6 +28,6 @@ try {
   );
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;
-  process.stderr.write(`${error.message}\n`);
+  process.stderr.write(`${error.message}\ndocs/operating.md tells what can be set.\n`);
   process.exitCode = 1;
 }

@@ -98,5 +98,16 @@ let last: Promise<void> = opening.then(() => undefined);
 port.on("message", (message: ToPglite) => {
   last = last
     .then(async () => handle(await opening, message))
-    .catch((error: unknown) => send({ failed: error instanceof Error ? error.message : String(error) }));
+    .catch((error: unknown) => send({ failed: wordsOf(error) }));
 });
+
+/** WASI's number for a full disk. */
+const noSpace = 51;
+
+/** Emscripten's file system throws objects with WASI's error numbers. */
+function wordsOf(error: unknown): string {
+  if (error instanceof Error) return error.message;
+  const { errno } = (error ?? {}) as { readonly errno?: unknown };
+  if (errno === noSpace) return "no space is left on the disk";
+  return errno === undefined ? String(error) : `error ${String(errno)} of its file system`;
+}
