@@ -1,4 +1,4 @@
-import type { Bus, BusError, PipelinedPublisher } from "@millrace/bus";
+import { BusError, type Bus, type PipelinedPublisher } from "@millrace/bus";
 import type { Breach } from "@millrace/plugin-host";
 import { backoffDelayMs, EventKind } from "@millrace/protocol";
 import type { EventFields } from "./event-encoder.ts";
@@ -164,6 +164,10 @@ export class JobEndings {
     } catch (error) {
       this.#republishing--;
       this.#options.onTrouble(error);
+      if (!(error instanceof BusError) || error.code !== "out_of_range") return;
+      // With the headers of the next attempt it is larger than a message can be: there is none.
+      const reason = `cannot be tried again: ${error.message}`;
+      this.#end(job, failedEvent(job, EventKind.DEAD, Outcome.failed(reason, { retryable: false }), 0));
     }
   }
 

@@ -33,7 +33,7 @@ test("a bare publish without an id is a complete job", async () => {
   await world.submit("high", "bare", "t", undefined);
   await expect.poll(() => worker.status().settled).toBe(1);
   await expect.poll(() => world.events.find((e) => e.queue === "bare")).toBeDefined();
-  expect(world.events.find((e) => e.queue === "bare")?.jobId).toMatch(/^h[0-9a-z]+-[0-9a-z]+$/);
+  expect(world.events.find((e) => e.queue === "bare")?.jobId).toMatch(/^_h[0-9a-z]+-[0-9a-z]+$/);
 });
 
 test("higher priorities go first", async () => {
@@ -103,6 +103,17 @@ test("attempts used up, or a failure for good, make a dead letter", async () => 
   await world.submit("normal", "dead", "once", "dead-2");
   expect(await world.end("dead-1")).toMatchObject({ kind: EventKind.DEAD, attempt: 2, errorCode: "HANDLER_FAILED" });
   expect(await world.end("dead-2")).toMatchObject({ kind: EventKind.DEAD, attempt: 1, errorMessage: "wrong input" });
+});
+
+test("a job that is too large for another attempt is dead after the one that failed", async () => {
+  const handlers = { t: () => Promise.reject(new Error("not yet")) };
+  await using _worker = await startWorker({ ...options("full"), handlers });
+  // The headers of a second attempt take more than this.
+  const payload = "x".repeat(world.bus.info.maxPayloadBytes - 60);
+  await world.submit("normal", "full", "t", "full-1", payload);
+  const event = await world.end("full-1");
+  expect(event).toMatchObject({ kind: EventKind.DEAD, attempt: 1, errorCode: "HANDLER_FAILED" });
+  expect(event.errorMessage).toContain("cannot be tried again");
 });
 
 test("a poisoned message is a dead letter with its bytes", async () => {
