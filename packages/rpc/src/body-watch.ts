@@ -66,14 +66,34 @@ export class BodyWatch implements Disposable {
     return undefined;
   }
 
+  /** Gives back what was held for a body that was not added. */
+  release(body: PendingBody): void {
+    this.#heldBytes -= body.heldBytes;
+    body.heldBytes = 0;
+  }
+
+  /**
+   * Waits for the next piece of something that has begun.
+   * @param waitedMs that were waited for it before
+   * @throws ConnectError when it comes too slowly
+   */
+  within<T>(next: Promise<T>, waitedMs: number): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const refuse = (): void => {
+        this.#limits.onRefused?.("slow_body");
+        reject(tooSlow());
+      };
+      const timer = setTimeout(refuse, Math.max(0, this.#limits.timeoutMs - waitedMs));
+      void next.then(resolve, reject).finally(() => clearTimeout(timer));
+    });
+  }
+
   tooLarge(): void {
     this.#limits.onRefused?.("body_size");
   }
 
   remove(body: PendingBody): void {
-    if (!this.#pending.delete(body)) return;
-    this.#heldBytes -= body.heldBytes;
-    body.heldBytes = 0;
+    if (this.#pending.delete(body)) this.release(body);
   }
 
   /**
@@ -105,13 +125,17 @@ export class BodyWatch implements Disposable {
       if (body.since > now - this.#limits.timeoutMs) break;
       this.remove(body);
       this.#limits.onRefused?.("slow_body");
-      body.refuse(new ConnectError("the request came too slowly", Code.DeadlineExceeded));
+      body.refuse(tooSlow());
     }
     for (const [request, since] of this.#unread) {
       if (since > now - lingerMs) break;
       request.destroy();
     }
   }
+}
+
+function tooSlow(): ConnectError {
+  return new ConnectError("the request came too slowly", Code.DeadlineExceeded);
 }
 
 /**

@@ -75,13 +75,12 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
     }
     const method = pipeline.methods.get(path);
     if (method !== undefined) {
-      const bodies = isUpload(pipeline, path) ? undefined : options.bodies;
-      serveCall({ pipeline, method, handler: handlers.get(path), bodies }, exchange);
+      serveCall({ pipeline, method, handler: handlers.get(path), bodies: options.bodies }, exchange);
       return true;
     }
     const match = router.match(verb, path);
     if (match.kind === "found") {
-      serveRest(pipeline, match.route, match.values, exchange);
+      serveRest(pipeline, match.route, match.values, exchange, options.bodies);
       return true;
     }
     const page = verb === "GET" || verb === "HEAD" ? pages.get(path) : undefined;
@@ -203,12 +202,6 @@ function dropRest(request: IncomingMessage, response: ServerResponse, bodies: Bo
 
 function refuseOrigin(exchange: Exchange): void {
   refuse(exchange, 403, Code.PermissionDenied, "calls from this origin, or to this host name, are not allowed");
-}
-
-/** Whether a caller may take its time with a body: who it is was asked before the first message. */
-function isUpload(pipeline: Pipeline, path: string): boolean {
-  const kind = pipeline.methods.get(path)?.desc.methodKind;
-  return kind === "client_streaming" || kind === "bidi_streaming";
 }
 
 function refuseUnknown(exchange: Exchange): void {

@@ -1,5 +1,6 @@
 import type { Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { BodyWatch } from "./body-watch.ts";
 import { CallContext } from "./call-context.ts";
 import { createGate } from "./create-gate.ts";
 import type { Exchange } from "./exchange.ts";
@@ -12,8 +13,17 @@ import { toConnectError } from "./rpc-error.ts";
 
 const timeoutHeader = "x-request-timeout-ms";
 
-/** Serves one REST request whose route is known. */
-export function serveRest(pipeline: Pipeline, route: RestRoute, values: readonly string[], exchange: Exchange): void {
+/**
+ * Serves one REST request whose route is known.
+ * @param bodies bounds the messages of uploads; other bodies are bounded by the exchange
+ */
+export function serveRest(
+  pipeline: Pipeline,
+  route: RestRoute,
+  values: readonly string[],
+  exchange: Exchange,
+  bodies?: BodyWatch,
+): void {
   const timeout = exchange.headers[timeoutHeader];
   const timeoutMs = typeof timeout === "string" && /^\d{1,10}$/.test(timeout) ? Number(timeout) : undefined;
   const call = new CallContext({
@@ -31,7 +41,7 @@ export function serveRest(pipeline: Pipeline, route: RestRoute, values: readonly
     return;
   }
   if (kind === "client_streaming") {
-    void serveUpload(pipeline, route, exchange, call);
+    void serveUpload(pipeline, route, exchange, call, bodies);
     return;
   }
   const gate = createGate(pipeline, call);

@@ -1,5 +1,6 @@
 import type { Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { BodyWatch } from "./body-watch.ts";
 import type { CallContext } from "./call-context.ts";
 import { tooLarge } from "./collect-body.ts";
 import { type Exchange } from "./exchange.ts";
@@ -9,6 +10,7 @@ import { replyError, replyMessage } from "./rest-reply.ts";
 import { decodeRestLine, stringField } from "./rest-request.ts";
 import type { RestRoute } from "./rest-routes.ts";
 import { errorBody, toConnectError } from "./rpc-error.ts";
+import { lineEnds, wholeMessages } from "./whole-messages.ts";
 
 const keepAliveMs = 15_000;
 // An error in this time still gets its own status; later the stream is open and the error is an event.
@@ -83,11 +85,13 @@ export async function serveUpload(
   route: RestRoute,
   exchange: Exchange,
   call: CallContext,
+  bodies: BodyWatch | undefined,
 ): Promise<void> {
   exchange.onGone(() => call.abort(new ConnectError("the caller went away", Code.Canceled)));
+  const chunks = wholeMessages(exchange.bodyChunks(), lineEnds(route.method.readMaxBytes), bodies);
   try {
     let answer: Message | undefined;
-    for await (const message of pipeline.stream(route.method, readLines(route, exchange), call)) answer = message;
+    for await (const message of pipeline.stream(route.method, readLines(route, chunks), call)) answer = message;
     if (answer === undefined) throw new ConnectError("the method gave no answer", Code.Internal);
     replyMessage(exchange, call, route, answer);
   } catch (reason) {
@@ -101,12 +105,12 @@ export async function serveUpload(
   }
 }
 
-async function* readLines(route: RestRoute, exchange: Exchange): AsyncIterable<Message> {
+async function* readLines(route: RestRoute, chunks: AsyncIterable<Uint8Array>): AsyncIterable<Message> {
   const { readMaxBytes, desc } = route.method;
   const decoder = new TextDecoder();
   let rest = "";
   let number = 0;
-  for await (const chunk of exchange.bodyChunks()) {
+  for await (const chunk of chunks) {
     const pieces = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = pieces.pop() ?? "";
     for (const line of pieces) {

@@ -13,7 +13,7 @@ export interface CallTarget {
   readonly pipeline: Pipeline;
   readonly method: PipelineMethod;
   readonly handler: UniversalHandler | undefined;
-  /** Bounds a body that is read whole. */
+  /** Bounds bodies on their way. */
   readonly bodies: BodyWatch | undefined;
 }
 
@@ -45,7 +45,10 @@ export function serveCall({ pipeline, method, handler, bodies }: CallTarget, exc
   if (unary && format !== undefined && isLean(exchange, format)) {
     serveUnary(pipeline, method, format, exchange);
   } else if (handler?.supportedContentType(type) === true && !(unary && format === undefined)) {
-    void serveUniversal(handler, exchange, bodies);
+    const { methodKind } = method.desc;
+    // Who it is was asked before the first message: uploads may go on for as long as they like.
+    const upload = methodKind === "client_streaming" || methodKind === "bidi_streaming";
+    void serveUniversal({ handler, exchange, bodies, upload, readMaxBytes: method.readMaxBytes });
   } else {
     refuseType(exchange, `this method takes no content type ${type}`);
   }

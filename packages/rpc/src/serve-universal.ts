@@ -2,20 +2,32 @@ import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { watchedBody, type BodyWatch } from "./body-watch.ts";
 import { peerAddress } from "./connect-handlers.ts";
+import { envelopeEnds, wholeMessages } from "./whole-messages.ts";
 import { addHeaders, type Exchange, type ReplyHeaders } from "./exchange.ts";
+
+export interface UniversalCall {
+  readonly handler: UniversalHandler;
+  readonly exchange: Exchange;
+  /** Bounds the body, or of an upload each message of it. */
+  readonly bodies: BodyWatch | undefined;
+  /** The caller may take its time between messages. */
+  readonly upload: boolean;
+  readonly readMaxBytes: number;
+}
 
 const webText = /grpc-web-text/i;
 
 /**
  * Serves an exchange by one of Connect's handlers. The base64 of application/grpc-web-text is taken off the request here, and
  * put on each piece of the answer.
- * @param bodies bounds a body that is read whole
  */
-export async function serveUniversal(
-  handler: UniversalHandler,
-  exchange: Exchange,
-  bodies: BodyWatch | undefined,
-): Promise<void> {
+export async function serveUniversal({
+  handler,
+  exchange,
+  bodies,
+  upload,
+  readMaxBytes,
+}: UniversalCall): Promise<void> {
   const abort = new AbortController();
   exchange.onGone(() => abort.abort());
   const header = new Headers();
@@ -25,7 +37,8 @@ export async function serveUniversal(
   const type = header.get("content-type") ?? "";
   const text = webText.test(type);
   if (text) header.set("content-type", type.replace(webText, "grpc-web"));
-  const chunks = bodies === undefined ? exchange.bodyChunks() : watchedBody(exchange.bodyChunks(), bodies);
+  const chunks = bodies === undefined || upload ? exchange.bodyChunks() : watchedBody(exchange.bodyChunks(), bodies);
+  const body = text ? decodeBase64(chunks) : chunks;
   let answer: UniversalServerResponse;
   try {
     answer = await handler({
@@ -34,7 +47,7 @@ export async function serveUniversal(
       url: `http://localhost${exchange.path}${exchange.query === "" ? "" : `?${exchange.query}`}`,
       method: exchange.verb,
       header,
-      body: text ? decodeBase64(chunks) : chunks,
+      body: wholeMessages(body, envelopeEnds(readMaxBytes), upload ? bodies : undefined),
       signal: abort.signal,
       contextValues: createContextValues().set(peerAddress, exchange.address),
     });
