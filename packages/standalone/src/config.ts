@@ -3,6 +3,7 @@ import { controlSettings } from "@millrace/control";
 import { gatewaySettings, isLoopback } from "@millrace/gateway";
 import { identitySettings } from "@millrace/identity";
 import { serviceSettings, z } from "@millrace/service-kit";
+import { defaultMemoryPages } from "@millrace/worker";
 
 const port = z.number().int().min(0).max(65_535);
 const repository = fileURLToPath(new URL("../../..", import.meta.url));
@@ -36,6 +37,13 @@ const settings = z.object({
     .enum(["optional", "required"])
     .default("optional")
     .describe("Whether plugins must be signed by a trusted key; a signature that is there must always verify"),
+  pluginMemoryPages: z
+    .number()
+    .int()
+    .min(1)
+    .max(65_536)
+    .default(defaultMemoryPages)
+    .describe("Memory that a call of a plugin gets at most, whatever its manifest asks for, in pages of 64 KiB"),
   pluginHttpPrivate: z
     .array(z.string())
     .default([])

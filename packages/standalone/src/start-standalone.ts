@@ -90,8 +90,8 @@ export async function startStandalone(
   starting.use(serveNats(bus, pipeline));
   const transport = createDirectTransport(pipeline);
   const executors = config.executors || Math.max(1, Math.floor(availableParallelism() / 2));
-  const { queues, pluginHttpPrivate, pluginNameServers, secretsFile } = config;
-  const trust = { pluginSignatures, pluginHttpPrivate, pluginNameServers, secretsFile };
+  const { queues, pluginMemoryPages, pluginHttpPrivate, pluginNameServers, secretsFile } = config;
+  const trust = { pluginSignatures, pluginMemoryPages, pluginHttpPrivate, pluginNameServers, secretsFile };
   const worker = starting.use(await startWorker({ queues, executors, ...trust, bus, logger, metrics }));
   health.check("worker", () => (worker.health().ok ? undefined : worker.status().mode));
   if (config.watchPlugins && pluginsDir !== "") {

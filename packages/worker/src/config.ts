@@ -1,5 +1,6 @@
 import { brokerSettings, LiveConfig, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
 import { defaultExecutorKind } from "./executors/executor-channel.ts";
+import { defaultMemoryPages } from "./worker-options.ts";
 
 const schema = z.object({
   ...serviceSettings,
@@ -18,6 +19,13 @@ const schema = z.object({
     .enum(["optional", "required"])
     .default("optional")
     .describe("Whether plugins must be signed by a trusted key"),
+  pluginMemoryPages: z
+    .number()
+    .int()
+    .min(1)
+    .max(65_536)
+    .default(defaultMemoryPages)
+    .describe("Memory that a call of a plugin gets at most, whatever its manifest asks for, in pages of 64 KiB"),
   pluginHttpPrivate: z
     .string()
     .default("")

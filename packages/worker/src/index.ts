@@ -3,4 +3,4 @@ export { Outcome } from "./outcome.ts";
 export type { Floors } from "./priority-floors.ts";
 export { startWorker, type Worker, type WorkerStatus } from "./start-worker.ts";
 export type { WorkerCommand } from "./worker-command.ts";
-export type { WorkerOptions } from "./worker-options.ts";
+export { defaultMemoryPages, type WorkerOptions } from "./worker-options.ts";

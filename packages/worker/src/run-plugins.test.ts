@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { create } from "@bufbuild/protobuf";
 import { encodePluginRecord, EventKind, headerNames, PluginSchema, PluginState } from "@millrace/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { assemble, PluginFixture } from "./plugin-fixture.ts";
 import { startWorker, type Worker } from "./start-worker.ts";
 import { WorkerFixture } from "./testing.ts";
 
@@ -14,7 +15,13 @@ let sha256: string;
 beforeAll(async () => {
   world = await WorkerFixture.start();
   sha256 = await world.bus.modules.put(new Uint8Array(await readFile(fixtures)));
-  worker = await startWorker({ queues: ["default"], natsUrl: world.nats.url, executors: 1, drainTimeoutMs: 3000 });
+  worker = await startWorker({
+    queues: ["default"],
+    natsUrl: world.nats.url,
+    executors: 1,
+    drainTimeoutMs: 3000,
+    pluginMemoryPages: 300,
+  });
 });
 afterAll(async () => {
   await worker[Symbol.asyncDispose]();
@@ -79,4 +86,16 @@ test("a thousand calls on one thread", async () => {
     .publishMany(Array.from({ length: 2000 }, (_, i) => ({ subject: `jobs.normal.default.echoed.m-${i}`, data })));
   const done = () => world.events.filter((e) => e.jobId.startsWith("m-") && e.kind === EventKind.SUCCEEDED).length;
   await expect.poll(done, { timeout: 10_000 }).toBe(2000);
+});
+
+test("a plugin gets no more memory than the worker gives, whatever its manifest asks for", async () => {
+  const module = await assemble(`(module (memory 1)
+    (func (export "grow") (if (i32.eq (memory.grow (i32.const 400)) (i32.const -1)) (then unreachable))))`);
+  const handlers = [{ type: "grow", export: "grow" }];
+  const manifest = { name: "greedy", version: "1.0.0", handlers, limits: { memoryPages: 65_536 } };
+  await new PluginFixture(world).install(module, { manifest });
+  await world.submit("normal", "default", "grow", "grow-1", "", [[headerNames.maxAttempts, "1"]]);
+  const { kind, errorCode, errorMessage } = await world.end("grow-1");
+  expect({ kind, errorCode }).toEqual({ kind: EventKind.DEAD, errorCode: "OUT_OF_MEMORY" });
+  expect(errorMessage).toContain("the limit is 300");
 });

@@ -40,6 +40,8 @@ export interface WorkerOptions {
   readonly executorKind?: ExecutorKind;
   /** Whether plugins without a signature run. */
   readonly pluginSignatures?: SignaturePolicy;
+  /** Pages of 64 KiB that a call gets at most, whatever its manifest asks for. */
+  readonly pluginMemoryPages?: number;
   /** `host:port` that plugins may reach by HTTP although their addresses are private. */
   readonly pluginHttpPrivate?: readonly string[];
   /** `address` or `address:port` of the name servers for what plugins call; none stands for the system's. */
@@ -52,6 +54,9 @@ export interface WorkerOptions {
 
 /** The options with nothing left open. */
 export type WorkerSettings = Required<Omit<WorkerOptions, "natsUrl" | "bus" | "logger" | "metrics" | "secretsFile">>;
+
+/** 1 GiB: a manifest is its author's word, and one call more must not be what the machine cannot hold. */
+export const defaultMemoryPages = 16_384;
 
 const nameForm = /^[A-Za-z0-9_-]{1,64}$/;
 
@@ -76,6 +81,7 @@ export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
     maxResultBytes: options.maxResultBytes ?? 512 * 1024,
     executorKind: options.executorKind ?? defaultExecutorKind,
     pluginSignatures: options.pluginSignatures ?? "optional",
+    pluginMemoryPages: options.pluginMemoryPages ?? defaultMemoryPages,
     pluginHttpPrivate: options.pluginHttpPrivate ?? [],
     pluginNameServers: options.pluginNameServers ?? [],
   };

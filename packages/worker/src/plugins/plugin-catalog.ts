@@ -43,6 +43,8 @@ export interface PluginCatalogOptions {
   readonly runsPlugins: boolean;
   readonly keys: TrustedKeys;
   /** See VersionShelfOptions. */
+  readonly mostMemoryPages: number;
+  /** See VersionShelfOptions. */
   prepare(version: RunnableVersion): Promise<RefusedVersion | undefined>;
   /** Routes have changed: jobs that waited may run. */
   onChange(): void;

@@ -53,6 +53,7 @@ export class PluginRuntime implements Disposable {
       handlers: settings.handlers,
       runsPlugins: settings.executors > 0,
       keys: this.keys,
+      mostMemoryPages: settings.pluginMemoryPages,
       prepare: (version) => this.pool.prepare(version),
       onChange: () => queueMicrotask(() => this.#routesChanged()),
       onTrouble: (plugin, error) => telemetry.trouble(`plugin ${plugin} cannot be taken in`, error),

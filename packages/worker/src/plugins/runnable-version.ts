@@ -6,6 +6,7 @@ import {
   manifestLimits,
   type Capabilities,
   type LoadOptions,
+  type PluginLimits,
   type PreparedModule,
 } from "@millrace/plugin-host";
 import type { PluginManifest, PluginVersion } from "@millrace/protocol";
@@ -31,7 +32,13 @@ export class RunnableVersion {
   learns = true;
   #module: Uint8Array | PreparedModule;
 
-  constructor(key: string, version: PluginVersion, manifest: PluginManifest, module: Uint8Array | PreparedModule) {
+  constructor(
+    key: string,
+    version: PluginVersion,
+    manifest: PluginManifest,
+    limits: Partial<PluginLimits>,
+    module: Uint8Array | PreparedModule,
+  ) {
     this.key = key;
     this.version = version;
     this.manifest = manifest;
@@ -40,7 +47,6 @@ export class RunnableVersion {
     this.name = manifest.name;
     this.label = `${manifest.name}@${manifest.version}`;
     this.granted = capabilitiesOf(version.granted);
-    const limits = manifestLimits(manifest.limits);
     this.timeoutMs = limits.timeoutMs || defaultLimits.timeoutMs;
     this.exports = new Set([...manifestExports(manifest).map((item) => item.name), ...hookExports]);
     this.options = {
@@ -80,6 +86,15 @@ const contextModule = `${hostModules}job`;
 const learning: ReadonlySet<string> = new Set(
   "http_request clock_time_get clock_res_get random_get poll_oneoff".split(" "),
 );
+
+/** The limits of a manifest, as far as this worker grants them. */
+export function boundedLimits(
+  manifest: PluginManifest | undefined,
+  { mostMemoryPages }: { readonly mostMemoryPages: number },
+): Partial<PluginLimits> {
+  const limits = manifestLimits(manifest?.limits);
+  return { ...limits, memoryPages: Math.min(limits.memoryPages || defaultLimits.memoryPages, mostMemoryPages) };
+}
 
 /** What makes two loads of a module the same. */
 export function versionFingerprint({ manifest, sha256, granted }: PluginVersion): string {

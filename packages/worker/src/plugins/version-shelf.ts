@@ -1,7 +1,6 @@
 import type { Bus } from "@millrace/bus";
-import { manifestLimits } from "@millrace/plugin-host";
 import type { PluginVersion } from "@millrace/protocol";
-import { RunnableVersion, versionFingerprint } from "./runnable-version.ts";
+import { boundedLimits, RunnableVersion, versionFingerprint } from "./runnable-version.ts";
 
 const fetchTries = 3;
 const fetchRetryMs = 250;
@@ -10,6 +9,8 @@ const mostKept = 16;
 
 export interface VersionShelfOptions {
   readonly bus: Bus;
+  /** That any plugin gets, whatever its manifest asks for. */
+  readonly mostMemoryPages: number;
   /** Has an executor rewrite the module, once for all. @returns why it cannot run, when it cannot */
   prepare(version: RunnableVersion): Promise<RefusedVersion | undefined>;
   onTrouble(plugin: string, error: unknown): void;
@@ -44,7 +45,8 @@ export class VersionShelf {
     const like = this.#findLike(version);
     const module = like?.module ?? (await this.#fetch(manifest.name, version.sha256));
     if (module === undefined) return { refused: "its module cannot be fetched", mayPass: true };
-    const made = new RunnableVersion(`v${this.#nextKey++}`, version, manifest, module);
+    const limits = boundedLimits(manifest, this.#options);
+    const made = new RunnableVersion(`v${this.#nextKey++}`, version, manifest, limits, module);
     const refused = like === undefined ? await this.#options.prepare(made) : undefined;
     if (refused !== undefined) return refused;
     this.#versions.set(fingerprint, made);
@@ -54,7 +56,7 @@ export class VersionShelf {
 
   /** The same module under the same limits, of which only the grants or words are others: it is prepared already. */
   #findLike({ sha256, manifest }: PluginVersion): RunnableVersion | undefined {
-    const limits = JSON.stringify(manifestLimits(manifest?.limits));
+    const limits = JSON.stringify(boundedLimits(manifest, this.#options));
     for (const other of this.#versions.values()) {
       if (other.version.sha256 === sha256 && JSON.stringify(other.options.limits) === limits) return other;
     }
