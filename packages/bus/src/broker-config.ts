@@ -28,13 +28,14 @@ export function createBrokerKeys(): BrokerKey[] {
 /** The users of the broker and what each may do. Keys that are not given are the broker's environment's: `MILLRACE_NKEY_<USER>`. */
 export function authorizationConfig(keys: readonly Pick<BrokerKey, "user" | "publicKey">[] = []): string {
   const users = brokerUsers.map((user) => {
-    const { publish, subscribe } = permissionsOf(user);
+    const { publish, neverPublish, subscribe } = permissionsOf(user);
+    const denied = neverPublish.length === 0 ? "" : `, deny: [${quoted(neverPublish)}]`;
     const key = keys.find((one) => one.user === user)?.publicKey ?? `$MILLRACE_NKEY_${user.toUpperCase()}`;
     return `    {
       # ${user}
       nkey: ${key}
       permissions: {
-        publish: { allow: [${quoted(publish)}] }
+        publish: { allow: [${quoted(publish)}]${denied} }
         subscribe: { allow: [${quoted(subscribe)}] }
       }
     }`;

@@ -157,6 +157,8 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
     ...publish("schedule.high.default.t.1", "events.batch.x", "events.app.x", "$JS.API.STREAM.INFO.JOBS_HIGH"),
     ...publish("rpc.millrace.jobs.v1.JobService.CancelJob", "rpc.millrace.identity.v1.AuthService.Login"),
     ...publish("rpc.millrace.plugins.v1.PluginService.UploadPlugin", "_INBOX.gateway.x", "cmd.cancel"),
+    // There it could tell plugins of what never was.
+    ...publish("jobs.high.plugin-events.audit", "jobs.low.plugin-tasks.audit.1"),
     // There it could name a caller, and an owner.
     ...publish("rpc.gateway.millrace.jobs.v1.JobService.SubmitJob", "jobs.high.default.t.1.ada"),
     ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),

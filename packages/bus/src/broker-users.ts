@@ -10,6 +10,7 @@ import {
   jobStream,
   moduleBucket,
   pluginLogSubject,
+  pluginQueues,
   pluginStatsSubject,
   priorityLevels,
   priorityName,
@@ -39,6 +40,8 @@ export type BrokerUser = (typeof brokerUsers)[number];
 /** Subjects, with wildcards. What is not here is refused. */
 export interface BrokerPermissions {
   readonly publish: readonly string[];
+  /** Of `publish`, what is refused all the same. */
+  readonly neverPublish: readonly string[];
   readonly subscribe: readonly string[];
 }
 
@@ -65,12 +68,13 @@ const platformSubjects = `${subjectRoots.platformEvents}.>`;
  * may copy any subject, so whoever makes one hears everything. Each service hears answers under an inbox of its own only.
  */
 export function permissionsOf(user: BrokerUser): BrokerPermissions {
-  const { publish, subscribe = [] } = tables[user]();
-  return { publish, subscribe: [inboxOf(user, ">"), ...subscribe] };
+  const { publish, neverPublish = [], subscribe = [] } = tables[user]();
+  return { publish, neverPublish, subscribe: [inboxOf(user, ">"), ...subscribe] };
 }
 
 interface Table {
   readonly publish: readonly string[];
+  readonly neverPublish?: readonly string[];
   /** Beside the inbox. */
   readonly subscribe?: readonly string[];
 }
@@ -180,6 +184,8 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       // Jobs with a unique key are looked at before they are stored.
       rpcSubject(JobService.typeName, JobService.method.submitJob.name),
     ],
+    // What comes by these a plugin takes for Millrace's own word.
+    neverPublish: Object.values(pluginQueues).map((queue) => `${subjectRoots.jobs}.*.${queue}.>`),
   }),
 };
 
