@@ -97,8 +97,12 @@ export class SettingsMirror implements AsyncDisposable {
   async #copyOnce(): Promise<void> {
     // The bucket first: what is written into it since the database was read has another revision, and is not overwritten.
     const before = new Map((await this.#bucket.entries()).map((entry) => [entry.key, entry]));
-    const settings = await this.#deps.store.settings.list();
-    const flags = await this.#deps.store.settings.listFlags();
+    const { store } = this.#deps;
+    const [settings, flags] = await Promise.all([store.settings.list(), store.settings.listFlags()]);
+    // Known at once: who has changed something sees it. Not later: by then the bucket may have told of something newer.
+    this.#follower.assume(new Map(settings.map(({ name, value }) => [name, value])));
+    this.#flags.clear();
+    for (const { name, enabled, percent } of flags) this.#flags.set(name, { enabled, percent });
     const wanted = new Map<string, string>();
     for (const { name, value } of settings) wanted.set(name, JSON.stringify(value));
     for (const { name, enabled, percent } of flags) {
@@ -112,10 +116,6 @@ export class SettingsMirror implements AsyncDisposable {
       }
     }
     for (const [key, { revision }] of before) if (!wanted.has(key)) await this.#bucket.delete(key, { revision });
-    // Known already: who has changed something sees it at once.
-    this.#follower.assume(new Map(settings.map(({ name, value }) => [name, value])));
-    this.#flags.clear();
-    for (const { name, enabled, percent } of flags) this.#flags.set(name, { enabled, percent });
   }
 
   #takeFlag(name: string, entry: KvEntry | undefined): void {
