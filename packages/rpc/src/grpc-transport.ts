@@ -40,13 +40,20 @@ export function createGrpcTransport(options: GrpcTransportOptions): Transport & 
     current = openConnections(options, files.current);
   });
   return {
-    unary: (...call) => current.transport.unary(...call),
-    stream: (...call) => current.transport.stream(...call),
+    unary: (method, signal, timeoutMs, ...call) =>
+      current.transport.unary(method, signal, wholeTimeoutMs(timeoutMs), ...call),
+    stream: (method, signal, timeoutMs, ...call) =>
+      current.transport.stream(method, signal, wholeTimeoutMs(timeoutMs), ...call),
     async [Symbol.asyncDispose]() {
       files?.[Symbol.dispose]();
       for (const connections of [...replaced, current]) connections[Symbol.dispose]();
     },
   };
+}
+
+/** What is left of a caller's deadline is a fraction of ms; on the wire it is a whole number ("TimeoutValue" of gRPC over HTTP/2). */
+function wholeTimeoutMs(timeoutMs: number | undefined): number | undefined {
+  return timeoutMs === undefined ? undefined : Math.ceil(timeoutMs);
 }
 
 function openConnections(options: GrpcTransportOptions, certificates: Certificates | undefined): Connections {

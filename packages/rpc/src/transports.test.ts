@@ -70,6 +70,14 @@ describe.each([
     expect((await failure(jobs.submitJob({ type: "deaf" }, { timeoutMs: 50 }))).code).toBe(Code.DeadlineExceeded);
   });
 
+  test("takes what is left of a deadline", async () => {
+    const timeoutMs = 29_645.193619000005;
+    expect((await jobs.submitJob({ type: "t", id: "left" }, { timeoutMs })).id).toBe("left");
+    for await (const update of jobs.watchJob({ id: "j", resumeAfter: "4" }, { timeoutMs })) {
+      expect(update.position).toBe("5");
+    }
+  });
+
   test("an aborted call is canceled", async () => {
     const abort = new AbortController();
     const call = failure(jobs.submitJob({ type: "deaf" }, { signal: abort.signal }));
