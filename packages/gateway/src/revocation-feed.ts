@@ -7,11 +7,15 @@ import {
   type WatchRevocationsResponse,
 } from "@millrace/protocol";
 import { createClient, type RpcTransport } from "@millrace/rpc";
+import { RecentMap } from "./recent-map.ts";
 import type { Logger } from "@millrace/service-kit";
 
 const retry: BackoffPolicy = { kind: "exponential", baseMs: 50, maxMs: 1_000, jitter: 0.3 };
 /** A gateway that has not heard of revocations for so long lets nobody in: a thief's token may be among them. */
 const deafAfterMs = 30_000;
+
+/** Longer than an access token lives, or an API token is known without being looked up: what ended before is refused anyway. */
+const rememberMs = 20 * 60_000;
 
 /** Follows what does not hold any more. */
 export class RevocationFeed implements AsyncDisposable {
@@ -19,10 +23,10 @@ export class RevocationFeed implements AsyncDisposable {
   readonly #onNews: (news: WatchRevocationsResponse) => void;
   readonly #abort = new AbortController();
   readonly #ended: Promise<void>;
-  #sessions = new Set<string>();
+  readonly #sessions = new RecentMap<true>(rememberMs);
   /** Since the epoch, ms: what was issued before is void, and when that was heard by the clock of this machine. */
-  #users = new Map<string, { readonly issuedBeforeMs: number; readonly heardAtMs: number }>();
-  #tokens = new Set<string>();
+  readonly #users = new RecentMap<{ readonly issuedBeforeMs: number; readonly heardAtMs: number }>(rememberMs);
+  readonly #tokens = new RecentMap<true>(rememberMs);
   /** On the clock of `performance.now()`; undefined while it hears. */
   #deafSince: number | undefined = performance.now();
 
@@ -40,7 +44,7 @@ export class RevocationFeed implements AsyncDisposable {
 
   /** @param issuedAtMs since the epoch */
   endedSession(sessionId: string, userId: string, issuedAtMs: number): boolean {
-    return this.#sessions.has(sessionId) || issuedAtMs < (this.#users.get(userId)?.issuedBeforeMs ?? 0);
+    return this.#sessions.get(sessionId) === true || issuedAtMs < (this.#users.get(userId)?.issuedBeforeMs ?? 0);
   }
 
   /** Whether it was heard since that the user may do other things than before. @param sinceMs since the epoch, by this machine */
@@ -49,7 +53,7 @@ export class RevocationFeed implements AsyncDisposable {
   }
 
   endedToken(tokenId: string): boolean {
-    return this.#tokens.has(tokenId);
+    return this.#tokens.get(tokenId) === true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -77,20 +81,17 @@ export class RevocationFeed implements AsyncDisposable {
     }
   }
 
-  // Identity forgets what has expired anyway, so a complete message is also what keeps these small.
+  // A complete message repeats what may have been missed: what ended stays so.
   #take(news: WatchRevocationsResponse): void {
-    const { sessionIds, users, tokenIds, complete } = news;
-    if (complete) {
-      this.#sessions = new Set();
-      this.#users = new Map();
-      this.#tokens = new Set();
-    }
-    for (const id of sessionIds) this.#sessions.add(id);
+    for (const id of news.sessionIds) this.#sessions.set(id, true);
     const heardAtMs = Date.now();
-    for (const { userId, issuedBefore } of users) {
-      if (issuedBefore !== undefined) this.#users.set(userId, { issuedBeforeMs: timestampMs(issuedBefore), heardAtMs });
+    for (const { userId, issuedBefore } of news.users) {
+      const issuedBeforeMs = issuedBefore === undefined ? 0 : timestampMs(issuedBefore);
+      if (issuedBeforeMs > (this.#users.get(userId)?.issuedBeforeMs ?? 0)) {
+        this.#users.set(userId, { issuedBeforeMs, heardAtMs });
+      }
     }
-    for (const id of tokenIds) this.#tokens.add(id);
+    for (const id of news.tokenIds) this.#tokens.set(id, true);
     this.#onNews(news);
   }
 }
