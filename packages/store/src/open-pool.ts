@@ -23,21 +23,26 @@ const types: pg.CustomTypesConfig = {
 
 export interface OpenPool extends AsyncDisposable {
   readonly pool: pg.Pool;
+  /** One more, without a bound on the time of a statement, for who ends it. Of a server only. */
+  readonly openPatient?: () => pg.Pool;
 }
 
 /** A pool to a server. Idle connections that break are replaced, and never fail the process. */
 export function openServerPool(databaseUrl: string, poolSize: number = defaultPoolSize): OpenPool {
-  const pool = quietPool({
+  const patient = {
     connectionString: databaseUrl,
-    max: poolSize,
     connectionTimeoutMillis: connectTimeoutMs,
-    statement_timeout: statementTimeoutMs,
-    query_timeout: queryTimeoutMs,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
     application_name: "millrace",
+  };
+  const pool = quietPool({
+    ...patient,
+    max: poolSize,
+    statement_timeout: statementTimeoutMs,
+    query_timeout: queryTimeoutMs,
   });
-  return { pool, [Symbol.asyncDispose]: () => pool.end() };
+  return { pool, openPatient: () => quietPool({ ...patient, max: 2 }), [Symbol.asyncDispose]: () => pool.end() };
 }
 
 /**

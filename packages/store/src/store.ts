@@ -44,9 +44,20 @@ export class Store implements AsyncDisposable {
     this.db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: open.pool }) });
   }
 
-  /** Brings the schema up to date; with `{ down: n }` takes back the last n migrations. */
-  migrate(direction: "up" | { readonly down: number } = "up"): Promise<void> {
-    return this.#run((db) => migrate(db, direction));
+  /**
+   * Brings the schema up to date; with `{ down: n }` takes back the last n migrations. An index of a large table takes its time, and
+   * so does waiting for who migrates already.
+   */
+  async migrate(direction: "up" | { readonly down: number } = "up"): Promise<void> {
+    const pool = this.#open.openPatient?.();
+    if (pool === undefined) return this.#run((db) => migrate(db, direction));
+    const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+    try {
+      await this.#run(() => migrate(db, direction));
+    } finally {
+      // With its pool.
+      await db.destroy();
+    }
   }
 
   /** Answers when the database does. */
