@@ -1,9 +1,11 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import { fromBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   EventKind,
   headerNames,
+  InvokePluginRequestSchema,
+  InvokePluginResponseSchema,
   PluginLogBatchSchema,
   PluginStatsSchema,
   RecordingSchema,
@@ -144,6 +146,23 @@ test("calls that wait do not hold their executor", async () => {
   for (const answer of held.splice(0)) answer();
   for (const id of ids) expect(await world.end(id)).toMatchObject({ kind: EventKind.SUCCEEDED });
   expect(worker.status().suspended).toBe(0);
+});
+
+test("invocations of one plugin that wait leave room for those of others", async () => {
+  const encoder = new TextEncoder();
+  const invoke = async (name: string, exportName: string, input = "") => {
+    const fields = { name, export: exportName, input: encoder.encode(input) };
+    const data = toBinary(InvokePluginRequestSchema, create(InvokePluginRequestSchema, fields));
+    const answer = await world.bus.request("invoke.plugin", data, { timeoutMs: 30_000 });
+    return fromBinary(InvokePluginResponseSchema, answer.data.slice());
+  };
+  const request = JSON.stringify({ method: "GET", url: `http://localhost:${port}/hold` });
+  const waiting = Array.from({ length: 256 }, () => invoke("asks", "fetch", request));
+  await expect.poll(() => held.length, { timeout: 20_000 }).toBe(256);
+  expect((await invoke("asks", "context")).error?.message).toBe("this worker runs 256 invocations of asks already");
+  expect((await invoke("bare", "context")).error).toBeUndefined();
+  for (const answer of held.splice(0)) answer();
+  for (const { error } of await Promise.all(waiting)) expect(error).toBeUndefined();
 });
 
 test("a call that waits is cancelled, and its time runs", async () => {

@@ -49,6 +49,7 @@ test("jobs wait for a plugin, run when it is installed, and die when it is delet
   expect(decoder.decode(event.result)).toBe("hello");
 
   await install("fixtures", { echoed: "noop" }, PluginState.RESOLVED);
+  await expect.poll(() => worker.status().plugins, { timeout: 20_000 }).not.toContain("fixtures@1.0.0");
   await world.submit("normal", "default", "echoed", "echo-2", "x");
   expect((await world.event("echo-2", EventKind.PARKED)).reason).toContain("disabled");
   await install("fixtures", { echoed: "noop" }, PluginState.UNINSTALLED);

@@ -31,6 +31,8 @@ const mostInFront = 16;
 const mostWaiting = 256;
 /** Invocations from outside of any queue, in all executors. */
 const mostInvocations = 512;
+/** Of one plugin: what callers do with its endpoints is not to keep the interceptors of others from running. */
+const mostOfOnePlugin = 256;
 
 export interface ExecutorPoolOptions {
   readonly executors: number;
@@ -167,13 +169,17 @@ export class ExecutorPool {
 
   /** Runs a call that somebody waits for, ahead of all jobs. */
   invoke(call: PluginCall): void {
-    let open = this.#invocations.length;
-    for (const executor of this.#all()) for (const other of executor.open.values()) if (!other.job) open++;
-    if (open >= mostInvocations) {
-      const message = `this worker runs ${mostInvocations} invocations already`;
-      return this.#options.onResult(call, refusedCall("HANDLER_FAILED", message));
+    const { name } = call.version;
+    let open = 0;
+    let ofPlugin = 0;
+    for (const other of this.#openInvocations()) {
+      open++;
+      if (other.version.name === name) ofPlugin++;
     }
-    this.#place(call);
+    if (open < mostInvocations && ofPlugin < mostOfOnePlugin) return this.#place(call);
+    const what =
+      open < mostInvocations ? `${mostOfOnePlugin} invocations of ${name}` : `${mostInvocations} invocations`;
+    this.#options.onResult(call, refusedCall("HANDLER_FAILED", `this worker runs ${what} already`));
   }
 
   /** Breaks off a job: at once when it waits or has not begun, else by ending its executor after a grace. */
@@ -198,13 +204,18 @@ export class ExecutorPool {
     yield* this.#executors;
   }
 
+  *#openInvocations(): Iterable<PluginCall> {
+    yield* this.#invocations;
+    for (const executor of this.#all()) for (const call of executor.open.values()) if (!call.job) yield call;
+  }
+
   #perExecutor(): number {
     return this.average.jobsIn(heldWorkMs, 1, 1, mostAtOnce);
   }
 
   #place(call: PluginCall): void {
     let best: ExecutorHandle | undefined;
-    for (const executor of this.#all()) if (best === undefined || executor.busy < best.busy) best = executor;
+    for (const executor of this.#all()) if (best === undefined || crowd(executor) < crowd(best)) best = executor;
     if (best === undefined) this.#invocations.push(call);
     else best.run([call]);
   }
@@ -324,6 +335,11 @@ export class ExecutorPool {
     }
     this.dispatch();
   }
+}
+
+/** What stands before another call; all of those that wait, where no more of them may. */
+function crowd({ busy, waiting }: ExecutorHandle): number {
+  return waiting >= mostWaiting ? busy + waiting : busy;
 }
 
 /** How many more calls an executor takes. */
