@@ -2,6 +2,9 @@ import { fromBinary } from "@bufbuild/protobuf";
 import type { Bus } from "@millrace/bus";
 import { JobResultSchema, MillraceError, type JobResult } from "@millrace/protocol";
 
+/** So many owners find room to wait, however long the others do. */
+const ownersAtLeast = 5;
+
 /** A caller that waits for the result of one job. */
 export interface ResultWait extends Disposable {
   /** Goes into the job's reply header. */
@@ -16,6 +19,8 @@ export class ResultInbox implements Disposable {
   readonly #subscription: Disposable;
   readonly #waits = new Map<string, (result: JobResult) => void>();
   readonly #most: number;
+  /** Of each owner. */
+  readonly #counts = new Map<string, number>();
   #next = 0;
 
   constructor(bus: Bus, most: number) {
@@ -37,11 +42,20 @@ export class ResultInbox implements Disposable {
     return this.#waits.size;
   }
 
-  /** @throws MillraceError resource_exhausted when too many wait */
-  open(): ResultWait {
+  /**
+   * @param owner has a share of the room; "" for one that nobody names
+   * @throws MillraceError resource_exhausted when too many wait
+   */
+  open(owner: string): ResultWait {
     if (this.#waits.size >= this.#most) {
       throw new MillraceError("resource_exhausted", `${this.#most} callers wait for results`, { retryAfterMs: 1000 });
     }
+    const count = this.#counts.get(owner) ?? 0;
+    const mostOfOwner = Math.ceil(this.#most / ownersAtLeast);
+    if (owner !== "" && count >= mostOfOwner) {
+      throw new MillraceError("resource_exhausted", `you wait for ${mostOfOwner} results`, { retryAfterMs: 1000 });
+    }
+    this.#counts.set(owner, count + 1);
     const subject = `${this.#inbox}.${(this.#next++).toString(36)}`;
     const { promise, resolve } = Promise.withResolvers<JobResult | undefined>();
     this.#waits.set(subject, resolve);
@@ -59,7 +73,12 @@ export class ResultInbox implements Disposable {
           signal.removeEventListener("abort", end);
         }
       },
-      [Symbol.dispose]: () => void this.#waits.delete(subject),
+      [Symbol.dispose]: () => {
+        if (!this.#waits.delete(subject)) return;
+        const left = (this.#counts.get(owner) ?? 1) - 1;
+        if (left === 0) this.#counts.delete(owner);
+        else this.#counts.set(owner, left);
+      },
     };
   }
 

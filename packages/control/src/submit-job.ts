@@ -22,7 +22,7 @@ export async function submitJob(
 ): Promise<SubmitJobAnswer> {
   const submission = { traceparent: traceparentOf(call), owner: ownerOf(call) };
   if (request.waitMs === 0) return acceptJob(context, request, { ...submission, reply: "" });
-  using wait = context.inbox.open();
+  using wait = context.inbox.open(submission.owner);
   const untilMs = performance.now() + request.waitMs;
   const { id, duplicate } = await acceptJob(context, request, { ...submission, reply: wait.subject });
   const leftMs = Math.max(0, untilMs - performance.now());
