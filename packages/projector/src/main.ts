@@ -6,18 +6,18 @@ import {
   createMetrics,
   followSettings,
   Health,
+  loadStoreProcess,
   processSettings,
   runService,
   startOpsServer,
   startTracing,
 } from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
-import { loadProcessConfig } from "./config.ts";
 import { projectorMetrics } from "./projector-metrics.ts";
 import { startProjector } from "./start-projector.ts";
 
 await runService(async () => {
-  const { config, live } = loadProcessConfig({ env: process.env, argv: process.argv.slice(2) });
+  const { config, live } = loadStoreProcess({ env: process.env, argv: process.argv.slice(2) });
   const logger = createLogger({ name: "projector", level: config.logLevel });
   const metrics = createMetrics();
   const health = new Health();

@@ -6,17 +6,17 @@ import {
   createMetrics,
   followSettings,
   Health,
+  loadStoreProcess,
   processSettings,
   runService,
   startOpsServer,
   startTracing,
 } from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
-import { loadProcessConfig } from "./config.ts";
 import { startScheduler } from "./start-scheduler.ts";
 
 await runService(async () => {
-  const { config, live } = loadProcessConfig({ env: process.env, argv: process.argv.slice(2) });
+  const { config, live } = loadStoreProcess({ env: process.env, argv: process.argv.slice(2) });
   const logger = createLogger({ name: "scheduler", level: config.logLevel });
   const metrics = createMetrics();
   const health = new Health();

@@ -9,6 +9,7 @@ export { grpcSecurityOf, grpcSettings } from "./grpc-settings.ts";
 export { Health, type HealthPart, type MissingPart, type Readiness } from "./health.ts";
 export { LiveConfig, type SettingView } from "./live-config.ts";
 export { loadConfig, type ConfigInputs, type ConfigSource, type LoadedConfig } from "./load-config.ts";
+export { loadStoreProcess } from "./load-store-process.ts";
 export { runService, type RunOptions } from "./run-service.ts";
 export { checkRuntimeSetting, runtimeSettings } from "./runtime-settings.ts";
 export { serviceSettings } from "./service-settings.ts";
