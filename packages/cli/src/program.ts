@@ -13,6 +13,7 @@ import { passwordCommands } from "./commands/password.ts";
 import { pluginCommands } from "./commands/plugin.ts";
 import { queueCommands } from "./commands/queues.ts";
 import { flagCommands } from "./commands/flags.ts";
+import { registerCommand } from "./commands/register.ts";
 import { settingCommands } from "./commands/settings.ts";
 import { submitCommand } from "./commands/submit.ts";
 import { tokenCommands } from "./commands/tokens.ts";
@@ -41,6 +42,7 @@ export function createProgram(context: CliContext): Command {
   pluginCommands(program, context);
   eventCommands(program, context);
   loginCommands(program, context);
+  registerCommand(program, context);
   passwordCommands(program, context);
   userCommands(program, context);
   tokenCommands(program, context);

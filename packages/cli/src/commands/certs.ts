@@ -5,7 +5,7 @@ import { withOutput, type CliContext } from "../cli-context.ts";
 import { wholeNumber } from "../parse-options.ts";
 
 interface CertsOptions {
-  readonly host: readonly string[];
+  readonly host?: readonly string[];
   readonly days: number;
 }
 
@@ -20,10 +20,10 @@ export function certsCommand(program: Command, context: CliContext): void {
     .command("certs")
     .description("make a development authority, with a certificate for each service; needs no server")
     .argument("<folder>", "where authority, certificates and keys are written; an authority there is kept")
-    .option("--host <name>", "a name or address under which servers are reached (repeatable)", collectHost, [])
+    .option("--host <name>", "a name or address under which servers are reached (repeatable)", collectHost)
     .option("--days <n>", "how long the certificates are good for", wholeNumber, 90)
     .addHelpText("after", "\nExample:\n  millrace certs .millrace/certs --host build-7.local")
-    .action(async (folder: string, { host, days }: CertsOptions, command: Command) => {
+    .action(async (folder: string, { host = [], days }: CertsOptions, command: Command) => {
       await withOutput(context, command, async ({ output }) => {
         const { DevelopmentAuthority } = await import("../security/development-authority.ts");
         await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -37,7 +37,7 @@ export function certsCommand(program: Command, context: CliContext): void {
     });
 }
 
-function collectHost(host: string, hosts: readonly string[]): string[] {
+function collectHost(host: string, hosts: readonly string[] = []): string[] {
   // By its name a service is known to the others.
   if (services.includes(host)) throw new InvalidArgumentError(`${host} is the name of a service.`);
   return [...hosts, host];

@@ -14,9 +14,9 @@ export function eventCommands(program: Command, context: CliContext): void {
     .description("store an event; plugins whose patterns match hear of it")
     .argument("<name>", "parts with dots, such as order.paid; the first is not audit, job, plugin or user")
     .argument("[data]", "JSON or text, - for standard input, @file for a file")
-    .option("--id <id>", "the same id again, within minutes, is not stored again", "")
+    .option("--id <id>", "the same id again, within minutes, is not stored again")
     .addHelpText("after", `\nExample:\n  millrace event publish order.paid '{"order":7}'`)
-    .action(async (name: string, argument: string | undefined, { id }: { id: string }, command: Command) => {
+    .action(async (name: string, argument: string | undefined, { id = "" }: { id?: string }, command: Command) => {
       const data = await readPayload(argument, context.stdin);
       if (data instanceof Uint8Array) throw new MillraceError("invalid_argument", "an event's data is JSON or text");
       await withSession(context, command, async ({ client, output }) => {

@@ -119,8 +119,8 @@ export function jobCommands(program: Command, context: CliContext): void {
     .command("cancel")
     .description("cancel a job that has not ended")
     .argument("<id>")
-    .option("--reason <text>", "why", "")
-    .action(async (id: string, { reason }: { reason: string }, command: Command) => {
+    .option("--reason <text>", "why")
+    .action(async (id: string, { reason = "" }: { reason?: string }, command: Command) => {
       await withSession(context, command, async ({ client, output }) => {
         const response = await client.jobs.cancelJob({ id, reason }, { signal: context.signal });
         output.message(CancelJobResponseSchema, response, () =>

@@ -158,6 +158,17 @@ it("keeps users", async () => {
   });
 });
 
+it("registers with the code of an invitation", async () => {
+  await run(["login"], "ada@example.com\nlong enough it is\n");
+  const { stdout: code } = await run(["users", "invite", "fi@example.com"]);
+  expect(await run(["register", "fi@example.com"], "guess\nchosen by Fi herself\n")).toMatchObject({ code: 4 });
+  expect(await run(["register", "fi@example.com"], `${code}chosen by Fi herself\n`)).toMatchObject({
+    code: 0,
+    stdout: "fi@example.com is registered: log in with it\n",
+  });
+  expect(await run(["login", "--email", "fi@example.com"], "chosen by Fi herself\n")).toMatchObject({ code: 0 });
+});
+
 it("sets a forgotten password with the code that an administrator hands on", async () => {
   const user = server.accounts.add("di@example.com", "forgotten", { roles: [Role.VIEWER] });
   const said = (await run(["password", "forgot", "di@example.com"])).stdout;

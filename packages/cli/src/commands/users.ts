@@ -93,9 +93,9 @@ export function userCommands(program: Command, context: CliContext): void {
     .command("create")
     .description("make a user, and print the password for the first login, this once")
     .argument("<email>")
-    .option("--name <name>", "to be shown", "")
+    .option("--name <name>", "to be shown")
     .option("--role <role>", "viewer, publisher, plugin-author, operator, administrator; several", roles)
-    .action(async (email: string, { name, role }: { name: string; role?: Role[] }, command: Command) => {
+    .action(async (email: string, { name = "", role }: { name?: string; role?: Role[] }, command: Command) => {
       await withSession(context, command, async ({ client, output }) => {
         const response = await client.users.createUser({ email, displayName: name, roles: role ?? [] }, call);
         output.message(CreateUserResponseSchema, response, () =>

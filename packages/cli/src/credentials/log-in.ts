@@ -18,10 +18,10 @@ export async function logIn(
   let session = await signIn(server, email, password, signal);
   if (session.user?.passwordExpired === true) {
     await using client = createClient({ baseUrl: server, credentials: { token: accessToken(session) } });
-    const newPassword = await questions.setNewPassword("This password has to be changed. New password", (newPassword) =>
-      client.auth.changePassword({ currentPassword: password, newPassword }, { signal }),
-    );
-    session = await signIn(server, email, newPassword, signal);
+    session = await questions.setNewPassword("This password has to be changed. New password", async (newPassword) => {
+      await client.auth.changePassword({ currentPassword: password, newPassword }, { signal });
+      return await signIn(server, email, newPassword, signal);
+    });
   }
   await using client = createClient({ baseUrl: server, credentials: { token: accessToken(session) } });
   const me = await client.auth.getMe({}, { signal });

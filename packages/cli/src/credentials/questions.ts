@@ -52,22 +52,18 @@ export class Questions implements Disposable {
   /**
    * Asks for a new password; a person types it twice, and chooses another when it breaks a rule.
    * @param set is given it, and rejects with what is wrong with it
-   * @returns what was set
+   * @returns what `set` answered
    */
-  async setNewPassword(question: string, set: (password: string) => Promise<unknown>): Promise<string> {
+  async setNewPassword<T>(question: string, set: (password: string) => Promise<T>): Promise<T> {
     for (;;) {
       const password = await this.askSecretly(question);
-      if (!this.#isTerminal) {
-        await set(password);
-        return password;
-      }
+      if (!this.#isTerminal) return await set(password);
       if (password !== (await this.askSecretly("Once more"))) {
         this.#stderr.write("These were not the same.\n");
         continue;
       }
       try {
-        await set(password);
-        return password;
+        return await set(password);
       } catch (reason) {
         const { code, message } = toMillraceError(reason, "the server");
         if (code !== "invalid_argument") throw reason;

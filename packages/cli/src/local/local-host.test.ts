@@ -16,7 +16,7 @@ version: "1.0.0"
 handlers: [{ type: keep, export: keep }]
 capabilities:
   http: ["api.example.com"]
-  kvBytes: 64
+  kvBytes: 256
   secrets: [TOKEN]
   events: ["user.*"]
   jobs: [send_email]

@@ -49,7 +49,7 @@ export class LocalHost {
       case "kv.set": {
         const body = ask.body ?? new Uint8Array(0);
         const before = this.#bytesOf(ask.meta.key);
-        const bytes = this.#bytes() - before + utf8.encode(ask.meta.key).length + body.length;
+        const bytes = this.#bytes() - before + utf8.encode(ask.meta.key).length + body.length + kvEntryBytes;
         const limit = this.#granted.kvBytes;
         if (bytes > limit) return failed(`kv: ${bytes} bytes of state; the quota is ${limit}`);
         this.#state.set(ask.meta.key, body.slice());
@@ -74,7 +74,7 @@ export class LocalHost {
 
   #bytesOf(key: string): number {
     const value = this.#state.get(key);
-    return value === undefined ? 0 : utf8.encode(key).length + value.length;
+    return value === undefined ? 0 : utf8.encode(key).length + value.length + kvEntryBytes;
   }
 
   #request(method: string, url: string): HostAnswer {

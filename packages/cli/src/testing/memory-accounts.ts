@@ -63,6 +63,10 @@ export class MemoryAccounts {
       if (user !== undefined) user.resetAskedAt = timestampNow();
       return {};
     },
+    register: ({ email, password, invitation }) => {
+      if (invitation !== "code-1") throw new ConnectError("the code is wrong", Code.FailedPrecondition);
+      return { user: this.add(email, password) };
+    },
     resetPassword: ({ code, newPassword }) => {
       const email = code === "code-1" ? this.invitations.find((one) => one.passwordReset)?.email : undefined;
       const user = [...this.users.values()].find((one) => one.email === email);

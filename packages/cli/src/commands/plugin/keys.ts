@@ -14,7 +14,7 @@ import { instant } from "../../parse-options.ts";
 import { readPublicKey } from "../../signing/signing-key.ts";
 
 interface TrustOptions {
-  readonly owner: string;
+  readonly owner?: string;
   readonly notAfter?: Date;
 }
 
@@ -36,10 +36,10 @@ export function keyCommands(plugin: Command, context: CliContext): void {
     .command("trust")
     .description("trust a key: plugins that it signed may be installed")
     .argument("<file>", "the public key, as `plugin keygen` wrote it")
-    .option("--owner <name>", "whose it is", "")
+    .option("--owner <name>", "whose it is")
     .option("--not-after <time>", "refuse its signatures afterwards: RFC 3339, or +90d", instant)
     .addHelpText("after", "\nExample:\n  millrace plugin keys trust ada.pem.pub --owner Ada --not-after +365d")
-    .action(async (path: string, { owner, notAfter }: TrustOptions, command: Command) => {
+    .action(async (path: string, { owner = "", notAfter }: TrustOptions, command: Command) => {
       const publicKey = await readPublicKey(path);
       await withSession(context, command, async ({ client, output }) => {
         const response = await client.plugins.trustPluginKey(
@@ -54,8 +54,8 @@ export function keyCommands(plugin: Command, context: CliContext): void {
     .command("revoke")
     .description("what the key signed does not load any more, on any worker")
     .argument("<key-id>")
-    .option("--reason <text>", "why", "")
-    .action(async (keyId: string, { reason }: { reason: string }, command: Command) => {
+    .option("--reason <text>", "why")
+    .action(async (keyId: string, { reason = "" }: { reason?: string }, command: Command) => {
       await withSession(context, command, async ({ client, output }) => {
         const response = await client.plugins.revokePluginKey({ keyId, reason }, { signal: context.signal });
         output.message(RevokePluginKeyResponseSchema, response, () => `key ${keyId} is revoked`);

@@ -6,8 +6,10 @@ import { duration } from "../../parse-options.ts";
 
 interface LogsOptions {
   readonly follow?: true;
-  readonly for: number;
+  readonly for?: number;
 }
+
+const defaultMs = 10_000;
 
 export function logsCommand(plugin: Command, context: CliContext): void {
   plugin
@@ -15,11 +17,11 @@ export function logsCommand(plugin: Command, context: CliContext): void {
     .description("show what a plugin logs on all workers, from here on")
     .argument("<name>")
     .option("-f, --follow", "until interrupted")
-    .option("--for <duration>", "without -f: how long", duration, 10_000)
+    .option("--for <duration>", "without -f: how long (default: 10s)", duration)
     .addHelpText("after", "\nExample:\n  millrace plugin logs audit -f\n  millrace plugin logs audit --for 1m --json")
     .action(async (name: string, options: LogsOptions, command: Command) => {
       await withSession(context, command, async ({ client, output }) => {
-        const over = options.follow === true ? undefined : AbortSignal.timeout(options.for);
+        const over = options.follow === true ? undefined : AbortSignal.timeout(options.for ?? defaultMs);
         const signal = over === undefined ? context.signal : AbortSignal.any([context.signal, over]);
         try {
           for await (const line of client.watchPluginLogs(name, { signal })) {
