@@ -26,6 +26,7 @@ textarea { min-height: 7rem; } button { padding: .35rem .9rem; margin: .4rem .4r
 <body>
 <h1>${escapeHtml(title)}</h1>
 <p class="muted">The same methods answer by REST, Connect, gRPC, gRPC-web and NATS. Machine-readable: <a href="${openApiPath}">${openApiPath}</a></p>
+<label><code>Token</code><input id="token" type="password" autocomplete="off" placeholder="of millrace tokens show, or an access token"></label>
 <main id="api">Loading…</main>
 <script>
 const el = (tag, props = {}, ...children) => { const node = Object.assign(document.createElement(tag), props); node.append(...children); return node; };
@@ -62,6 +63,8 @@ const operation = (spec, path, verb, op) => {
     let url = path;
     const query = new URLSearchParams();
     const headers = content ? { "content-type": content[0] } : {};
+    const token = document.getElementById("token").value.trim();
+    if (token !== "") headers.authorization = "Bearer " + token;
     for (const [parameter, input] of inputs) {
       if (input.value === "") continue;
       if (parameter.in === "path") url = url.replace("{" + parameter.name + "}", encodeURIComponent(input.value));
