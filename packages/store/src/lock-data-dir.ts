@@ -1,4 +1,5 @@
-import { open, readFile, rm } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { link, readFile, rm, writeFile } from "node:fs/promises";
 import { MillraceError } from "@millrace/protocol";
 
 /** Folders that this process holds: its own id in a lock of another time must not look like a living holder. */
@@ -13,9 +14,7 @@ export async function lockDataDir(dataDir: string): Promise<AsyncDisposable> {
   const path = `${dataDir.replace(/\/+$/, "")}.lock`;
   for (let round = 0; round < 3; round++) {
     try {
-      const file = await open(path, "wx");
-      await file.writeFile(String(process.pid));
-      await file.close();
+      await createWhole(path, String(process.pid));
       held.add(path);
       return {
         async [Symbol.asyncDispose]() {
@@ -33,6 +32,17 @@ export async function lockDataDir(dataDir: string): Promise<AsyncDisposable> {
     }
   }
   throw new MillraceError("failed_precondition", `the lock ${path} cannot be taken`);
+}
+
+/** Nobody sees the file without its text, and takes it for one that was left behind. @throws EEXIST */
+async function createWhole(path: string, text: string): Promise<void> {
+  const own = `${path}.${randomUUID()}`;
+  await writeFile(own, text);
+  try {
+    await link(own, path);
+  } finally {
+    await rm(own, { force: true });
+  }
 }
 
 function isAlive(pid: number): boolean {
