@@ -3,6 +3,7 @@ import { callerHeader, csrfHeader } from "@millrace/protocol";
 /** Between two neighbours only (RFC 9110, section 7.6.1): nobody behind the door sets them. */
 const hopByHop = [
   "connection",
+  "http2-settings",
   "keep-alive",
   "proxy-authenticate",
   "proxy-authorization",

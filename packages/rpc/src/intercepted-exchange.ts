@@ -1,5 +1,5 @@
 import type { BodyGate } from "./collect-body.ts";
-import type { ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Exchange, ReplyHeaders } from "./exchange.ts";
 import { isRefusal, type Interception, type Refusal } from "./interception.ts";
 
@@ -44,18 +44,28 @@ export class InterceptedExchange implements Exchange {
   }
 
   reply(status: number, headers: ReplyHeaders, body: string | Uint8Array, trailers?: ReplyHeaders): void {
-    void this.#interception.after(status, headers).then((outcome) => {
-      if (isRefusal(outcome)) this.#refuse(outcome);
-      else this.#inner.reply(status, outcome, body, trailers);
-    });
+    void this.#answer(status, headers, (rewritten) => this.#inner.reply(status, rewritten, body, trailers));
   }
 
   open(status: number, headers: ReplyHeaders, trailers?: () => ReplyHeaders): void {
-    this.#opened = this.#interception.after(status, headers).then((outcome) => {
-      if (isRefusal(outcome)) this.#refuse(outcome);
-      else this.#inner.open(status, outcome, trailers);
-      return !isRefusal(outcome);
-    });
+    this.#opened = this.#answer(status, headers, (rewritten) => this.#inner.open(status, rewritten, trailers));
+  }
+
+  /** @returns false when it was refused instead */
+  async #answer(status: number, headers: ReplyHeaders, send: (rewritten: ReplyHeaders) => void): Promise<boolean> {
+    const outcome = await this.#interception.after(status, headers);
+    if (isRefusal(outcome)) {
+      this.#refuse(outcome);
+      return false;
+    }
+    try {
+      send(outcome);
+      return true;
+    } catch (reason) {
+      // Node takes some headers for its own, and others not at all; nobody else hears of it.
+      this.#refuse({ error: new ConnectError("internal error", Code.Internal, undefined, undefined, reason) });
+      return false;
+    }
   }
 
   async write(chunk: string | Uint8Array): Promise<boolean> {

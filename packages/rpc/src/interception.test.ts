@@ -19,7 +19,9 @@ const intercept: NonNullable<DoorOptions["intercept"]> = ({ headers, path }) => 
     after: async (status, reply) =>
       wish === "drop"
         ? { error: new ConnectError("the answer was withheld", Code.Unavailable) }
-        : { ...reply, "x-marked": `${status} ${path.slice(0, 5)}` },
+        : wish === "break"
+          ? { ...reply, "http2-settings": "a\nb" }
+          : { ...reply, "x-marked": `${status} ${path.slice(0, 5)}` },
   };
 };
 
@@ -84,6 +86,12 @@ describe.each(Object.entries(doors))("%s", (_name, transport) => {
     expect(await refusal(jobs.submitJob({ type: "who" }, wish("deny")))).toMatchObject(denied);
     expect(await refusal(jobs.getJob({ id: "j" }, wish("deny")))).toMatchObject(denied);
     expect(await refusal(watch("a", "deny"))).toMatchObject(denied);
+  });
+
+  test("headers that cannot be sent fail the call, and nothing else", async () => {
+    const jobs = createClient(JobService, transport());
+    expect(await refusal(jobs.submitJob({ type: "who" }, wish("break")))).toMatchObject({ code: Code.Internal });
+    expect(await refusal(watch("a", "break"))).toMatchObject({ code: Code.Internal });
   });
 
   test("an answer may be withheld", async () => {
