@@ -62,6 +62,12 @@ export interface CallContext {
   readonly correlationId: string;
 }
 
+/**
+ * What an entry of a plugin's state takes of its quota beside its key and value: the broker keeps about as much for it. Without it
+ * a small quota would be a great many keys, and each list goes through them all.
+ */
+export const kvEntryBytes = 64;
+
 /** What the operator lets a plugin do, of what its manifest declares. The plain form of PluginCapabilities. */
 export interface Capabilities {
   readonly http: readonly string[];

@@ -20,6 +20,7 @@ export {
   type ExecutorRequest,
   type ExecutorResult,
 } from "./executor-protocol.ts";
+export { kvEntryBytes } from "./host-calls.ts";
 export type {
   CallContext,
   Capabilities,

@@ -57,7 +57,7 @@ beforeAll(async () => {
   const handlers = exports.map((name) => ({ type: name, export: name }));
   const granted = {
     http: [`http://localhost:${port}`, "http://169.254.169.254"],
-    kvBytes: 100n,
+    kvBytes: 1000n,
     secrets: ["token"],
     events: ["order.*"],
     jobs: ["context"],

@@ -1,5 +1,5 @@
 import { matchesEvent } from "@millrace/protocol";
-import type { Capabilities, HostAnswer, HostAsk } from "@millrace/plugin-host";
+import { kvEntryBytes, type Capabilities, type HostAnswer, type HostAsk } from "@millrace/plugin-host";
 import { readable, toBytes, type LocalWorld, type SentEvent, type SentJob } from "./local-world.ts";
 
 const utf8 = new TextEncoder();

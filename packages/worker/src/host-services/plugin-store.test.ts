@@ -38,44 +38,44 @@ test("keeps values of any key, apart for each plugin", async () => {
   await store.delete(one, "größe");
   await store.delete(one, "größe");
   expect(await store.list(one, "", 10)).toEqual(["a/b c.*>"]);
-  expect(await used("one")).toBe(9);
+  expect(await used("one")).toBe(64 + 9);
 });
 
 test("refuses what is beyond the quota, to the byte", async () => {
-  const owner = { plugin: "full", quotaBytes: 20 };
+  const owner = { plugin: "full", quotaBytes: 2 * 64 + 20 };
   await store.set(owner, "k", new Uint8Array(19), 0);
   await expect(store.set(owner, "l", new Uint8Array(0), 0)).rejects.toMatchObject({
     code: "HOST_DENIED",
     fatal: false,
-    breach: { resource: "kv", figure: 21, limit: 20, unit: "bytes" },
+    breach: { resource: "kv", figure: 149, limit: 148, unit: "bytes" },
   });
   await store.set(owner, "k", new Uint8Array(18), 0);
   await store.set(owner, "l", new Uint8Array(0), 0);
   await store.delete(owner, "k");
-  expect(await used("full")).toBe(1);
+  expect(await used("full")).toBe(64 + 1);
   const tooLarge = store.set(owner, "k", new Uint8Array(storeLimits.valueBytes + 1), 0);
   await expect(tooLarge).rejects.toMatchObject({ breach: { resource: "kv" } });
   await expect(store.set(owner, "k".repeat(257), new Uint8Array(1), 0)).rejects.toMatchObject({ fatal: false });
 });
 
 test("keeps the quota under writers that race", async () => {
-  const owner = { plugin: "race", quotaBytes: 100 };
+  const owner = { plugin: "race", quotaBytes: 5 * 84 };
   const writes = await Promise.allSettled(
     Array.from({ length: 12 }, (_, i) => store.set(owner, `k${String(i).padStart(3, "0")}`, new Uint8Array(16), 0)),
   );
   expect(writes.filter(({ status }) => status === "fulfilled")).toHaveLength(5);
-  expect(await used("race")).toBe(100);
+  expect(await used("race")).toBe(5 * 84);
   await Promise.all(Array.from({ length: 6 }, (_, i) => store.set(owner, "k000", new Uint8Array(i), 0).catch(() => 0)));
   const left = (await store.list(owner, "", 100)).length;
   const last = (await store.get(owner, "k000"))?.length ?? -1;
-  if (last >= 0) expect(await used("race")).toBe((left - 1) * 20 + 4 + last);
+  if (last >= 0) expect(await used("race")).toBe((left - 1) * 84 + 64 + 4 + last);
 });
 
 test("counts anew what a dead worker has reserved", async () => {
-  const owner = { plugin: "dead", quotaBytes: 10 };
-  await bus.kv("pluginState").put("dead", encoder.encode("10"));
+  const owner = { plugin: "dead", quotaBytes: 74 };
+  await bus.kv("pluginState").put("dead", encoder.encode("74"));
   await store.set(owner, "k", new Uint8Array(9), 0);
-  expect(await used("dead")).toBe(10);
+  expect(await used("dead")).toBe(74);
 });
 
 test("forgets what has expired", async () => {
@@ -87,7 +87,7 @@ test("forgets what has expired", async () => {
 });
 
 test("keeps nothing of keys that have gone", async () => {
-  const owner = { plugin: "churn", quotaBytes: 100 };
+  const owner = { plugin: "churn", quotaBytes: 250 };
   for (let i = 0; i < 5; i++) {
     await store.set(owner, `deleted ${i}`, new Uint8Array(9), 0);
     await store.delete(owner, `deleted ${i}`);

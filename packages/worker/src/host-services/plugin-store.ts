@@ -1,4 +1,5 @@
 import { BusError, type Bus, type KvBucket, type KvEntry } from "@millrace/bus";
+import { kvEntryBytes } from "@millrace/plugin-host";
 import { buckets } from "@millrace/protocol";
 import { badRequest, exceeded, unavailable } from "./host-failure.ts";
 
@@ -20,13 +21,13 @@ export interface StoreOwner {
 
 interface Found {
   readonly entry: KvEntry | undefined;
-  /** Of its key and value; 0 when there is none. */
+  /** Of the quota; 0 when there is none. */
   readonly bytes: number;
   readonly value: Uint8Array | undefined;
 }
 
 /**
- * Key-value state of plugins: `<plugin>.<key in base64url>`, and under `<plugin>` how many bytes its keys and values have.
+ * Key-value state of plugins: `<plugin>.<key in base64url>`, and under `<plugin>` how many bytes of its quota they take.
  *
  * Bytes are reserved in that figure, by compare-and-set, before a value is written, and given back when one has gone; so all
  * workers together never store more than the quota. A worker that dies in between leaves the figure too high: it is counted
@@ -36,6 +37,8 @@ interface Found {
 export class PluginStore {
   readonly #bus: Bus;
   readonly #bucket: KvBucket;
+  /** The list that is being made: each takes the worker's own thread for a while, so they come one after the other. */
+  #listing: Promise<unknown> = Promise.resolve();
 
   constructor(bus: Bus) {
     this.#bus = bus;
@@ -59,7 +62,7 @@ export class PluginStore {
     const stored = new Uint8Array(expiryBytes + value.length);
     new DataView(stored.buffer).setFloat64(0, ttlMs > 0 ? Date.now() + ttlMs : 0);
     stored.set(value, expiryBytes);
-    const bytes = encoder.encode(key).length + value.length;
+    const bytes = encoder.encode(key).length + value.length + kvEntryBytes;
     await this.#retry(async () => {
       const { entry, bytes: before } = await this.#find(owner, name);
       const growth = bytes - before;
@@ -88,7 +91,9 @@ export class PluginStore {
   async list(owner: StoreOwner, prefix: string, limit: number): Promise<string[]> {
     const most = Math.min(limit, storeLimits.listedKeys);
     const keys: string[] = [];
-    for (const name of await this.#names(owner)) {
+    const names = this.#listing.then(() => this.#names(owner));
+    this.#listing = names.catch(() => undefined);
+    for (const name of await names) {
       const key = decodeKey(name.slice(owner.plugin.length + 1));
       if (key.startsWith(prefix)) keys.push(key);
     }
@@ -203,5 +208,5 @@ function decodeKey(encoded: string): string {
 
 function sizeOf(owner: StoreOwner, name: string, stored: Uint8Array): number {
   const keyBytes = Buffer.from(name.slice(owner.plugin.length + 1), "base64url").length;
-  return keyBytes + Math.max(0, stored.length - expiryBytes);
+  return keyBytes + Math.max(0, stored.length - expiryBytes) + kvEntryBytes;
 }
