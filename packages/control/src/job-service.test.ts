@@ -252,6 +252,17 @@ describe("queues", () => {
   });
 });
 
+test("a job of a paused queue says why it waits", async () => {
+  await fixture.jobs.pauseQueue({ queue: "halted" });
+  await fixture.jobs.submitJob({ id: "halted1", queue: "halted", type: "t" });
+  await projected(fixture);
+  const waitReason = 'queue "halted" is paused';
+  expect((await fixture.jobs.getJob({ id: "halted1" })).job).toMatchObject({ waitReason });
+  expect((await fixture.jobs.listJobs({ queue: "halted" })).jobs).toMatchObject([{ waitReason }]);
+  await fixture.jobs.resumeQueue({ queue: "halted" });
+  expect((await fixture.jobs.getJob({ id: "halted1" })).job?.waitReason).toBe("");
+});
+
 describe("events on the wire", () => {
   test("what control decides is an event batch of its own", async () => {
     const seen: Delivery[] = [];

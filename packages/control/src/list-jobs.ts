@@ -1,6 +1,7 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Job, ListJobsRequest } from "@millrace/protocol";
 import type { ControlContext } from "./control-context.ts";
+import { withWaitReason } from "./with-wait-reason.ts";
 
 /** Newest first, page by page, from the read model. */
 export async function listJobs(
@@ -8,7 +9,7 @@ export async function listJobs(
   request: ListJobsRequest,
 ): Promise<{ jobs: Job[]; nextPageToken: string }> {
   const { queue, type, states, priority, tag, correlationId, owner, submittedAfter, submittedBefore } = request;
-  return context.store.listJobs(
+  const page = await context.store.listJobs(
     {
       queue,
       type,
@@ -22,4 +23,5 @@ export async function listJobs(
     },
     { size: request.pageSize, token: request.pageToken },
   );
+  return { ...page, jobs: page.jobs.map((job) => withWaitReason(context, job)) };
 }
