@@ -91,7 +91,7 @@ export class HostServices {
     }
     this.#openRequests.set(plugin, open + 1);
     try {
-      const { status, headers, body } = await this.#http.request(request, { granted: granted.http, signal });
+      const { status, headers, body } = await this.#http.request(request, { plugin, granted: granted.http, signal });
       return { meta: { status, headers }, body };
     } finally {
       const left = (this.#openRequests.get(plugin) ?? 1) - 1;

@@ -36,6 +36,7 @@ const routes: Record<string, RequestListener> = {
   },
   "/headers": (_request, response) => response.setHeader("x-large", "a".repeat(64 << 10)).end(),
   "/hang": () => undefined,
+  "/most": (_request, response) => response.write(new Uint8Array(httpLimits.responseBytes - 1)),
   "/other-protocol": ({ socket }) =>
     socket.write("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
 };
@@ -63,7 +64,7 @@ function ask(request: Partial<HttpRequest> & { path?: string }, options: { grant
   const url = request.url ?? `http://localhost:${port}${request.path ?? "/echo"}`;
   return client.request(
     { method: "GET", headers: {}, body: new Uint8Array(0), ...request, url },
-    { granted: options.granted ?? [`http://localhost:${port}`], signal: AbortSignal.timeout(5000) },
+    { plugin: "one", granted: options.granted ?? [`http://localhost:${port}`], signal: AbortSignal.timeout(5000) },
   );
 }
 
@@ -140,7 +141,7 @@ test("a request ends with its call, and a server that is not there is the plugin
   const client = new HttpClient([`localhost:${port}`]);
   const call = new AbortController();
   const request = { method: "GET", url: `http://localhost:${port}/hang`, headers: {}, body: new Uint8Array(0) };
-  const answer = client.request(request, { granted: [`http://localhost:${port}`], signal: call.signal });
+  const answer = client.request(request, { plugin: "one", granted: [`http://localhost:${port}`], signal: call.signal });
   call.abort();
   await expect(answer).rejects.toMatchObject({ name: "HostFailure", fatal: false });
   const open = ["localhost:1"];
@@ -163,11 +164,27 @@ test("names whose servers are silent keep nobody else from theirs", async () => 
   const silent = Array.from({ length: 8 }, (_, i) =>
     client.request(
       { method: "GET", url: `https://n${i}.silent.test/`, headers: {}, body: new Uint8Array(0) },
-      { granted: ["*.silent.test"], signal: call.signal },
+      { plugin: "one", granted: ["*.silent.test"], signal: call.signal },
     ),
   );
   await nameServer.whenAsked("n7.silent.test");
   expect((await ask({})).status).toBe(200);
   call.abort();
   for (const { status } of await Promise.allSettled(silent)) expect(status).toBe("rejected");
+});
+
+test("what one plugin is being sent leaves room for others", async () => {
+  const call = new AbortController();
+  const client = new HttpClient([`localhost:${port}`]);
+  const request = (plugin: string, path: string) =>
+    client.request(
+      { method: "GET", url: `http://localhost:${port}${path}`, headers: {}, body: new Uint8Array(0) },
+      { plugin, granted: [`http://localhost:${port}`], signal: call.signal },
+    );
+  // One more than fit.
+  const most = Array.from({ length: 17 }, () => request("one", "/most"));
+  await expect(Promise.race(most)).rejects.toThrow("receives too much");
+  expect((await request("two", "/echo")).status).toBe(200);
+  call.abort();
+  await Promise.allSettled(most);
 });

@@ -21,8 +21,9 @@ export const httpLimits = {
   leastBytesPerSecond: 64,
   rateGraceMs: 5_000,
   urlChars: 8192,
-  /** Of all answers that are being received for all plugins. */
+  /** Of all answers that are being received for all plugins, and for one: it leaves the others room. */
   bufferedBytes: 256 << 20,
+  bufferedBytesOfOne: 128 << 20,
   /** One question to a name server, and how often it is asked. */
   nameMs: 2_000,
   nameTries: 3,
@@ -53,14 +54,29 @@ export interface HttpResponse {
 }
 
 export interface HttpBounds {
+  readonly plugin: string;
   /** Patterns of what the plugin may reach. */
   readonly granted: readonly string[];
   readonly signal: AbortSignal;
 }
 
-interface Buffered {
-  bytes: number;
+/** Bytes of answers that are being received. */
+class Buffered {
+  readonly #ofPlugin = new Map<string, number>();
+  #bytes = 0;
+
+  /** @returns whether there is too much */
+  add(plugin: string, bytes: number): boolean {
+    const ofPlugin = (this.#ofPlugin.get(plugin) ?? 0) + bytes;
+    if (ofPlugin === 0) this.#ofPlugin.delete(plugin);
+    else this.#ofPlugin.set(plugin, ofPlugin);
+    this.#bytes += bytes;
+    return this.#bytes > httpLimits.bufferedBytes || ofPlugin > httpLimits.bufferedBytesOfOne;
+  }
 }
+
+/** Told of bytes that have come, or are not held any more. @returns whether there is too much */
+type Receive = (bytes: number) => boolean;
 
 /** One step towards an answer: where to, and what is sent there. */
 interface Hop {
@@ -73,7 +89,7 @@ interface Hop {
 /** Makes requests for plugins: only to what they were granted, never to addresses that are not public, and bounded. */
 export class HttpClient {
   readonly #allowedPrivate: ReadonlySet<string>;
-  readonly #buffered: Buffered = { bytes: 0 };
+  readonly #buffered = new Buffered();
   readonly #nameServers: readonly string[];
 
   /**
@@ -90,7 +106,8 @@ export class HttpClient {
     const deadline = AbortSignal.timeout(httpLimits.totalMs);
     const signal = AbortSignal.any([bounds.signal, deadline]);
     try {
-      return await this.#follow(firstHop(request), bounds.granted, signal);
+      const receive = (bytes: number): boolean => this.#buffered.add(bounds.plugin, bytes);
+      return await this.#follow(firstHop(request), bounds.granted, signal, receive);
     } catch (error) {
       if (error instanceof HostFailure) throw error;
       if (deadline.aborted) throw tooSlow(httpLimits.totalMs);
@@ -98,14 +115,14 @@ export class HttpClient {
     }
   }
 
-  async #follow(first: Hop, granted: readonly string[], signal: AbortSignal): Promise<HttpResponse> {
+  async #follow(first: Hop, granted: readonly string[], signal: AbortSignal, receive: Receive): Promise<HttpResponse> {
     let hop = first;
     for (let redirects = 0; ; redirects++) {
       const place = `${hostOf(hop.url)}:${portOf(hop.url)}`;
       const isPrivateAllowed = this.#allowedPrivate.has(place);
       admitUrl(hop.url, granted, isPrivateAllowed);
       const address = await this.#resolve(hostOf(hop.url), isPrivateAllowed, signal);
-      const response = await orAborted(send(hop, address, signal, this.#buffered), signal);
+      const response = await orAborted(send(hop, address, signal, receive), signal);
       const next = nextHop(hop, response);
       if (next === undefined) return response;
       if (redirects === httpLimits.redirects) {
@@ -178,7 +195,7 @@ function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 /**
  * Connects to the address that was checked, under the name that was asked for: a second look-up could be answered otherwise.
  */
-function send(hop: Hop, address: string, signal: AbortSignal, buffered: Buffered): Promise<HttpResponse> {
+function send(hop: Hop, address: string, signal: AbortSignal, receive: Receive): Promise<HttpResponse> {
   const { url, method, body } = hop;
   const isSecure = url.protocol === "https:";
   const host = hostOf(url);
@@ -216,14 +233,14 @@ function send(hop: Hop, address: string, signal: AbortSignal, buffered: Buffered
     socket.destroy();
     fail(unavailable("http: the server wants another protocol"));
   });
-  request.on("response", (response) => collect(response, buffered, fail).then(resolve, fail));
+  request.on("response", (response) => collect(response, receive, fail).then(resolve, fail));
   request.end(body.length > 0 ? body : undefined);
   return promise;
 }
 
 function collect(
   response: http.IncomingMessage,
-  buffered: Buffered,
+  receive: Receive,
   fail: (error: unknown) => void,
 ): Promise<HttpResponse> {
   const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>();
@@ -232,9 +249,7 @@ function collect(
   let bytes = 0;
   response.on("data", (chunk: Uint8Array) => {
     bytes += chunk.length;
-    buffered.bytes += chunk.length;
-    if (buffered.bytes > httpLimits.bufferedBytes)
-      fail(unavailable("http: this worker receives too much at this moment"));
+    if (receive(chunk.length)) fail(unavailable("http: this worker receives too much at this moment"));
     const limit = httpLimits.responseBytes;
     if (bytes > limit) fail(exceeded({ resource: "http", figure: bytes, limit, unit: "bytes" }, { fatal: true }));
     const tookMs = performance.now() - startMs;
@@ -251,7 +266,7 @@ function collect(
     chunks.push(chunk);
   });
   response.on("close", () => {
-    buffered.bytes -= bytes;
+    receive(-bytes);
   });
   response.on("error", reject);
   response.on("end", () => {
