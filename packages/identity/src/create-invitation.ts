@@ -20,10 +20,17 @@ export async function createInvitation(
   const roles = checkRoles(request.roles);
   refuseMoreThan(caller, roles);
   if (email !== "") checkEmail(email);
-  const user = passwordReset ? (await store.users.findByEmail(email))?.user : undefined;
-  if (passwordReset && (user === undefined || user.deletedAt !== undefined)) {
-    throw new MillraceError("not_found", `no user has the email ${email}`);
+  const found = email === "" ? undefined : (await store.users.findByEmail(email))?.user;
+  const known = found?.deletedAt === undefined ? found : undefined;
+  if (passwordReset && known === undefined) throw new MillraceError("not_found", `no user has the email ${email}`);
+  // Its code would be refused, long after it was handed on; deleted users keep their emails until they are purged.
+  if (!passwordReset && found !== undefined) {
+    throw new MillraceError(
+      "already_exists",
+      `somebody has the email ${email}: a code for a new password is another one`,
+    );
   }
+  const user = passwordReset ? known : undefined;
   // Whoever sets a password becomes that user.
   if (user !== undefined) refuseMoreThan(caller, user.roles);
   const code = newSecret();

@@ -108,6 +108,9 @@ test("an invitation lets one person in, once, with its roles", async () => {
   const { users, auth } = fixture;
   const person = { email: "guest@example.com", password: strongPassword };
   await expect(auth.register(person)).rejects.toMatchObject({ code: Code.FailedPrecondition });
+  await expect(users.createInvitation({ email: "Root@example.com" }, root)).rejects.toMatchObject({
+    code: Code.AlreadyExists,
+  });
   const { code } = await users.createInvitation({ email: "Guest@example.com", roles: [Role.PUBLISHER] }, root);
   await expect(auth.register({ ...person, email: "else@example.com", invitation: code })).rejects.toMatchObject({
     code: Code.FailedPrecondition,
