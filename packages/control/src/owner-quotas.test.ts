@@ -33,6 +33,12 @@ async function refusal(call: Promise<unknown>): Promise<ConnectError> {
   return error as ConnectError;
 }
 
+/** What has ended a moment ago may count a little longer: figures have an age. */
+async function accepted(id: string, owner: string): Promise<void> {
+  const submit = async () => (await refusal(fixture.jobs.submitJob({ id, type: "t", payload }, as(owner))))?.message;
+  await expect.poll(submit, { timeout: 10_000 }).toBeUndefined();
+}
+
 it("bounds what a user has queued, whoever counts it, and gives back what has ended", async () => {
   const { jobs } = fixture;
   for (const id of ["a1", "a2", "a3"]) await jobs.submitJob({ id, type: "t", payload }, as("ada"));
@@ -59,16 +65,7 @@ it("bounds what a user has queued, whoever counts it, and gives back what has en
 
   await jobs.cancelJob({ id: "a2" });
   await projected(fixture);
-  await expect
-    .poll(
-      () =>
-        jobs.submitJob({ id: "a4", type: "t", payload }, as("ada")).then(
-          () => "accepted",
-          () => "refused",
-        ),
-      { timeout: 10_000 },
-    )
-    .toBe("accepted");
+  await accepted("a4", "ada");
 });
 
 it("counts bytes, and each job of a bulk and of a stream", async () => {
@@ -104,7 +101,7 @@ it("counts a job that its owner runs again; an operator may in any case", async 
     await jobs.cancelJob({ id });
     await projected(fixture);
   }
-  for (const id of ["f3", "f4", "f5"]) await jobs.submitJob({ id, type: "t" }, as("fay"));
+  for (const id of ["f3", "f4", "f5"]) await accepted(id, "fay");
   await projected(fixture);
   expect((await refusal(jobs.retryJob({ id: "f1" }, as("fay")))).code).toBe(Code.ResourceExhausted);
   expect(await jobs.retryJob({ id: "f2" }, as("otto"))).toMatchObject({ attempt: 2 });
