@@ -1,11 +1,16 @@
-import { once } from "node:events";
-import { Worker } from "node:worker_threads";
 import { MillraceError } from "@millrace/protocol";
-import type { HashAnswer, HashWish } from "./hash-thread.ts";
+import { Piscina } from "piscina";
+import type { HashWish } from "./hash-thread.ts";
 import { passwordCosts } from "./password-costs.ts";
 
 /** When all places are taken: a caller may come again after so long. */
 const retryAfterMs = 2_000;
+
+/** 0 to 19: whatever else wants the processor gets about three times such a thread's share of it. */
+const niceIncrement = 5;
+
+/** Threads beyond the first end after so long without work, ms. */
+const idleTimeout = 10_000;
 
 const encodedCosts = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$/;
 
@@ -14,17 +19,22 @@ const encodedCosts = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$/;
  * of others.
  */
 export class PasswordHasher implements AsyncDisposable {
-  readonly #atOnce: number;
   readonly #mostWaiting: number;
-  readonly #waiting: (() => void)[] = [];
-  readonly #threads = new Set<Worker>();
-  readonly #idle: Worker[] = [];
+  readonly #threads: Piscina<HashWish, string | boolean>;
   readonly #nobody: Promise<string>;
-  #running = 0;
 
   constructor({ atOnce, mostWaiting }: { readonly atOnce: number; readonly mostWaiting: number }) {
-    this.#atOnce = atOnce;
     this.#mostWaiting = mostWaiting;
+    const filename = new URL("./hash-thread.ts", import.meta.url).href;
+    this.#threads = new Piscina({
+      filename,
+      name: "hash",
+      minThreads: 1,
+      maxThreads: atOnce,
+      idleTimeout,
+      niceIncrement,
+      env: {},
+    });
     this.#nobody = this.hash("nobody has this password");
     // Whoever needs it first hears of the failure.
     this.#nobody.catch(() => undefined);
@@ -56,53 +66,14 @@ export class PasswordHasher implements AsyncDisposable {
   }
 
   /** What is being hashed fails. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#threads].map((thread) => thread.terminate()));
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#threads.destroy();
   }
 
-  async #inTurn(wish: HashWish): Promise<string | boolean> {
-    if (this.#running >= this.#atOnce) {
-      if (this.#waiting.length >= this.#mostWaiting) {
-        throw new MillraceError("unavailable", "too many logins at one time", { retryAfterMs });
-      }
-      // Whoever ends hands its place over.
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    } else this.#running += 1;
-    try {
-      return await this.#work(wish);
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#running -= 1;
-      else next();
+  #inTurn(wish: HashWish): Promise<string | boolean> {
+    if (this.#threads.queueSize >= this.#mostWaiting) {
+      throw new MillraceError("unavailable", "too many logins at one time", { retryAfterMs });
     }
-  }
-
-  async #work(wish: HashWish): Promise<string | boolean> {
-    const thread = this.#idle.pop() ?? this.#startThread();
-    const over = new AbortController();
-    // With nothing to do it holds no process.
-    thread.ref();
-    thread.postMessage(wish);
-    try {
-      const [answer] = (await Promise.race([
-        once(thread, "message", { signal: over.signal }),
-        once(thread, "exit", { signal: over.signal }).then(() => {
-          throw new Error("the thread that hashes passwords ended");
-        }),
-      ])) as [HashAnswer];
-      this.#idle.push(thread);
-      if ("failed" in answer) throw new Error("a password could not be hashed", { cause: answer.failed });
-      return answer.said;
-    } finally {
-      over.abort();
-      thread.unref();
-    }
-  }
-
-  #startThread(): Worker {
-    const thread = new Worker(new URL("./hash-thread.ts", import.meta.url), { env: {}, name: "passwords" });
-    this.#threads.add(thread);
-    thread.once("exit", () => this.#threads.delete(thread));
-    return thread;
+    return this.#threads.run(wish);
   }
 }

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { BodyWatch } from "./body-watch.ts";
 import { listenDoor, listenHttp2, testPipeline, type Listening } from "./fixture.ts";
 
-const limits = { timeoutMs: 100, maxHeldBytes: 300_000 };
+const refused: string[] = [];
+const limits = { timeoutMs: 100, maxHeldBytes: 300_000, onRefused: (reason: string) => void refused.push(reason) };
 const headers = { "x-content-type-options": "nosniff" };
 const watch = new BodyWatch(limits);
 let http1: Listening;
@@ -84,6 +85,7 @@ test("no more is held of all bodies together than may be", async () => {
 
 test("a gzip bomb is a refusal at every door", async () => {
   const bomb = gzipSync(Buffer.alloc(50_000_000, 0x20));
+  refused.length = 0;
   const send = (path: string, more: Record<string, string>, body: Uint8Array) =>
     fetch(`${http1.url}${path}`, { method: "POST", headers: more, body: Uint8Array.from(body) });
   const rest = await send("/api/v1/jobs", { "content-encoding": "gzip", "content-type": "application/json" }, bomb);
@@ -112,6 +114,7 @@ test("a gzip bomb is a refusal at every door", async () => {
     request.end(framed);
   });
   expect(stream).toBe("8");
+  expect(refused).toEqual(["body_size", "body_size", "body_size"]);
 });
 
 test("answers for browsers carry the headers that protect them", async () => {

@@ -2,66 +2,88 @@ import { promisify } from "node:util";
 import { brotliDecompress, gunzip, type ZlibOptions } from "node:zlib";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import type { Piscina } from "piscina";
+import { isTooLarge, type UnpackAnswer, type UnpackWish } from "./unpack-wish.ts";
 
-type Compression = typeof compressionGzip;
+export type Compression = typeof compressionGzip;
 
-/** Messages that wait to be unpacked. Each may be a bomb, which takes some 20 ms to reach the bound. */
+/** Large messages that wait to be unpacked. Each may be a bomb, which takes some 20 ms to reach the bound. */
 const maxWaiting = 100;
 
-let waiting = 0;
-let last: Promise<unknown> = Promise.resolve();
+/** A message that has no more plain bytes is unpacked at once, into a single piece of memory. */
+const smallBytes = 64 * 1024;
 
-/**
- * One after the other: unpacking takes a thread of its own, and all of them at once would take the processors from the calls
- * that are small.
- */
-function inTurn<T>(unpack: () => Promise<T>): Promise<T> {
-  if (waiting >= maxWaiting) {
-    throw new ConnectError("too many packed messages at once", Code.Unavailable, { "retry-after": "1" });
-  }
-  waiting += 1;
-  const turn = last.then(unpack).finally(() => (waiting -= 1));
-  last = turn.catch(() => {});
-  return turn;
-}
-
-/**
- * What unpacks asks for memory in such pieces, and each takes a turn of the event loop: with Node's 16 KiB a bomb took 5 ms of
- * it, and takes 1. More than the least would cost the messages that fit into it.
- */
-const leastPiece = 64 * 1024;
-const mostPiece = 256 * 1024;
+/** 0 to 19: whatever else wants the processor gets about nine times this thread's share of it. */
+const nice = 10;
 
 type Unpack = (bytes: Uint8Array, options: ZlibOptions) => Promise<Buffer<ArrayBuffer>>;
 
 /** What callers may pack messages with. */
 export const compressions: readonly Compression[] = [
-  inPieces(compressionGzip, promisify(gunzip) as Unpack),
-  inPieces(compressionBrotli, promisify(brotliDecompress) as Unpack),
+  inBounds(compressionGzip, "gzip", promisify(gunzip) as Unpack),
+  inBounds(compressionBrotli, "br", promisify(brotliDecompress) as Unpack),
 ];
 
-function inPieces(compression: Compression, unpack: Unpack): Compression {
+function inBounds(compression: Compression, name: UnpackWish["name"], unpack: Unpack): Compression {
   return {
     ...compression,
     async decompress(bytes, readMaxBytes) {
       if (bytes.byteLength === 0) return new Uint8Array(0);
-      const chunkSize = Math.min(mostPiece, Math.max(leastPiece, 4 * bytes.byteLength));
+      if (bytes.byteLength > smallBytes) return unpackLarge({ name, bytes, maxBytes: readMaxBytes });
       try {
-        return await inTurn(() => unpack(bytes, { maxOutputLength: readMaxBytes, chunkSize }));
+        return await unpack(bytes, { maxOutputLength: Math.min(smallBytes, readMaxBytes), chunkSize: smallBytes });
       } catch (error) {
-        throw unpackError(error, readMaxBytes);
+        if (!isTooLarge(error)) throw broken(error);
+        if (readMaxBytes <= smallBytes) throw tooLarge(readMaxBytes);
+        return unpackLarge({ name, bytes, maxBytes: readMaxBytes });
       }
     },
   };
 }
 
-function unpackError(cause: unknown, readMaxBytes: number): ConnectError {
-  if (cause instanceof ConnectError) return cause;
-  if (cause instanceof Error && "code" in cause && cause.code === "ERR_BUFFER_TOO_LARGE") {
-    const message = `message is larger than configured readMaxBytes ${readMaxBytes} after decompression`;
-    return new ConnectError(message, Code.ResourceExhausted, undefined, undefined, cause);
+let pool: Promise<Piscina<UnpackWish, UnpackAnswer>> | undefined;
+
+/**
+ * In a thread of their own, one after the other: the memory that a bomb takes piece by piece until it is known for one would
+ * bring up this thread's garbage collector, and all of them at once would take the processors from the calls that are small.
+ */
+async function unpackLarge(wish: UnpackWish): Promise<Uint8Array<ArrayBuffer>> {
+  pool ??= startPool();
+  const threads = await pool;
+  if (threads.queueSize >= maxWaiting) {
+    throw new ConnectError("too many packed messages at once", Code.Unavailable, { "retry-after": "1" });
   }
-  // Bytes that end too early are the caller's mistake, as all others that are not what they are said to be.
+  // A copy of its own can be handed over; what V8 would make of it to send it takes ten times as long.
+  const bytes = new Uint8Array(wish.bytes);
+  const answer = await threads.run({ ...wish, bytes }, { transferList: [bytes.buffer] });
+  if (answer === "too large") throw tooLarge(wish.maxBytes);
+  if (answer === "broken") throw broken();
+  return answer;
+}
+
+/** Loaded when it is needed: most services never get such a message. */
+async function startPool(): Promise<Piscina<UnpackWish, UnpackAnswer>> {
+  const { Piscina } = await import("piscina");
+  return new Piscina({
+    filename: new URL("./unpack-thread.ts", import.meta.url).href,
+    name: "unpack",
+    minThreads: 1,
+    maxThreads: 1,
+    maxQueue: maxWaiting,
+    niceIncrement: nice,
+    env: {},
+    // It has next to nothing in its heap. The less it may, the sooner V8 frees the memory of what was unpacked.
+    resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
+  });
+}
+
+function tooLarge(readMaxBytes: number): ConnectError {
+  const message = `message is larger than configured readMaxBytes ${readMaxBytes} after decompression`;
+  return new ConnectError(message, Code.ResourceExhausted);
+}
+
+/** Bytes that end too early are the caller's mistake, as all others that are not what they are said to be. */
+function broken(cause?: unknown): ConnectError {
   return new ConnectError("decompression failed", Code.InvalidArgument, undefined, undefined, cause);
 }
 

@@ -2,13 +2,20 @@ import type { DescMethodBiDiStreaming, Message } from "@bufbuild/protobuf";
 import { Code, ConnectError, createConnectRouter, createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { CallContext } from "./call-context.ts";
+import type { BodyWatch } from "./body-watch.ts";
 import { compressions } from "./compressions.ts";
 import { one, only } from "./one.ts";
 import type { Pipeline, PipelineMethod } from "./pipeline.ts";
 import { toConnectError } from "./rpc-error.ts";
 
-/** Connect's own handlers, for streams and for packed messages in frames; by path. */
-export function createConnectHandlers(pipeline: Pipeline): ReadonlyMap<string, UniversalHandler> {
+/**
+ * Connect's own handlers, for streams and for packed messages in frames; by path.
+ * @param bodies told of messages that are too large
+ */
+export function createConnectHandlers(
+  pipeline: Pipeline,
+  bodies: BodyWatch | undefined,
+): ReadonlyMap<string, UniversalHandler> {
   const router = createConnectRouter({
     maxTimeoutMs: pipeline.limits.maxTimeoutMs,
     acceptCompression: [...compressions],
@@ -17,7 +24,7 @@ export function createConnectHandlers(pipeline: Pipeline): ReadonlyMap<string, U
     // In frames, every method looks like one with streams both ways. As such a one it gets its messages from an iteration of
     // its own, so that what is wrong with them is called by our names.
     const framed = { ...method.desc, methodKind: "bidi_streaming" } as DescMethodBiDiStreaming;
-    router.rpc(framed, (requests, context) => run(pipeline, method, sound(requests), context) as never, {
+    router.rpc(framed, (requests, context) => run(pipeline, method, sound(requests, bodies), context) as never, {
       readMaxBytes: method.readMaxBytes,
     });
   }
@@ -51,11 +58,12 @@ async function* run(
  * Connect calls bytes that are no message `internal`; they are the caller's mistake, as malformed JSON is. What quotes the
  * caller's text must be text: Connect would break on it in writing the status line.
  */
-async function* sound(requests: AsyncIterable<Message>): AsyncIterable<Message> {
+async function* sound(requests: AsyncIterable<Message>, bodies: BodyWatch | undefined): AsyncIterable<Message> {
   try {
     yield* requests;
   } catch (reason) {
     const error = toConnectError(reason);
+    if (error.code === Code.ResourceExhausted) bodies?.tooLarge();
     if (!error.rawMessage.startsWith("parse binary")) throw error;
     throw new ConnectError(error.rawMessage, Code.InvalidArgument, undefined, undefined, reason);
   }

@@ -65,7 +65,7 @@ function createDoor(pipeline: Pipeline, options: DoorOptions): Door {
   const router = createRestRouter(pipeline);
   const pages = encodePages(options.pages);
   const cors = createCors(options.cors ?? defaultCors);
-  const handlers = createConnectHandlers(pipeline);
+  const handlers = createConnectHandlers(pipeline, options.bodies);
 
   function serve(exchange: Exchange): boolean {
     const { path, verb } = exchange;

@@ -27,7 +27,7 @@ export function serveCall({ pipeline, method, handler, bodies }: CallTarget, exc
     const query = readQueryMessage(exchange);
     const format = unaryFormat(`application/${query.encoding}`);
     if (format === undefined) refuseType(exchange, `no message can be encoded as ${query.encoding || "nothing"}`);
-    else serveUnary(pipeline, method, format, exchange, query);
+    else serveUnary({ pipeline, method, format, exchange, query, bodies });
     return;
   }
   if (verb !== "POST") {
@@ -43,7 +43,7 @@ export function serveCall({ pipeline, method, handler, bodies }: CallTarget, exc
   const format = unaryFormat(type);
   const unary = method.desc.methodKind === "unary";
   if (unary && format !== undefined && isLean(exchange, format)) {
-    serveUnary(pipeline, method, format, exchange);
+    serveUnary({ pipeline, method, format, exchange, bodies });
   } else if (handler?.supportedContentType(type) === true && !(unary && format === undefined)) {
     const { methodKind } = method.desc;
     // Who it is was asked before the first message: uploads may go on for as long as they like.

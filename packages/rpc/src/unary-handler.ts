@@ -20,7 +20,8 @@ import {
 import { CallContext } from "./call-context.ts";
 import { tooLarge } from "./collect-body.ts";
 import { createGate } from "./create-gate.ts";
-import { compressionOf } from "./compressions.ts";
+import type { BodyWatch } from "./body-watch.ts";
+import { compressionOf, type Compression } from "./compressions.ts";
 import type { QueryMessage } from "./connect-get.ts";
 import { addHeaders, type Exchange, type ReplyHeaders } from "./exchange.ts";
 import type { Pipeline, PipelineMethod } from "./pipeline.ts";
@@ -71,17 +72,19 @@ export function isLean(exchange: Exchange, format: UnaryFormat): boolean {
 
 const noBody = new Uint8Array(0);
 
-/**
- * Serves one unary call of Connect, gRPC or gRPC-web. Answers as Connect's own handler does, without its cost.
- * @param query holds the message of a GET
- */
-export function serveUnary(
-  pipeline: Pipeline,
-  method: PipelineMethod,
-  format: UnaryFormat,
-  exchange: Exchange,
-  query?: QueryMessage,
-): void {
+export interface UnaryServing {
+  readonly pipeline: Pipeline;
+  readonly method: PipelineMethod;
+  readonly format: UnaryFormat;
+  readonly exchange: Exchange;
+  /** Holds the message of a GET. */
+  readonly query?: QueryMessage;
+  /** Told of a message that is too large only when it is unpacked; of others the exchange tells. */
+  readonly bodies: BodyWatch | undefined;
+}
+
+/** Serves one unary call of Connect, gRPC or gRPC-web. Answers as Connect's own handler does, without its cost. */
+export function serveUnary({ pipeline, method, format, exchange, query, bodies }: UnaryServing): void {
   const { headers } = exchange;
   const connect = format.protocol === "connect";
   const timeoutHeader = headers[connect ? "connect-timeout-ms" : "grpc-timeout"];
@@ -126,7 +129,7 @@ export function serveUnary(
             "accept-encoding",
           )
         : undefined;
-      result = packed === undefined ? invoke(bytes) : packed.decompress(bytes, method.readMaxBytes).then(invoke);
+      result = packed === undefined ? invoke(bytes) : unpack(packed, bytes, method.readMaxBytes, bodies).then(invoke);
     } catch (reason) {
       fail(reason);
       return;
@@ -139,6 +142,20 @@ export function serveUnary(
     (result as Promise<Message>).then(succeed, fail);
   };
   exchange.readBody(bound, serve, gate.ask);
+}
+
+async function unpack(
+  compression: Compression,
+  bytes: Uint8Array,
+  maxBytes: number,
+  bodies: BodyWatch | undefined,
+): Promise<Uint8Array> {
+  try {
+    return await compression.decompress(bytes, maxBytes);
+  } catch (reason) {
+    if (reason instanceof ConnectError && reason.code === Code.ResourceExhausted) bodies?.tooLarge();
+    throw reason;
+  }
 }
 
 function lineOf(header: string | string[] | undefined): string | undefined {
