@@ -1,10 +1,12 @@
 import { createLogger, createMetrics, Health, runService, startTracing } from "@millrace/service-kit";
 import { version } from "@millrace/protocol";
+import { collectSeldom } from "./collect-seldom.ts";
 import { loadGatewayConfig } from "./config.ts";
 import { connectTransport } from "./connect-transport.ts";
 import { SettingsFeed } from "./settings-feed.ts";
 import { startGateway } from "./start-gateway.ts";
 
+collectSeldom();
 await runService(async () => {
   const live = loadGatewayConfig({ env: process.env, argv: process.argv.slice(2) });
   const { values: config } = live;

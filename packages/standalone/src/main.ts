@@ -1,3 +1,4 @@
+import { collectSeldom } from "@millrace/gateway";
 import { ConfigError, LiveConfig, loadConfig, runService } from "@millrace/service-kit";
 import { standaloneSettings } from "./config.ts";
 import { explainStartFailure } from "./explain-start-failure.ts";
@@ -16,6 +17,7 @@ try {
     async (signal) => {
       try {
         const system = await startStandalone(live, { logger, logFile: file, signal, say });
+        collectSeldom();
         process.stdout.write(summary(config, system));
         return system;
       } catch (error) {
