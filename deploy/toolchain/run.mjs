@@ -20,6 +20,7 @@ const entries = {
   test: ["deploy/toolchain/check.ts"],
   faults: ["node_modules/vitest/vitest.mjs", "run", "--config", "vitest.faults.config.ts"],
   hostile: ["node_modules/vitest/vitest.mjs", "run", "test/hostile/hostile.test.ts"],
+  siege: ["node_modules/vitest/vitest.mjs", "run", "test/siege/siege.test.ts"],
   fuzz: ["test/fuzz/main.ts"],
   bench: ["test/bench/main.ts"],
 };

@@ -6,6 +6,7 @@ export class AttackGround {
   readonly httpPort: number;
   readonly grpcPort: number;
   readonly #from: string;
+  readonly #token: string;
   readonly #sockets = new Set<Socket>();
   opened = 0;
   closed = 0;
@@ -13,9 +14,13 @@ export class AttackGround {
   /** The most that one connection could send. */
   mostSentBytes = 0;
 
-  /** @param from three numbers of an address of this machine; all of 127.0.0.0/8 are */
-  constructor(httpPort: number, grpcPort: number, from: string) {
+  /**
+   * @param from three numbers of an address of this machine; all of 127.0.0.0/8 are
+   * @param token of a user who turned on the system
+   */
+  constructor(httpPort: number, grpcPort: number, from: string, token: string) {
     this.#from = from;
+    this.#token = token;
     this.httpPort = httpPort;
     this.grpcPort = grpcPort;
   }
@@ -33,6 +38,11 @@ export class AttackGround {
       this.mostSentBytes = Math.max(this.mostSentBytes, socket.bytesWritten);
     });
     return socket;
+  }
+
+  /** Of all who attack every second one is known, and comes further in than the strangers. */
+  credentials(index: number): Readonly<Record<string, string>> {
+    return index % 2 === 0 ? {} : { authorization: `Bearer ${this.#token}` };
   }
 
   get held(): number {

@@ -19,9 +19,16 @@ async function keep(atOnce: number, one: (index: number) => Promise<void>): Prom
   await Promise.all(Array.from({ length: atOnce }, (_, index) => lane(index)));
 }
 
-function post(path: string, type: string, more: string): string {
-  return `POST ${path} HTTP/1.1\r\nhost: a\r\ncontent-type: ${type}\r\n${more}\r\n`;
+function post(path: string, lines: Lines): string {
+  const head = Object.entries({ host: "a", ...lines }).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `POST ${path} HTTP/1.1\r\n${head.join("")}\r\n`;
 }
+
+const json = { "content-type": "application/json" };
+const proto = { "content-type": "application/proto" };
+const text = { "content-type": "text/plain" };
+const chunked = { "transfer-encoding": "chunked" };
+type Lines = Readonly<Record<string, string>>;
 
 const slowLoris: Attack = async (ground, inPlace) => {
   inPlace();
@@ -32,22 +39,22 @@ const slowLoris: Attack = async (ground, inPlace) => {
     await ground.pour(socket, () => Buffer.from(piece), 1_000);
     await delay(1_000);
   };
-  const stream = Buffer.concat([
-    preface,
-    settings(),
-    frame(frameType.headers, endHeaders, 1, requestHead("POST", submit, grpc)),
-  ]);
   const kinds = [
     () => dribble(ground.httpPort, "GET / HTTP/1.1\r\nhost: a\r\n", "x-a: b\r\n"),
-    () => dribble(ground.httpPort, post("/api/v1/jobs", "application/json", "content-length: 100000\r\n"), " "),
-    () => dribble(ground.httpPort, post(submit, "application/json", "transfer-encoding: chunked\r\n"), "1\r\n \r\n"),
-    () => dribble(ground.httpPort, post("/nothing", "text/plain", "content-length: 100000\r\n"), " "),
-    () => dribble(ground.grpcPort, stream, frame(frameType.data, 0, 1, Buffer.from([0]))),
+    (who: Lines) =>
+      dribble(ground.httpPort, post("/api/v1/jobs", { ...who, ...json, "content-length": "100000" }), " "),
+    (who: Lines) => dribble(ground.httpPort, post(submit, { ...who, ...json, ...chunked }), "1\r\n \r\n"),
+    () => dribble(ground.httpPort, post("/nothing", { ...text, "content-length": "100000" }), " "),
+    (who: Lines) => {
+      const head = requestHead("POST", submit, { ...who, ...grpc });
+      const stream = Buffer.concat([preface, settings(), frame(frameType.headers, endHeaders, 1, head)]);
+      return dribble(ground.grpcPort, stream, frame(frameType.data, 0, 1, Buffer.from([0])));
+    },
     () => dribble(ground.grpcPort, "PRI * HTTP/2.0", ""),
   ];
   await keep(kinds.length * 100, async (index) => {
     await delay(index); // they do not all come in the same instant
-    await kinds[index % kinds.length]?.();
+    await kinds[index % kinds.length]?.(ground.credentials(Math.floor(index / kinds.length)));
   });
 };
 
@@ -87,9 +94,9 @@ const slowReaders: Attack = async (ground, inPlace) => {
 
 const rapidReset: Attack = async (ground, inPlace) => {
   inPlace();
-  const head = requestHead("POST", getInfo, grpc);
   const cancel = Buffer.from([0, 0, 0, 8]);
-  await keep(4, async () => {
+  await keep(4, async (index) => {
+    const head = requestHead("POST", getInfo, { ...ground.credentials(index), ...grpc });
     const socket = ground.open(ground.grpcPort);
     socket.resume();
     socket.write(Buffer.concat([preface, settings()]));
@@ -109,8 +116,9 @@ const rapidReset: Attack = async (ground, inPlace) => {
 const frameFloods: Attack = async (ground, inPlace) => {
   inPlace();
   const repeat = (one: Buffer) => Buffer.concat(Array.from({ length: 200 }, () => one));
-  const begin = frame(frameType.headers, endHeaders, 1, requestHead("POST", submit, grpc));
-  const unfinished = frame(frameType.headers, 0, 1, requestHead("POST", submit, grpc));
+  const head = requestHead("POST", submit, { ...ground.credentials(1), ...grpc });
+  const begin = frame(frameType.headers, endHeaders, 1, head);
+  const unfinished = frame(frameType.headers, 0, 1, head);
   const floods = [
     [repeat(frame(frameType.ping, 0, 0, Buffer.alloc(8)))],
     [repeat(settings())],
@@ -121,44 +129,46 @@ const frameFloods: Attack = async (ground, inPlace) => {
     [repeat(frame(frameType.unknown, 0, 0, Buffer.alloc(8)))],
   ] as const;
   await keep(floods.length, async (index) => {
-    const [flood, head] = floods[index % floods.length] ?? floods[0];
+    const [flood, first] = floods[index % floods.length] ?? floods[0];
     const socket = ground.open(ground.grpcPort);
     socket.resume();
-    socket.write(Buffer.concat([preface, settings(), head ?? Buffer.alloc(0)]));
+    socket.write(Buffer.concat([preface, settings(), first ?? Buffer.alloc(0)]));
     await ground.pour(socket, () => flood, 20);
     await delay(200);
   });
 };
 
-/** Nobody needs a whole GiB to be sure: what counts is how much of it is let in. Some 45 MB each second, on seven connections. */
+/** Nobody needs a whole GiB to be sure: what counts is how much of it is let in. Some 90 MB each second, on fourteen connections. */
 const hugeBodies: Attack = async (ground, inPlace) => {
   inPlace();
   const size = 1024 * mebibyte;
   const piece = Buffer.alloc(64 * 1024, 0x20);
   const chunk = Buffer.concat([Buffer.from("10000\r\n"), piece, Buffer.from("\r\n")]);
-  const known = `content-length: ${size}\r\n`;
-  const chunked = "transfer-encoding: chunked\r\n";
-  const kinds: [string, Buffer][] = [
-    [post("/api/v1/jobs", "application/json", known), piece],
-    [post("/api/v1/jobs", "application/json", chunked), chunk],
-    [post(submit, "application/json", known), piece],
-    [post(submit, "application/proto", chunked), chunk],
-    [post(submit, "application/proto", `${chunked}content-encoding: gzip\r\n`), chunk],
-    [post("/nothing", "text/plain", chunked), chunk],
+  const known = { "content-length": String(size) };
+  const kinds: [string, Lines, Buffer][] = [
+    ["/api/v1/jobs", { ...json, ...known }, piece],
+    ["/api/v1/jobs", { ...json, ...chunked }, chunk],
+    [submit, { ...json, ...known }, piece],
+    [submit, { ...proto, ...chunked }, chunk],
+    [submit, { ...proto, ...chunked, "content-encoding": "gzip" }, chunk],
+    ["/nothing", { ...text, ...chunked }, chunk],
   ];
   const envelope = Buffer.from([0, 0x40, 0, 0, 0]);
   const data = Buffer.concat(Array.from({ length: 4 }, () => frame(frameType.data, 0, 1, piece.subarray(0, 16_000))));
-  await keep(kinds.length + 1, async (index) => {
-    const kind = kinds[index];
+  const each = kinds.length + 1;
+  await keep(2 * each, async (index) => {
+    const kind = kinds[index % each];
+    const who = ground.credentials(Math.floor(index / each));
     const socket = ground.open(kind === undefined ? ground.grpcPort : ground.httpPort);
     socket.resume();
     if (kind === undefined) {
-      const head = frame(frameType.headers, endHeaders, 1, requestHead("POST", submit, grpc));
+      const head = frame(frameType.headers, endHeaders, 1, requestHead("POST", submit, { ...who, ...grpc }));
       socket.write(Buffer.concat([preface, settings(), head, frame(frameType.data, 0, 1, envelope)]));
       await ground.pour(socket, () => data, 10);
     } else {
-      socket.write(kind[0]);
-      await ground.pour(socket, () => kind[1], 10);
+      const [path, lines, more] = kind;
+      socket.write(post(path, { ...who, ...lines }));
+      await ground.pour(socket, () => more, 10);
     }
     await delay(200);
   });
@@ -169,26 +179,26 @@ const gzipBombs: Attack = async (ground, inPlace) => {
   // Members of a gzip file follow each other: a GiB in one MiB, and 16 MiB for where that would be too much already.
   const member = gzipSync(Buffer.alloc(mebibyte, 0x20));
   const bomb = Buffer.concat(Array.from({ length: 1024 }, () => member));
-  const packed = `content-encoding: gzip\r\ncontent-length: ${bomb.byteLength}\r\n`;
+  const packed = { "content-encoding": "gzip" };
   const envelope = Buffer.alloc(5);
   envelope[0] = 1;
   envelope.writeUInt32BE(bomb.byteLength, 1);
   const framed = Buffer.concat([envelope, bomb]);
-  const web = `grpc-encoding: gzip\r\ncontent-length: ${framed.byteLength}\r\n`;
-  const kinds: [string, Buffer][] = [
-    [post("/api/v1/jobs", "application/json", packed), bomb],
-    [post(submit, "application/json", packed), bomb],
-    [post(submit, "application/proto", packed), bomb],
-    [post(submit, "application/grpc-web+proto", web), framed],
+  const kinds: [string, Lines, Buffer][] = [
+    ["/api/v1/jobs", { ...json, ...packed }, bomb],
+    [submit, { ...json, ...packed }, bomb],
+    [submit, { ...proto, ...packed }, bomb],
+    [submit, { "content-type": "application/grpc-web+proto", "grpc-encoding": "gzip" }, framed],
   ];
-  await keep(kinds.length, async (index) => {
-    const [head, body] = kinds[index] ?? ["", bomb];
+  await keep(2 * kinds.length, async (index) => {
+    const [path, lines, body] = kinds[index % kinds.length] ?? ["", {}, bomb];
+    const who = ground.credentials(Math.floor(index / kinds.length));
     const socket = ground.open(ground.httpPort);
     const answered = new Promise<void>((resolve) => {
       socket.once("data", () => resolve());
       socket.once("close", () => resolve());
     });
-    socket.write(head);
+    socket.write(post(path, { ...who, ...lines, "content-length": String(body.byteLength) }));
     socket.write(body);
     await answered;
     socket.destroy();

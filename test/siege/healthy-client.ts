@@ -14,8 +14,11 @@ export class HealthyClient implements Disposable {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 8 });
   readonly #session: ClientHttp2Session;
 
-  constructor(httpUrl: string, grpcAddress: string) {
+  readonly #headers: { readonly authorization: string };
+
+  constructor({ httpUrl, grpcAddress, token }: { httpUrl: string; grpcAddress: string; token: string }) {
     this.#httpUrl = httpUrl;
+    this.#headers = { authorization: `Bearer ${token}` };
     this.#session = connect(`http://${grpcAddress}`);
   }
 
@@ -40,7 +43,7 @@ export class HealthyClient implements Disposable {
 
   #rest(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const options = { agent: this.#agent, timeout: timeoutMs };
+      const options = { agent: this.#agent, headers: this.#headers, timeout: timeoutMs };
       const request = get(`${this.#httpUrl}/api/v1/system/info`, options, (response) => {
         response.resume();
         response.once("end", () =>
@@ -54,7 +57,8 @@ export class HealthyClient implements Disposable {
 
   #grpc(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const head = { ":method": "POST", ":path": method, "content-type": "application/grpc", te: "trailers" };
+      const call = { ":method": "POST", ":path": method, "content-type": "application/grpc", te: "trailers" };
+      const head = { ...call, ...this.#headers };
       const stream = this.#session.request(head);
       let status = "none";
       stream.setTimeout(timeoutMs, () => stream.destroy(new Error("no answer by gRPC")));
