@@ -123,3 +123,15 @@ it("scheduler and projector: read events, take schedules, trim", async () => {
   await projector.request(`$JS.API.STREAM.PURGE.${eventsStream}`, all, { timeoutMs: 5000 });
   expect((await projector.streamState(eventsStream)).messages).toBe(0);
 });
+
+it("says at once that the broker refuses a user, whose answer would never come", async () => {
+  await using publisher = await busOf("publisher");
+  const refused = { code: "permission_denied" };
+  const none = new Uint8Array(0);
+  await expect(publisher.request("$JS.API.STREAM.INFO.EVENTS", none, { timeoutMs: 60_000 })).rejects.toMatchObject(
+    refused,
+  );
+  await expect(publisher.publishDurable("jobs.high.plugin-events.audit.1", bytes)).rejects.toMatchObject(refused);
+  // What another subject waits for goes on.
+  await publisher.publishDurable(jobSubject("high", "default", "t", "3"), bytes);
+});

@@ -74,3 +74,7 @@ export function noResponders(subject: string): BusError {
 export function notConnected(): BusError {
   return new BusError("unavailable", "not connected to NATS", { retryAfterMs: 500 });
 }
+
+export function notAllowed(subject: string): BusError {
+  return new BusError("permission_denied", `the broker refuses its user: it may not publish on ${subject}`);
+}

@@ -53,9 +53,12 @@ export interface BusStatus {
 }
 
 type StatusListener = (status: BusStatus) => void;
+type RefusalListener = (subject: string) => void;
 
 const pingIntervalMs = 20_000;
 const firstTryDelayMs = 100;
+/** Whoever starts a service hears by then what it waits for. */
+const sayWaitingMs = 2000;
 
 /**
  * One connection, remade for ever when it is lost.
@@ -71,6 +74,7 @@ export class Link implements AsyncDisposable {
   #status: BusStatus = { connected: true, epoch: 1, lostAtMs: 0 };
   #closed = false;
   readonly #listeners = new Set<StatusListener>();
+  readonly #refusalListeners = new Set<RefusalListener>();
   readonly #files: CertificateFiles | undefined;
 
   private constructor(client: NatsConnection, options: BusOptions, files: CertificateFiles | undefined) {
@@ -92,19 +96,29 @@ export class Link implements AsyncDisposable {
   }
 
   static async #connect(options: BusOptions, files: CertificateFiles | undefined): Promise<NatsConnection> {
-    const deadline = Date.now() + (options.connectTimeoutMs ?? 30_000);
-    for (;;) {
-      try {
-        return await connect(clientOptions(options, files));
-      } catch (cause) {
-        const remaining = deadline - Date.now();
-        const refused = /AUTHORIZATION|AUTHENTICATION|BAD_CREDS/.test(errorCodeOf(cause));
-        if (refused) throw new BusError("unauthenticated", "NATS refused the credentials", { cause });
-        if (remaining <= 0) {
-          throw new BusError("unavailable", `no NATS server answers at ${String(options.servers)}`, { cause });
+    const { connectTimeoutMs = 30_000, logger = silentLogger } = options;
+    const deadline = Date.now() + connectTimeoutMs;
+    const servers = shownServers(options);
+    let last: unknown;
+    const saying = setTimeout(
+      () => logger.warn({ servers, connectTimeoutMs, err: last }, "no NATS server answers yet: waiting for one"),
+      sayWaitingMs,
+    );
+    try {
+      for (;;) {
+        try {
+          return await connect(clientOptions(options, files));
+        } catch (cause) {
+          last = cause;
+          const remaining = deadline - Date.now();
+          const refused = /AUTHORIZATION|AUTHENTICATION|BAD_CREDS/.test(errorCodeOf(cause));
+          if (refused) throw new BusError("unauthenticated", `NATS at ${servers} refused the credentials`, { cause });
+          if (remaining <= 0) throw new BusError("unavailable", `no NATS server answers at ${servers}`, { cause });
+          await pause(Math.min(firstTryDelayMs, remaining));
         }
-        await pause(Math.min(firstTryDelayMs, remaining));
       }
+    } finally {
+      clearTimeout(saying);
     }
   }
 
@@ -127,6 +141,12 @@ export class Link implements AsyncDisposable {
   onStatus(listener: StatusListener): Disposable {
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  /** Hears of each message that the broker did not take, as this user may not publish on its subject. */
+  onRefused(listener: RefusalListener): Disposable {
+    this.#refusalListeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#refusalListeners.delete(listener) };
   }
 
   /** @returns false when there is no connection: the message went nowhere */
@@ -214,7 +234,10 @@ export class Link implements AsyncDisposable {
         this.logger.info({ server: event.data }, "connection to NATS remade");
         this.#set({ ...this.#status, connected: true, epoch: this.#status.epoch + 1 });
       } else if (event.type === Events.Error) {
-        this.logger.error({ code: event.data }, "NATS reports an error");
+        const { operation, subject } = event.permissionContext ?? {};
+        this.logger.error({ code: event.data, operation, subject }, "NATS reports an error");
+        if (operation !== "publish" || subject === undefined) continue;
+        for (const listener of this.#refusalListeners) listener(subject);
       } else if (event.type === Events.LDM) {
         this.logger.warn({ server: event.data }, "NATS server is about to shut down");
       }
@@ -227,6 +250,11 @@ export class Link implements AsyncDisposable {
       this.#set({ ...this.#status, connected: false });
     }
   }
+}
+
+/** Without a password or token that somebody wrote into an address. */
+function shownServers({ servers }: BusOptions): string {
+  return String(servers).replaceAll(/\/\/[^/@,]*@/g, "//");
 }
 
 function errorCodeOf(cause: unknown): string {

@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { silentLogger } from "./bus-logger.ts";
 import { connectBus } from "./bus.ts";
 import { provideNatsServer } from "./nats-server.ts";
 
@@ -55,6 +56,14 @@ it("uses the server it is pointed to", async () => {
   await expect(connectBus({ servers: server.url, name: "test", connectTimeoutMs: 50 })).rejects.toMatchObject({
     code: "unavailable",
   });
+});
+
+it("says after a while what a start waits for, and at its end too, without a password", async () => {
+  const said: object[] = [];
+  const logger = { ...silentLogger, warn: (fields: object) => void said.push(fields) };
+  const bus = connectBus({ servers: "nats://ada:secret@127.0.0.1:1", name: "test", connectTimeoutMs: 2200, logger });
+  await expect(bus).rejects.toThrow("no NATS server answers at nats://127.0.0.1:1");
+  expect(said).toMatchObject([{ servers: "nats://127.0.0.1:1", err: { code: "CONNECTION_REFUSED" } }]);
 });
 
 it("dies with the process that started it, even by kill -9", async () => {

@@ -1,6 +1,6 @@
 import { nuid, type Msg, type Subscription } from "nats";
 import { headerNames } from "@millrace/protocol";
-import { BusError, noResponders, notConnected } from "./bus-error.ts";
+import { BusError, noResponders, notAllowed, notConnected } from "./bus-error.ts";
 import { messageStatus } from "./bus-message.ts";
 import {
   EncodedHeaders,
@@ -81,6 +81,7 @@ export class PipelinedPublisher implements AsyncDisposable {
   readonly #inbox: string;
   readonly #subscription: Subscription;
   readonly #listening: Disposable;
+  readonly #refusals: Disposable;
   readonly #sweeper: Sweeper;
   readonly #idPrefix = `${nuid.next()}-`;
   readonly #windowMessages: number;
@@ -106,6 +107,7 @@ export class PipelinedPublisher implements AsyncDisposable {
       if (status.connected) this.#sendAllAgain();
       else if (link.closed) this.#failAll(notConnected());
     });
+    this.#refusals = link.onRefused((subject) => this.#refuse(subject));
     this.#sweeper = new Sweeper(sweepMs, (nowMs) => this.#sweep(nowMs));
   }
 
@@ -173,7 +175,7 @@ export class PipelinedPublisher implements AsyncDisposable {
   /**
    * Resolves when the stream holds the message; waits for room first.
    * @throws BusError resource_exhausted (stream full), unavailable (no stream there, no connection: stored or not),
-   * out_of_range, aborted (an expectation in the headers failed)
+   * out_of_range, aborted (an expectation in the headers failed), permission_denied (by the broker, for its user)
    */
   async publish(message: OutgoingMessage): Promise<PublishAck> {
     if (!this.hasRoom || this.#waiting.length > 0) await this.room();
@@ -240,6 +242,7 @@ export class PipelinedPublisher implements AsyncDisposable {
     if (!this.#link.closed) await this.flush();
     this.#failAll(notConnected());
     this.#listening[Symbol.dispose]();
+    this.#refusals[Symbol.dispose]();
     this.#sweeper[Symbol.dispose]();
     this.#subscription.unsubscribe();
   }
@@ -270,6 +273,12 @@ export class PipelinedPublisher implements AsyncDisposable {
     else if (entry.sentAgain && entry.ownSubject && error.code === "aborted")
       this.#settle(token, entry, undefined, PublishAck.storedBefore);
     else this.#settle(token, entry, error, undefined);
+  }
+
+  #refuse(subject: string): void {
+    // A copy: the callee may change it.
+    const refused = [...this.#inFlight].filter(([, entry]) => entry.subject === subject);
+    for (const [token, entry] of refused) this.#settle(token, entry, notAllowed(subject), undefined);
   }
 
   #retryLater(entry: InFlight): void {

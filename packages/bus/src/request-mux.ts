@@ -1,5 +1,5 @@
 import type { Msg, Subscription } from "nats";
-import { BusError, noResponders, notConnected } from "./bus-error.ts";
+import { BusError, noResponders, notAllowed, notConnected } from "./bus-error.ts";
 import { BusMessage, messageStatus } from "./bus-message.ts";
 import type { EncodedHeaders } from "./encode-headers.ts";
 import type { Link } from "./link.ts";
@@ -28,6 +28,7 @@ export class RequestMux implements Disposable {
   readonly #inbox: string;
   readonly #subscription: Subscription;
   readonly #listening: Disposable;
+  readonly #refusals: Disposable;
   readonly #sweeper: Sweeper;
   readonly #pending = new Map<string, PendingRequest>();
   #next = 0;
@@ -40,6 +41,7 @@ export class RequestMux implements Disposable {
     this.#listening = link.onStatus((status) => {
       if (!status.connected) this.#failAll(notConnected());
     });
+    this.#refusals = link.onRefused((subject) => this.#refuse(subject));
     this.#sweeper = new Sweeper(sweepMs, (nowMs) => this.#sweep(nowMs));
   }
 
@@ -48,7 +50,10 @@ export class RequestMux implements Disposable {
     return this.#pending.size;
   }
 
-  /** @throws BusError unavailable (nobody listens, or no connection), deadline_exceeded, resource_exhausted, out_of_range */
+  /**
+   * @throws BusError unavailable (nobody listens, or no connection), deadline_exceeded, resource_exhausted, out_of_range,
+   * permission_denied (by the broker, for its user)
+   */
   request(subject: string, data: Uint8Array, options: RequestOptions): Promise<BusMessage> {
     if (this.#pending.size >= mostPending) {
       return Promise.reject(
@@ -72,6 +77,7 @@ export class RequestMux implements Disposable {
 
   [Symbol.dispose](): void {
     this.#listening[Symbol.dispose]();
+    this.#refusals[Symbol.dispose]();
     this.#sweeper[Symbol.dispose]();
     this.#failAll(notConnected());
     this.#subscription.unsubscribe();
@@ -86,6 +92,14 @@ export class RequestMux implements Disposable {
     this.#pending.delete(token);
     if (messageStatus(message)?.code === 503) request.reject(noResponders(request.subject));
     else request.resolve(new BusMessage(message));
+  }
+
+  #refuse(subject: string): void {
+    for (const [token, request] of this.#pending) {
+      if (request.subject !== subject) continue;
+      this.#pending.delete(token);
+      request.reject(notAllowed(subject));
+    }
   }
 
   #sweep(nowMs: number): boolean {
