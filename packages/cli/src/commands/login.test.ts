@@ -7,7 +7,7 @@ import { Role } from "@millrace/protocol";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { runCli } from "../run-cli.ts";
 import { MemoryServer } from "../testing/memory-server.ts";
-import { runHere } from "../testing/run-here.ts";
+import { runMillrace } from "../testing/run-millrace.ts";
 
 let server: MemoryServer;
 let folder: string;
@@ -25,7 +25,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const run = (args: string[], input = "") => runHere(args, { env, input });
+const run = (args: string[], input = "") => runMillrace(args, { env, input });
 const file = () => join(folder, "millrace", "credentials.json");
 
 it("logs in with a token of its own for this machine, shows who one is, and logs out", async () => {
