@@ -112,6 +112,20 @@ test("what is granted is what is declared and given, for every version", async (
   expect(unknown).toMatchObject({ code: "InvalidArgument" });
 });
 
+test("what no version declares cannot be granted, and the answer names what can", async () => {
+  const message = "grants: kv cannot be granted: the manifest declares http, jobs only";
+  const pushed = await refusalOfCall(upload("undeclared", "1.0.0", { grants: ["http", "kv"] }));
+  expect(pushed).toMatchObject({ code: "FailedPrecondition", message });
+  await upload("undeclared", "1.0.0", { grants: ["http"] });
+  const granted = await refusalOfCall(fixture.plugins.grantPlugin({ name: "undeclared", grants: ["http", "kv"] }));
+  expect(granted).toMatchObject({ code: "FailedPrecondition", message });
+  expect((await fixture.plugins.getPlugin({ name: "undeclared" })).plugin?.granted?.http).toEqual(["api.example.com"]);
+  // One that waits for its turn counts too.
+  await upload("undeclared", "1.1.0", { kvBytes: 5n, canaryPercent: 10 });
+  const { plugin } = await fixture.plugins.grantPlugin({ name: "undeclared", grants: ["kv"] });
+  expect([plugin?.granted?.kvBytes, plugin?.canary?.version?.granted?.kvBytes]).toEqual([0n, 5n]);
+});
+
 test("two controls never give one type to two plugins", async () => {
   const { bus, store } = fixture;
   const logger = createLogger({ name: "other-control", level: "silent" });

@@ -18,7 +18,7 @@ import { inspectModule } from "@millrace/plugin-host";
 import { lt, prerelease } from "semver";
 import { moved } from "./advance-plugin.ts";
 import type { ControlContext } from "./control-context.ts";
-import { grantCapabilities, parseGrants } from "./grant-capabilities.ts";
+import { grantCapabilities, parseGrants, refuseUndeclared } from "./grant-capabilities.ts";
 import { keepVersion } from "./keep-version.ts";
 import { manifestProblems } from "./manifest-problems.ts";
 import { handOver, isSameVersion, servingVersion, withoutCanary, withVersion } from "./plugin-versions.ts";
@@ -33,6 +33,7 @@ export async function uploadPlugin(context: ControlContext, request: UploadPlugi
   if (manifest === undefined) throw refused([{ field: "manifest", reason: "is missing" }]);
   const grants = parseGrants(request.grants);
   refuseManifest(manifest);
+  refuseUndeclared(request.grants, [manifest]);
   const version = create(PluginVersionSchema, {
     manifest,
     sha256: createHash("sha256").update(module).digest("hex"),
