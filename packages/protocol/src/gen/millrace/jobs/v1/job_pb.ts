@@ -312,7 +312,8 @@ export type Job = Message<"millrace.jobs.v1.Job"> & {
   runUs: bigint;
 
   /**
-   * Why a queued job does not run, where a worker has said so.
+   * Why a queued job does not run: what a worker has said of it, else that its queue is paused. Watches and events tell the
+   * former only.
    *
    * @generated from field: string wait_reason = 21;
    */
