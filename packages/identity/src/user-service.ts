@@ -31,10 +31,10 @@ export function userService(context: IdentityContext): ServiceImpl<typeof UserSe
     updateUser: (request, call) => changeUser(context, call, request.id, changesOfUpdate(request)),
     async deleteUser({ id, purge }, call) {
       const caller = requirePermission(call, "users:manage");
-      await store.users.delete(id, purge, (user) => refuseMoreThan(caller, user.roles));
+      const purged = await store.users.delete(id, purge, (user) => refuseMoreThan(caller, user.roles));
       feed.poke();
-      events.userDeleted(id, caller.subject, purge);
-      return {};
+      events.userDeleted(id, caller.subject, purged);
+      return { purged };
     },
     createInvitation: (request, call) => createInvitation(context, request, call),
   };

@@ -53,12 +53,12 @@ test("users are created, read, replaced, patched, deleted and purged", async () 
     code: Code.InvalidArgument,
   });
   await expect(users.updateUser({ id, email: "no email" }, root)).rejects.toMatchObject({ code: Code.InvalidArgument });
-  await users.deleteUser({ id }, root);
+  expect(await users.deleteUser({ id }, root)).toMatchObject({ purged: false });
   expect((await users.getUser({ id }, root)).user?.deletedAt).toBeDefined();
   await expect(users.updateUser({ id, displayName: "x" }, root)).rejects.toMatchObject({ code: Code.NotFound });
   expect((await users.listUsers({ search: "two@" }, root)).users).toEqual([]);
   expect((await users.listUsers({ search: "two@", includeDeleted: true }, root)).users).toHaveLength(1);
-  await users.deleteUser({ id }, root);
+  expect(await users.deleteUser({ id }, root)).toMatchObject({ purged: true });
   await expect(users.getUser({ id }, root)).rejects.toMatchObject({ code: Code.NotFound });
 });
 

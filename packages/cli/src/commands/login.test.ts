@@ -144,9 +144,10 @@ it("keeps users", async () => {
   );
   const changed = await run(["users", "update", "bob@example.com", "--role", "operator", "--disable"]);
   expect(changed.stdout).toMatch(/name +Bob\nroles +operator\nstate +disabled/);
-  expect((await run(["users", "delete", "bob@example.com"])).stdout).toContain("is deleted");
+  expect((await run(["users", "delete", "bob@example.com"])).stdout).toContain("is signed out everywhere and hidden");
   expect((await run(["users", "get", "bob@example.com"])).stdout).toMatch(/state +deleted/);
-  expect(await run(["users", "get", "eve@example.com"])).toMatchObject({ code: 3 });
+  expect((await run(["users", "delete", "bob@example.com"])).stdout).toBe("nothing is kept of bob@example.com\n");
+  expect(await run(["users", "get", "bob@example.com"])).toMatchObject({ code: 3 });
   expect(await run(["users", "list", "--role", "king"])).toMatchObject({ code: 2 });
   expect((await run(["users", "invite", "cy@example.com", "--role", "publisher", "--valid", "90m"])).stdout).toBe(
     "code-1\n",

@@ -139,8 +139,12 @@ export function userCommands(program: Command, context: CliContext): void {
     .action(async (user: string, { purge = false }: { purge?: boolean }, command: Command) => {
       await withSession(context, command, async ({ client, output }) => {
         const id = await findUserId(client, user, call);
-        await client.users.deleteUser({ id, purge }, call);
-        output.document({ id }, () => `${user} is deleted`);
+        const { purged } = await client.users.deleteUser({ id, purge }, call);
+        output.document({ id, purged }, () =>
+          purged
+            ? `nothing is kept of ${user}`
+            : `${user} is signed out everywhere and hidden; deleted again, nothing is kept`,
+        );
       });
     });
 

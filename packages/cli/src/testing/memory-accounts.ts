@@ -150,9 +150,10 @@ export class MemoryAccounts {
     },
     deleteUser: ({ id, purge }) => {
       const user = this.#find(id);
-      if (purge) this.users.delete(id);
+      const purged = purge || user.deletedAt !== undefined;
+      if (purged) this.users.delete(id);
       else user.deletedAt = timestampNow();
-      return {};
+      return { purged };
     },
     createInvitation: (request) => {
       this.invitations.push(request);

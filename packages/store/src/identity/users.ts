@@ -164,20 +164,23 @@ export class Users {
 
   /**
    * Signs the user out and hides it; one that is hidden, or with purge, is removed with all that is its own.
+   * @returns whether it is removed
    * @throws MillraceError `not_found`, `failed_precondition` for the last administrator
    */
-  async delete(id: string, purge: boolean, allow: (user: User) => void): Promise<void> {
-    await this.#run((db) =>
+  async delete(id: string, purge: boolean, allow: (user: User) => void): Promise<boolean> {
+    return this.#run((db) =>
       db.transaction().execute(async (tx) => {
         const before = await lockUser(tx, id);
         allow(before);
         await endSessions(tx, id);
         await deleteTokens(tx, id);
         await deleteCodes(tx, id);
-        if (purge || before.deletedAt !== undefined) await tx.deleteFrom("users").where("id", "=", id).execute();
+        const removed = purge || before.deletedAt !== undefined;
+        if (removed) await tx.deleteFrom("users").where("id", "=", id).execute();
         else await update(tx, id, { deleted_at: sql<Date>`now()` as unknown as Date });
         if (isAdministrator(before)) await keepOneAdministrator(tx);
         await insertRevocations(tx, "user", [id]);
+        return removed;
       }),
     );
   }
