@@ -44,6 +44,10 @@ export function jobService(traces: Traces): Partial<ServiceImpl<typeof JobServic
         throw new MillraceError("already_exists", "unique key is taken", {
           details: [{ field: "unique_key", reason: "taken" }],
         });
+      if (request.type === "quote") {
+        const details = Array.from({ length: 1_000 }, () => ({ field: "x".repeat(9_000), reason: "y".repeat(9_000) }));
+        throw new MillraceError("failed_precondition", "z".repeat(3_000_000), { details });
+      }
       if (request.type === "rule") throw new MillraceError("failed_precondition", "queue is closed");
       if (request.type === "huge") throw new MillraceError("out_of_range", "payload is larger than a job may be");
       if (request.type === "caller") return { id: callOf(context).header(callerHeader) ?? "nobody" };

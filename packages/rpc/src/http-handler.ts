@@ -10,6 +10,7 @@ import { isRefusal, type Intercept, type Interception, type Refusal } from "./in
 import { InterceptedExchange } from "./intercepted-exchange.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { refuseExchange } from "./refuse-exchange.ts";
+import { toConnectError } from "./rpc-error.ts";
 import { serveRest } from "./rest-handler.ts";
 import { createRestRouter } from "./rest-routes.ts";
 import { serveCall } from "./serve-call.ts";
@@ -207,9 +208,12 @@ function refuseOrigin(exchange: Exchange): void {
 function refuseUnknown(exchange: Exchange): void {
   const contentType = String(exchange.headers["content-type"] ?? "");
   if (exchange.httpVersion === 2 && /^application\/grpc(?!-web)/.test(contentType)) {
+    const { code, rawMessage } = toConnectError(
+      new ConnectError(`unknown method ${exchange.path}`, Code.Unimplemented),
+    );
     exchange.reply(200, { "content-type": contentType }, "", {
-      "grpc-status": String(Code.Unimplemented),
-      "grpc-message": encodeURIComponent(`unknown method ${exchange.path}`),
+      "grpc-status": String(code),
+      "grpc-message": encodeURIComponent(rawMessage),
     });
     return;
   }

@@ -3,7 +3,7 @@ import { codeToHttpStatus, errorToJson } from "@connectrpc/connect/protocol-conn
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import type { Exchange, ReplyHeaders } from "./exchange.ts";
 import type { Refusal } from "./interception.ts";
-import { errorBody, restStatus } from "./rpc-error.ts";
+import { errorBody, restStatus, toConnectError } from "./rpc-error.ts";
 
 const json = "application/json";
 const endOfStream = 2;
@@ -13,7 +13,7 @@ const endOfStream = 2;
  * @param isCall the path is that of a method; everything else is answered as REST is
  */
 export function refuseExchange(exchange: Exchange, refusal: Refusal, requestId: string, isCall: boolean): void {
-  const { error } = refusal;
+  const error = toConnectError(refusal.error);
   const type = isCall ? String(exchange.headers["content-type"] ?? "") : "";
   const headers: ReplyHeaders = { ...refusal.headers, "x-request-id": requestId };
   if (type.startsWith("application/grpc")) {

@@ -12,6 +12,9 @@ import type { ErrorDetail } from "@millrace/protocol";
 import { fieldError } from "./rpc-error.ts";
 import type { RestRoute } from "./rest-routes.ts";
 
+/** Wrong fields that are looked for; an answer has no room for more. */
+const maxProblems = 100;
+
 type JsonObject = { [name: string]: JsonValue };
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -88,8 +91,9 @@ export function messageFromJson(desc: DescMessage, json: JsonValue): Message {
       return fromJson(desc, repaired);
     } catch (reason) {
       const text = words(reason);
-      const match = /cannot decode (?:field|oneof) \S*?([A-Za-z0-9_]+) from JSON(?:: (.*))?$/s.exec(text);
-      problems.push({ field: match?.[1] ?? "", reason: match?.[2] ?? text });
+      // From the start only: further on it quotes the caller, and every place in that would be tried.
+      const match = /^cannot decode (?:field|oneof) (\S+) from JSON(?:: (.*))?$/s.exec(text);
+      problems.push({ field: match?.[1]?.split(".").at(-1) ?? "", reason: match?.[2] ?? text });
     }
   }
   throw malformed(
@@ -104,6 +108,7 @@ function repair(desc: DescMessage, json: JsonValue, path: string, problems: Erro
   if (!isObject(json) || desc.typeName.startsWith("google.protobuf.")) return json;
   const out: JsonObject = {};
   for (const [name, value] of Object.entries(json)) {
+    if (problems.length >= maxProblems) break;
     const field = desc.fields.find((one) => one.jsonName === name || one.name === name);
     const at = path === "" ? name : `${path}.${name}`;
     if (field === undefined) {

@@ -14,6 +14,30 @@ const nameByCode = new Map<Code, ErrorCode>(
   (Object.keys(errorTable) as ErrorCode[]).map((name) => [errorTable[name].grpc as Code, name]),
 );
 
+// Errors quote what callers sent, which may be megabytes; metadata, where gRPC has them, hold some KiB.
+const maxMessageChars = 2_048;
+const maxFieldChars = 256;
+const maxReasonChars = 1_024;
+/** Of all fields and reasons together; those after are left out. */
+const maxDetailChars = 4_096;
+
+/** Well-formed: no protocol can carry half a surrogate pair. */
+function shown(text: string, maxChars: number): string {
+  return (text.length <= maxChars ? text : `${text.slice(0, maxChars - 1)}…`).toWellFormed();
+}
+
+function shownDetails(details: readonly ErrorDetail[]): ErrorDetail[] {
+  const kept: ErrorDetail[] = [];
+  let room = maxDetailChars;
+  for (const detail of details) {
+    const [field, reason] = [shown(detail.field, maxFieldChars), shown(detail.reason, maxReasonChars)];
+    room -= field.length + reason.length;
+    if (room < 0) break;
+    kept.push({ field, reason });
+  }
+  return kept;
+}
+
 export function errorCodeName(code: Code): ErrorCode {
   return nameByCode.get(code) ?? "unknown";
 }
@@ -29,9 +53,9 @@ export function restStatus(code: Code): number {
 
 function pathElements(field: string): MessageInitShape<typeof FieldPathElementSchema>[] {
   return field.split(".").map((part) => {
-    const match = /^(.*)\[(\d+)\]$/.exec(part);
-    if (match === null) return { fieldName: part.toWellFormed() };
-    return { fieldName: (match[1] ?? "").toWellFormed(), subscript: { case: "index", value: BigInt(match[2] ?? 0) } };
+    const match = /^(.*)\[(\d{1,18})\]$/.exec(part);
+    if (match === null) return { fieldName: part };
+    return { fieldName: match[1] ?? "", subscript: { case: "index", value: BigInt(match[2] ?? 0) } };
   });
 }
 
@@ -45,7 +69,7 @@ function pathText(path: FieldPath | undefined): string {
     .join(".");
 }
 
-/** An error that names what is wrong with which field; travels as buf.validate.Violations on every protocol. */
+/** An error that names what is wrong with the first few fields; travels as buf.validate.Violations on every protocol. */
 export function fieldError(
   code: Code,
   message: string,
@@ -57,9 +81,9 @@ export function fieldError(
     error.details.push({
       desc: ViolationsSchema,
       value: create(ViolationsSchema, {
-        violations: details.map(({ field, reason }) => ({
+        violations: shownDetails(details).map(({ field, reason }) => ({
           field: { elements: pathElements(field) },
-          message: reason.toWellFormed(),
+          message: reason,
         })),
       }),
     });
@@ -68,15 +92,16 @@ export function fieldError(
 }
 
 /**
- * What a method threw, as the error a caller sees. What is not meant for callers becomes `internal error`. Its words are
- * well-formed, whatever they quote: no protocol can carry half a surrogate pair.
+ * What a method threw, as the error a caller sees. What is not meant for callers becomes `internal error`. Its words are few
+ * and well-formed, whatever they quote.
  */
 export function toConnectError(reason: unknown): ConnectError {
   const error = connectErrorOf(reason);
-  if (error.rawMessage.isWellFormed()) return error;
-  const shown = new ConnectError(error.rawMessage.toWellFormed(), error.code, error.metadata, undefined, reason);
-  shown.details = error.details;
-  return shown;
+  const words = shown(error.rawMessage, maxMessageChars);
+  if (words === error.rawMessage) return error;
+  const short = new ConnectError(words, error.code, error.metadata, undefined, reason);
+  short.details = error.details;
+  return short;
 }
 
 function connectErrorOf(reason: unknown): ConnectError {

@@ -5,6 +5,7 @@ import type { BodyWatch } from "./body-watch.ts";
 import { isReadable, readQueryMessage } from "./connect-get.ts";
 import type { Exchange, ReplyHeaders } from "./exchange.ts";
 import type { Pipeline, PipelineMethod } from "./pipeline.ts";
+import { toConnectError } from "./rpc-error.ts";
 import { serveUniversal } from "./serve-universal.ts";
 import { isLean, serveUnary, unaryFormat } from "./unary-handler.ts";
 
@@ -60,6 +61,6 @@ function refuseType(exchange: Exchange, message: string): void {
 
 /** In Connect's shape: what is no call of any protocol has none of its own. */
 function refuseCall(exchange: Exchange, status: number, error: ConnectError, headers: ReplyHeaders = {}): void {
-  const body = JSON.stringify(errorToJson(error, undefined));
+  const body = JSON.stringify(errorToJson(toConnectError(error), undefined));
   exchange.reply(status, { ...headers, "content-type": "application/json", "x-request-id": crypto.randomUUID() }, body);
 }

@@ -66,6 +66,14 @@ describe.each([
     expect((await failure(jobs.submitJob({ type: "boom" }))).rawMessage).toBe("internal error");
   });
 
+  test("carries a few words of an error that quotes megabytes", async () => {
+    const error = await failure(jobs.submitJob({ type: "quote" }));
+    expect([error.code, error.rawMessage]).toEqual([Code.FailedPrecondition, `${"z".repeat(2_047)}…`]);
+    const [detail, ...others] = errorDetails(error);
+    expect(detail).toEqual({ field: `${"x".repeat(255)}…`, reason: `${"y".repeat(1_023)}…` });
+    expect(others).toHaveLength(2);
+  });
+
   test("a deadline ends the call", async () => {
     expect((await failure(jobs.submitJob({ type: "deaf" }, { timeoutMs: 50 }))).code).toBe(Code.DeadlineExceeded);
   });
