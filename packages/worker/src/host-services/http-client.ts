@@ -135,7 +135,7 @@ export class HttpClient {
 
   /** The one address that is connected to. All that the name has must be public, so that no answer hides another. */
   async #resolve(host: string, isPrivateAllowed: boolean, signal: AbortSignal): Promise<string> {
-    const addresses = isIP(host) > 0 ? [host] : await orAborted(this.#lookUp(host, isPrivateAllowed), signal);
+    const addresses = isIP(host) > 0 ? [host] : await orAborted(this.#lookUp(host, isPrivateAllowed, signal), signal);
     for (const address of isPrivateAllowed ? [] : addresses) {
       const what = refuseAddress(address);
       if (what !== undefined) throw denied(`http: ${host} is at ${address}, which is ${what}`);
@@ -150,12 +150,18 @@ export class HttpClient {
    * holds one of two threads until it knows, so a few names whose servers are silent would keep everybody else from theirs, the
    * way back to the broker included. Places that the operator lists may be known to the system only.
    */
-  async #lookUp(host: string, isListed: boolean): Promise<string[]> {
+  async #lookUp(host: string, isListed: boolean, signal: AbortSignal): Promise<string[]> {
     if (isListed) return (await lookup(host, { all: true, order: "ipv4first" })).map(({ address }) => address);
     // One for each name: it knows the system's servers as they are at its start.
     const names = new Resolver({ timeout: httpLimits.nameMs, tries: httpLimits.nameTries });
     if (this.#nameServers.length > 0) names.setServers(this.#nameServers);
-    const families = await Promise.allSettled([names.resolve4(host), names.resolve6(host)]);
+    const asked = Promise.allSettled([names.resolve4(host), names.resolve6(host)]);
+    // A server that says nothing is asked for a quarter of a minute, over a socket: calls that have ended are not to leave any.
+    const cancel = (): void => names.cancel();
+    if (signal.aborted) cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    const families = await asked;
+    signal.removeEventListener("abort", cancel);
     const found = families.flatMap((family) => (family.status === "fulfilled" ? family.value : []));
     const failed = families.find((family) => family.status === "rejected");
     if (found.length === 0 && failed !== undefined) throw failed.reason;

@@ -41,6 +41,24 @@ test("keeps values of any key, apart for each plugin", async () => {
   expect(await used("one")).toBe(64 + 9);
 });
 
+test("lists without end keep no other plugin from its own", async () => {
+  const [busy, other] = [
+    { plugin: "busy", quotaBytes: 1000 },
+    { plugin: "other", quotaBytes: 1000 },
+  ];
+  for (const owner of [busy, other]) await store.set(owner, "k", encoder.encode("1"), 0);
+  let listed = 0;
+  using _ = bus.subscribe("$JS.API.STREAM.INFO.KV_*", {}, (message) => {
+    if (new TextDecoder().decode(message.data).includes("subjects_filter")) listed++;
+  });
+  const lists = Array.from({ length: 100 }, () => store.list(busy, "", 10));
+  expect(await store.list(other, "", 10)).toEqual(["k"]);
+  expect(listed).toBeLessThanOrEqual(3);
+  expect(new Set((await Promise.all(lists)).map(String))).toEqual(new Set(["k"]));
+  await store.set(busy, "l", encoder.encode("1"), 0);
+  expect(await store.list(busy, "", 10)).toEqual(["k", "l"]);
+});
+
 test("refuses what is beyond the quota, to the byte", async () => {
   const owner = { plugin: "full", quotaBytes: 2 * 64 + 20 };
   await store.set(owner, "k", new Uint8Array(19), 0);

@@ -39,6 +39,8 @@ export class PluginStore {
   readonly #bucket: KvBucket;
   /** The list that is being made: each takes the worker's own thread for a while, so they come one after the other. */
   #listing: Promise<unknown> = Promise.resolve();
+  /** Lists that wait for their turn, by plugin: whoever asks until it begins shares it, so that none takes the turns of others. */
+  readonly #nextLists = new Map<string, Promise<string[]>>();
 
   constructor(bus: Bus) {
     this.#bus = bus;
@@ -91,18 +93,26 @@ export class PluginStore {
   async list(owner: StoreOwner, prefix: string, limit: number): Promise<string[]> {
     const most = Math.min(limit, storeLimits.listedKeys);
     const keys: string[] = [];
-    const names = this.#listing.then(() => this.#names(owner));
-    this.#listing = names.catch(() => undefined);
-    for (const name of await names) {
-      const key = decodeKey(name.slice(owner.plugin.length + 1));
-      if (key.startsWith(prefix)) keys.push(key);
-    }
+    for (const key of await this.#keys(owner)) if (key.startsWith(prefix)) keys.push(key);
     const present: string[] = [];
     for (const key of keys.sort()) {
       if (present.length >= most) break;
       if ((await this.#find(owner, keyName(owner, key))).value !== undefined) present.push(key);
     }
     return present;
+  }
+
+  #keys(owner: StoreOwner): Promise<readonly string[]> {
+    const { plugin } = owner;
+    const waiting = this.#nextLists.get(plugin);
+    if (waiting !== undefined) return waiting;
+    const keys = this.#listing.then(async () => {
+      this.#nextLists.delete(plugin);
+      return (await this.#names(owner)).map((name) => decodeKey(name.slice(plugin.length + 1)));
+    });
+    this.#nextLists.set(plugin, keys);
+    this.#listing = keys.catch(() => undefined);
+    return keys;
   }
 
   /** What stands under a name. What has expired is removed on the way. */
