@@ -6,8 +6,8 @@ import { passwordCosts } from "./password-costs.ts";
 /** When all places are taken: a caller may come again after so long. */
 const retryAfterMs = 2_000;
 
-/** 0 to 19: whatever else wants the processor gets about three times such a thread's share of it. */
-const niceIncrement = 5;
+/** 0 to 19: whatever else wants the processor gets about nine times such a thread's share of it. */
+const niceIncrement = 10;
 
 /** Threads beyond the first end after so long without work, ms. */
 const idleTimeout = 10_000;
