@@ -48,7 +48,7 @@ test("lists without end keep no other plugin from its own", async () => {
   ];
   for (const owner of [busy, other]) await store.set(owner, "k", encoder.encode("1"), 0);
   let listed = 0;
-  using _ = bus.subscribe("$JS.API.STREAM.INFO.KV_*", {}, (message) => {
+  using _ = bus.subscribe("$JS.API.STREAM.INFO.*", {}, (message) => {
     if (new TextDecoder().decode(message.data).includes("subjects_filter")) listed++;
   });
   const lists = Array.from({ length: 100 }, () => store.list(busy, "", 10));
@@ -57,6 +57,7 @@ test("lists without end keep no other plugin from its own", async () => {
   expect(new Set((await Promise.all(lists)).map(String))).toEqual(new Set(["k"]));
   await store.set(busy, "l", encoder.encode("1"), 0);
   expect(await store.list(busy, "", 10)).toEqual(["k", "l"]);
+  expect(listed).toBeGreaterThan(1);
 });
 
 test("refuses what is beyond the quota, to the byte", async () => {
