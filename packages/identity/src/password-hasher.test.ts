@@ -16,7 +16,10 @@ test("passwords are hashed with OWASP's costs, and weaker hashes are told", asyn
 test("more than the places and the queue are told to come again, and the rest get their turn", async () => {
   await using hasher = new PasswordHasher({ atOnce: 1, mostWaiting: 3 });
   await hasher.verify(undefined, "x");
-  const all = await Promise.allSettled(Array.from({ length: 10 }, () => hasher.hash("secret")));
+  const order: number[] = [];
+  const login = (_: unknown, n: number) => hasher.hash("secret").then(() => order.push(n));
+  const all = await Promise.allSettled(Array.from({ length: 10 }, login));
+  expect(order).toEqual([0, 1, 2, 3]);
   const refused = all.filter((one) => one.status === "rejected");
   expect(refused).toHaveLength(6);
   expect(refused[0]?.reason).toMatchObject({ code: "unavailable", retryAfterMs: 2000 });

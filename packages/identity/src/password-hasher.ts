@@ -31,10 +31,13 @@ export class PasswordHasher implements AsyncDisposable {
       name: "hash",
       minThreads: 1,
       maxThreads: atOnce,
+      stricterFIFO: true,
       idleTimeout,
       niceIncrement,
       env: {},
     });
+    // Of a thread that ended without work: another takes its place. What one works at fails with it.
+    this.#threads.on("error", () => {});
     this.#nobody = this.hash("nobody has this password");
     // Whoever needs it first hears of the failure.
     this.#nobody.catch(() => undefined);

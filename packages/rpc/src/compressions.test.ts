@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { Code } from "@connectrpc/connect";
 import fc from "fast-check";
@@ -54,4 +55,18 @@ test("of many large ones at once some are told to come again, and the next ones 
   expect(refused.length).toBeLessThan(60);
   expect(refused[0]).toMatchObject({ code: Code.Unavailable, rawMessage: "too many packed messages at once" });
   expect(await unpack("gzip", packed)).toHaveLength(4 * mebibyte);
+});
+
+test("those that wait are bounded in their bytes, and served in their order", async () => {
+  const packed = gzipSync(randomBytes(8 * mebibyte), { level: 0 });
+  const order: number[] = [];
+  const one = (_: unknown, n: number) => unpack("gzip", packed).then(() => order.push(n));
+  const all = await Promise.allSettled(Array.from({ length: 30 }, one));
+  const served = all.flatMap(({ status }, n) => (status === "fulfilled" ? [n] : []));
+  expect(order).toEqual(served);
+  expect(served.length).toBeGreaterThan(5);
+  expect(served.length).toBeLessThan(12);
+  // One that is larger by itself has its turn when nothing waits.
+  const huge = gzipSync(randomBytes(65 * mebibyte), { level: 0 });
+  expect(await unpack("gzip", huge, 80 * mebibyte)).toHaveLength(65 * mebibyte);
 });

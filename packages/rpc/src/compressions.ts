@@ -9,6 +9,8 @@ export type Compression = typeof compressionGzip;
 
 /** Large messages that wait to be unpacked. Each may be a bomb, which takes some 20 ms to reach the bound. */
 const maxWaiting = 100;
+/** Of them together, as they came, unless it is a single one: bodies that are whole count nowhere else. */
+const maxWaitingBytes = 64 * 1024 * 1024;
 
 /** A message that has no more plain bytes is unpacked at once, into a single piece of memory. */
 const smallBytes = 64 * 1024;
@@ -42,6 +44,7 @@ function inBounds(compression: Compression, name: UnpackWish["name"], unpack: Un
 }
 
 let pool: Promise<Piscina<UnpackWish, UnpackAnswer>> | undefined;
+let waitingBytes = 0;
 
 /**
  * In a thread of their own, one after the other: the memory that a bomb takes piece by piece until it is known for one would
@@ -49,32 +52,46 @@ let pool: Promise<Piscina<UnpackWish, UnpackAnswer>> | undefined;
  */
 async function unpackLarge(wish: UnpackWish): Promise<Uint8Array<ArrayBuffer>> {
   pool ??= startPool();
-  const threads = await pool;
-  if (threads.queueSize >= maxWaiting) {
+  const threads = await pool.catch((error: unknown) => {
+    // Files may be too many at the moment; the next one tries again.
+    pool = undefined;
+    throw error;
+  });
+  const size = wish.bytes.byteLength;
+  if (threads.queueSize >= maxWaiting || (waitingBytes > 0 && waitingBytes + size > maxWaitingBytes)) {
     throw new ConnectError("too many packed messages at once", Code.Unavailable, { "retry-after": "1" });
   }
-  // A copy of its own can be handed over; what V8 would make of it to send it takes ten times as long.
-  const bytes = new Uint8Array(wish.bytes);
-  const answer = await threads.run({ ...wish, bytes }, { transferList: [bytes.buffer] });
-  if (answer === "too large") throw tooLarge(wish.maxBytes);
-  if (answer === "broken") throw broken();
-  return answer;
+  waitingBytes += size;
+  try {
+    // A copy of its own can be handed over; what V8 would make of it to send it takes ten times as long.
+    const bytes = new Uint8Array(wish.bytes);
+    const answer = await threads.run({ ...wish, bytes }, { transferList: [bytes.buffer] });
+    if (answer === "too large") throw tooLarge(wish.maxBytes);
+    if (answer === "broken") throw broken();
+    return answer;
+  } finally {
+    waitingBytes -= size;
+  }
 }
 
 /** Loaded when it is needed: most services never get such a message. */
 async function startPool(): Promise<Piscina<UnpackWish, UnpackAnswer>> {
   const { Piscina } = await import("piscina");
-  return new Piscina({
+  const threads = new Piscina<UnpackWish, UnpackAnswer>({
     filename: new URL("./unpack-thread.ts", import.meta.url).href,
     name: "unpack",
     minThreads: 1,
     maxThreads: 1,
     maxQueue: maxWaiting,
+    stricterFIFO: true,
     niceIncrement: nice,
     env: {},
     // It has next to nothing in its heap. The less it may, the sooner V8 frees the memory of what was unpacked.
     resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
   });
+  // Of a thread that ended without work: another takes its place. What one works at fails with it.
+  threads.on("error", () => {});
+  return threads;
 }
 
 function tooLarge(readMaxBytes: number): ConnectError {
