@@ -295,4 +295,38 @@ describe("calls that wait hold no more than their plugin may", () => {
     expect(others.every(({ ok }) => ok)).toBe(true);
     expect(plugin.waitingBytes).toBe(0);
   });
+
+  test("and as many begin at once as there is room for what they came to hold", async () => {
+    const text = asks(`(memory 1) (func (export "small") (call $wait))
+      (func (export "run") (call $wait) (drop (memory.grow (i32.const 1023))) (call $wait))`);
+    const plugin = await loadPlugin(wat(text), { granted: everything, limits: { memoryPages: 1024 } });
+    const host = new SlowHost();
+    const begin = async (exportName: string, most: number): Promise<Promise<CallResult>[]> => {
+      const calls: Promise<CallResult>[] = [];
+      while (calls.length < most && plugin.isFree) {
+        calls.push(plugin.call(exportName, bytesOf(""), { host }));
+        await host.whenAsked(calls.length);
+      }
+      return calls;
+    };
+    const end = async (calls: readonly Promise<CallResult>[], grown: number): Promise<number> => {
+      host.answerAll();
+      await host.whenAsked(grown);
+      host.answerAll();
+      return (await Promise.all(calls)).filter(({ ok }) => ok).length;
+    };
+    // Nobody knows yet what they hold: 64 MiB each.
+    const first = await begin("run", 10);
+    expect([first.length, await end(first, 7)]).toEqual([10, 7]);
+    const second = await begin("run", 10);
+    expect([second.length, await end(second, 7)]).toEqual([7, 7]);
+    for (let n = 0; n < 40; n++) {
+      const [call] = await begin("small", 1);
+      host.answerAll();
+      expect(await call).toMatchObject({ ok: true });
+    }
+    const small = await begin("small", 10);
+    host.answerAll();
+    expect([small.length, (await Promise.all(small)).every(({ ok }) => ok)]).toEqual([10, true]);
+  });
 });

@@ -44,6 +44,9 @@ const REPLAY_TIMEOUT_MS = 2 ** 31 - 1;
 /** What the calls of one plugin hold, while they wait for host functions at the same time. */
 const MAX_WAITING_BYTES = 512 * 1024 * 1024;
 
+/** How far one call that holds less takes down what is expected of the next: one that held much is forgotten after dozens. */
+const USUAL_BYTES_STEP = 1 / 16;
+
 /** Instances that wait for a call, of a plugin whose calls wait: as many as it has had open at once, up to these bounds. */
 const MAX_IDLE_INSTANCES = 256;
 const MAX_IDLE_BYTES = 32 * 1024 * 1024;
@@ -78,6 +81,10 @@ export class LoadedPlugin {
   readonly #idle: PluginInstance[] = [];
   #idleBytes = 0;
   #waitingBytes = 0;
+  /** Calls that may wait and have not ended. */
+  #openWaits = 0;
+  /** What a call comes to hold when it waits: as much as one was seen to, and less after others that hold less. */
+  #usualBytes = 0;
   /** Tail of the calls of a stateful plugin: they share one instance. */
   #tail: Promise<unknown> = Promise.resolve();
   /** Calls of a stateful plugin that have not ended. */
@@ -93,9 +100,10 @@ export class LoadedPlugin {
     return this.#options.limits;
   }
 
-  /** Whether a call would begin at once, and not behind another of a stateful plugin. */
+  /** Whether a call would begin at once, not behind another of a stateful plugin, and may come to hold what others did. */
   get isFree(): boolean {
-    return !this.#options.stateful || this.#open === 0;
+    if (this.#options.stateful && this.#open > 0) return false;
+    return this.#openWaits === 0 || (this.#openWaits + 1) * this.#usualBytes <= MAX_WAITING_BYTES;
   }
 
   /** What the calls that wait hold, as it was when they began to. */
@@ -157,10 +165,14 @@ export class LoadedPlugin {
 
   async #runWaiting(instance: PluginInstance, exportName: string, call: InstanceCall): Promise<CallResult> {
     let held = 0;
+    let most = 0;
     const hold = (bytes: number) => {
       this.#waitingBytes += bytes - held;
       held = bytes;
+      most = Math.max(most, bytes);
+      this.#usualBytes = Math.max(this.#usualBytes, bytes);
     };
+    this.#openWaits++;
     const beforeWait = (): CallFailure | undefined => {
       hold(instance.heldBytes);
       const isAlone = this.#waitingBytes === held;
@@ -168,6 +180,8 @@ export class LoadedPlugin {
     };
     const result = await instance.runWaiting(exportName, { ...call, beforeWait });
     hold(0);
+    this.#openWaits--;
+    this.#usualBytes += (most - this.#usualBytes) * USUAL_BYTES_STEP;
     return result;
   }
 
