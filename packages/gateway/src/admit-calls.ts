@@ -20,6 +20,8 @@ export interface Admission {
   stranger(call: CallContext): void | Promise<void>;
   /** @throws ConnectError resource_exhausted */
   byIdentity(call: CallContext): void | Promise<void>;
+  /** Before a caller is told that it may not, where that is written down. @throws ConnectError resource_exhausted */
+  refused(call: CallContext): void | Promise<void>;
   /** Before jobs are submitted. @throws ConnectError resource_exhausted */
   bySubmission(call: CallContext, request: Message): void | Promise<void>;
 }
@@ -67,6 +69,11 @@ export function createAdmission(
     byIdentity(call) {
       const { subject } = call.identity;
       if (subject !== "anonymous") return take(call, `user:${subject}`, limits.perIdentity);
+    },
+    refused(call) {
+      const { subject } = call.identity;
+      // Strangers have paid already.
+      if (subject !== "anonymous") return take(call, `refused:${subject}`, limits.strangers);
     },
     bySubmission(call, request) {
       const submission = measureSubmission(call, request);

@@ -12,9 +12,11 @@ const batchMs = 50;
 const maxBatch = 500;
 /** Entries that control has not taken; beyond, audited calls are refused. */
 const maxWaiting = 5_000;
+/** Of those, of one user, or of all strangers: whoever floods the trail leaves the others their room. */
+const maxWaitingOfOne = 1_000;
 const appendTimeoutMs = 5_000;
 const retryMs = 500;
-/** What is left when the gateway stops is tried for so long. */
+/** What is left when the gateway stops is given up after so many tries that failed. */
 const maxLastTries = 3;
 /** Of what a call was about; the trail keeps no more. */
 const maxObjectChars = 512;
@@ -29,6 +31,8 @@ export class AuditTrail implements AsyncDisposable {
   readonly #access: ReadonlyMap<DescMethod, MethodAccess>;
   readonly #addressOf: (call: CallContext) => string;
   readonly #waiting: AuditEntry[] = [];
+  /** How many of them each user has. */
+  readonly #waitingOf = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
   #sending: Promise<void> | undefined;
   #away = false;
@@ -47,6 +51,12 @@ export class AuditTrail implements AsyncDisposable {
     this.#logger = logger;
   }
 
+  /** Before anything is said about the call. @throws ConnectError resource_exhausted for a caller whose entries are too many */
+  requireShare(call: CallContext, access: MethodAccess | undefined): void {
+    if (access?.audited !== true || (this.#waitingOf.get(call.identity.subject) ?? 0) < maxWaitingOfOne) return;
+    throw this.#refusals.limited("rate_limit", "too many calls that are written down", { "retry-after": "1" });
+  }
+
   /** @throws ConnectError unavailable for a call that could not be written down */
   require(access: MethodAccess | undefined): void {
     if (access?.audited !== true || (!this.#away && this.#waiting.length < maxWaiting)) return;
@@ -55,7 +65,9 @@ export class AuditTrail implements AsyncDisposable {
 
   /** Takes down a call that has ended, well or not. */
   record(call: CallContext, error: ConnectError | undefined): void {
-    if (this.#access.get(call.method)?.audited !== true || this.#waiting.length >= maxWaiting) return;
+    if (this.#access.get(call.method)?.audited !== true) return;
+    // What was done meanwhile has its entry all the same: how many calls run is bounded, too.
+    if (error !== undefined && this.#waiting.length >= maxWaiting) return;
     // Whoever floods a door must not fill the trail: rates bound what is written down, too.
     if (this.#refusals.isLimit(error)) return;
     const { subject, email, tokenId } = call.identity;
@@ -72,15 +84,17 @@ export class AuditTrail implements AsyncDisposable {
         requestId: call.requestId,
       }),
     );
+    this.#waitingOf.set(subject, (this.#waitingOf.get(subject) ?? 0) + 1);
     this.#timer ??= setTimeout(() => this.#flush(), batchMs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#timer);
     await this.#sending;
-    for (let tries = 0; this.#waiting.length > 0 && tries < maxLastTries; tries++) {
+    for (let failures = 0; this.#waiting.length > 0 && failures < maxLastTries;) {
       clearTimeout(this.#timer);
       await this.#send();
+      if (this.#away) failures += 1;
     }
     clearTimeout(this.#timer);
     if (this.#waiting.length > 0) this.#logger.error({ entries: this.#waiting.length }, "audit entries are lost");
@@ -97,6 +111,7 @@ export class AuditTrail implements AsyncDisposable {
       // The same entries again change nothing, so a lost answer does no harm.
       await this.#client.append({ entries }, { timeoutMs: appendTimeoutMs });
       this.#waiting.splice(0, entries.length);
+      for (const { actor } of entries) this.#leave(actor?.userId ?? "");
       if (this.#away) this.#logger.info("the audit trail is written again");
       this.#away = false;
     } catch (err) {
@@ -104,6 +119,12 @@ export class AuditTrail implements AsyncDisposable {
       this.#away = true;
     }
     if (this.#waiting.length > 0) this.#timer ??= setTimeout(() => this.#flush(), this.#away ? retryMs : 0);
+  }
+
+  #leave(userId: string): void {
+    const left = (this.#waitingOf.get(userId) ?? 1) - 1;
+    if (left === 0) this.#waitingOf.delete(userId);
+    else this.#waitingOf.set(userId, left);
   }
 }
 

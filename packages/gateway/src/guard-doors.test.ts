@@ -192,6 +192,18 @@ test("a flood of calls by nobody fills the audit trail no faster than strangers 
   expect(entries.map(({ result }) => result)).toEqual(Array.from({ length: 4 }, () => "unauthenticated"));
 });
 
+test("a user who is refused again and again fills the audit trail no faster", async () => {
+  await using guarded = await startGuarded({ strangerRate: 1, strangerBurst: 4 });
+  const { identity, gateway } = guarded;
+  const headers = bearer(await identity.accessToken([Role.VIEWER]));
+  const answers = [];
+  for (let n = 0; n < 10; n++) {
+    answers.push((await fetch(`${gateway.httpUrl}/api/v1/jobs/j:cancel`, { method: "POST", headers })).status);
+  }
+  expect(answers).toEqual([403, 403, 403, 403, 429, 429, 429, 429, 429, 429]);
+  await identity.audited(4);
+});
+
 test("callers, addresses and strangers have rates, and are told", async () => {
   await using guarded = await startGuarded({ identityRate: 1, identityBurst: 5, strangerRate: 1, strangerBurst: 4 });
   const { identity, gateway, metrics } = guarded;

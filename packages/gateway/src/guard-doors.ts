@@ -67,7 +67,7 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
           // Credentials that ended must not keep anybody from signing in again.
           if (asked?.permission === "public") return anonymous;
           const identity = authenticator.identify(call);
-          // A refusal that leaves an entry has a stranger's rate.
+          // A refusal that leaves an entry has a stranger's rate, as those of users have.
           if (identity !== anonymous || asked?.audited !== true) return identity;
           const admitted = admission.stranger(call);
           return admitted === undefined ? identity : admitted.then(() => identity);
@@ -77,7 +77,16 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
       },
       authorize(call) {
         const asked = access.get(call.method);
-        checkAccess(call, asked, refusals);
+        trail.requireShare(call, asked);
+        try {
+          checkAccess(call, asked, refusals);
+        } catch (denied) {
+          const counted = asked?.audited === true ? admission.refused(call) : undefined;
+          if (counted === undefined) throw denied;
+          return counted.then(() => {
+            throw denied;
+          });
+        }
         trail.require(asked);
       },
       admit: admission.byIdentity,
