@@ -39,8 +39,10 @@ export class PatchWriter {
         this.trouble = undefined;
         return;
       } catch (error) {
-        if (!(error instanceof MillraceError) || error.code !== "unavailable") throw error;
-        metrics.writeFailed();
+        const code = error instanceof MillraceError ? error.code : "internal";
+        // Another projector writes.
+        if (code !== "aborted") metrics.writeFailed();
+        if (!(error instanceof MillraceError) || code !== "unavailable") throw error;
         if (this.trouble === undefined)
           logger.warn({ err: error, seq: to.seq }, "the database is away: events wait in their stream");
         this.trouble = error.message;

@@ -1,12 +1,11 @@
 import { isTerminal, priorityNames } from "@millrace/protocol";
 import { startSpan, tracingEnabled, type Metrics } from "@millrace/service-kit";
 import type { JobPatch } from "@millrace/store";
-import { noProjectorMetrics, type ProjectorMetrics } from "./projector-signals.ts";
+import type { ProjectorMetrics } from "./projector-signals.ts";
 
 /** The projector's counts among the process's metrics, and the last span of each job that is traced. */
 export function projectorMetrics(metrics: Metrics): ProjectorMetrics {
   return {
-    ...noProjectorMetrics,
     written({ rows, lagMessages }) {
       metrics.projectionRows.inc(rows);
       metrics.projectionLag.set(lagMessages);
@@ -15,6 +14,9 @@ export function projectorMetrics(metrics: Metrics): ProjectorMetrics {
       countSubmitted(metrics, patches);
       if (tracingEnabled()) tracePatches(patches, startedAtMs);
     },
+    skipped: () => metrics.projectionSkipped.inc(),
+    rejected: () => metrics.projectionRejected.inc(),
+    writeFailed: () => metrics.projectionWriteFailures.inc(),
   };
 }
 

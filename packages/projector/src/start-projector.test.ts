@@ -12,7 +12,9 @@ import {
 } from "@millrace/protocol";
 import { openStore, type Store } from "@millrace/store";
 import { findPostgresBinaries, startTestPostgres } from "@millrace/store/testing";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createMetrics } from "@millrace/service-kit";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { projectorMetrics } from "./projector-metrics.ts";
 import { startProjector, type Projector } from "./start-projector.ts";
 import { trimOnce } from "./trim-events.ts";
 
@@ -176,6 +178,36 @@ test("a row that the database can never take is skipped, and one that it cannot 
   await catchUp(projector);
   expect((await store.getJob("j1"))?.job.state).toBe(JobState.SUCCEEDED);
   expect(skipped).toHaveLength(1);
+});
+
+test("each trouble is told once, also when there was another before, and counted", async () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  try {
+    const told: object[] = [];
+    const metrics = createMetrics();
+    const logger = { ...silent, warn: (fields: object) => told.push(fields) };
+    await using projector = await startProjector({}, { bus, store, logger, metrics: projectorMetrics(metrics) });
+    for (let troubles = 1; troubles <= 2; troubles++) {
+      await publishBatch("w1", [{ jobId: `j${troubles}`, kind: EventKind.STARTED }]);
+      await catchUp(projector);
+      // As after hours.
+      vi.advanceTimersByTime(3_600_000);
+      await store.db.schema.alterTable("jobs").renameTo("elsewhere").execute();
+      await publishBatch("w1", [{ jobId: `j${troubles}`, kind: EventKind.SUCCEEDED }]);
+      await expect.poll(() => projector.status().ready, { timeout: 10_000 }).toBe(false);
+      await store.db.schema.alterTable("elsewhere").renameTo("jobs").execute();
+      await catchUp(projector);
+      expect(told).toHaveLength(troubles);
+    }
+    const { text: exposed } = await metrics.expose();
+    const failures = Number(/^millrace_projection_write_failures_total (\d+)$/m.exec(exposed)?.[1]);
+    expect(failures).toBeGreaterThanOrEqual(2);
+    await publishBatch("w1", [{ jobId: "never", kind: EventKind.STARTED, atMs: 1e17 }]);
+    await catchUp(projector);
+    expect((await metrics.expose()).text).toContain("millrace_projection_skipped_total 1\n");
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("reading everything again changes nothing", { timeout: 30_000 }, async () => {

@@ -100,16 +100,19 @@ class RunningProjector implements Projector {
     const { logger } = this.#deps;
     for (let failures = 0; !signal.aborted;) {
       const startedAt = performance.now();
+      const wentWell = (): boolean => this.#reason === "" && performance.now() - startedAt > retry.maxMs;
       try {
         await this.#project();
+        if (wentWell()) failures = 0;
       } catch (error) {
         if (signal.aborted) return;
+        if (wentWell()) failures = 0;
         this.#reason = error instanceof Error ? error.message : String(error);
         // Known troubles repeat while they last: the first of a row is worth a line.
         if (failures === 0) logger.warn({ err: error }, "projection interrupted");
       }
       this.#session = undefined;
-      failures = performance.now() - startedAt > retry.maxMs ? 1 : failures + 1;
+      failures++;
       await wait(backoffDelayMs(retry, failures, Math.random()), signal);
     }
   }

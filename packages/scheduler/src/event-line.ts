@@ -71,6 +71,7 @@ export class EventLine implements AsyncDisposable {
         await this.#run();
       } catch (error) {
         if (signal.aborted) return;
+        if (performance.now() - startedAtMs > retry.maxMs) failures = 0;
         if (failures === 0) logger.warn({ plugin: this.#plugin, err: error }, "delivery of events interrupted");
       }
       failures = performance.now() - startedAtMs > retry.maxMs ? 1 : failures + 1;

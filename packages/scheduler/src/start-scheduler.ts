@@ -84,18 +84,22 @@ class RunningScheduler implements Scheduler {
     this.#reasons.set(name, "starting");
     for (let failures = 0; !signal.aborted;) {
       const startedAt = performance.now();
+      const wentWell = (): boolean => !this.#reasons.has(name) && performance.now() - startedAt > retry.maxMs;
       try {
         await Promise.race([bus.whenConnected(), aborted(signal)]);
         if (signal.aborted) return;
         await prepare?.();
         this.#reasons.delete(name);
         await work();
+        if (wentWell()) failures = 0;
       } catch (error) {
         if (signal.aborted) return;
+        if (wentWell()) failures = 0;
         this.#reasons.set(name, error instanceof Error ? error.message : String(error));
+        // Known troubles repeat while they last: the first of a row is worth a line.
         if (failures === 0) logger.warn({ err: error, work: name }, "scheduler interrupted");
       }
-      failures = performance.now() - startedAt > retry.maxMs ? 1 : failures + 1;
+      failures++;
       await wait(backoffDelayMs(retry, failures, Math.random()), signal);
     }
   }

@@ -40,6 +40,12 @@ export interface Metrics {
   readonly projectionLag: Gauge;
   /** Rows that the projection wrote. */
   readonly projectionRows: Counter;
+  /** What can never be projected: unreadable messages, rows that the database refuses, rows of another job's id. */
+  readonly projectionSkipped: Counter;
+  /** Jobs whose subject or headers are not of a job: ended as poisoned. */
+  readonly projectionRejected: Counter;
+  /** Writes that failed, and are tried again. */
+  readonly projectionWriteFailures: Counter;
   /** Calls of plugins by how they ended: `ok`, or the code of a JobError. */
   readonly pluginCalls: Counter<"plugin" | "code">;
   readonly pluginFuel: Counter<"plugin">;
@@ -112,6 +118,9 @@ export function createMetrics(): Metrics {
     leasesLost: counter("worker_leases_lost_total", "Leases that ran out while the job was held"),
     projectionLag: gauge("projection_lag_messages", "Stream messages that the projection is behind"),
     projectionRows: counter("projection_rows_total", "Rows written by the projection"),
+    projectionSkipped: counter("projection_skipped_total", "Messages and rows that can never be projected"),
+    projectionRejected: counter("projection_rejected_total", "Jobs that cannot be read, and are dead"),
+    projectionWriteFailures: counter("projection_write_failures_total", "Writes of the projection tried again"),
     pluginCalls: counter("plugin_calls_total", "Calls of plugins", ["plugin", "code"]),
     pluginFuel: counter("plugin_fuel_total", "Fuel that plugins used", ["plugin"]),
     pluginRunSeconds: histogram("plugin_run_seconds", "Duration of a plugin's call", runBuckets, ["plugin"]),
