@@ -12,6 +12,9 @@ import { addressOf } from "./signed-in.ts";
  */
 const sharedCookieMs = 10_000;
 
+/** A session that was refreshed too often may be so again after, or some time later. */
+const busySessionMs = 60_000;
+
 /** A new pair for a refresh token, from the request or the cookie. A token that was used before ends its session. */
 export async function refresh(
   context: IdentityContext,
@@ -29,6 +32,15 @@ export async function refresh(
   const rotation = await store.sessions.rotate(hashSecret(used), hashSecret(next), config.sessionIdleMs, sharedMs);
   // The cookies of the one that was first must stay.
   if (rotation.outcome === "raced") throw new MillraceError("aborted", "the session was refreshed a moment ago: go on");
+  if (rotation.outcome === "too many") {
+    throw new MillraceError(
+      "resource_exhausted",
+      "the session is refreshed too often: use its access token until it ends",
+      {
+        retryAfterMs: busySessionMs,
+      },
+    );
+  }
   if (rotation.outcome === "reused") {
     feed.poke();
     events.refreshReused(rotation.userId, rotation.sessionId, addressOf(call));

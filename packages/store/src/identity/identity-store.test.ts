@@ -83,6 +83,22 @@ eachDatabase((openTestStore) => {
     expect(await revocations.listRecent(60_000)).toMatchObject([{ kind: "session", subject: session.id }]);
   });
 
+  test("a session that is refreshed in a loop has to wait, and a second use still ends it", async () => {
+    await using store = await openTestStore();
+    const { sessions } = store.identity;
+    const user = await addUser(store, "a@example.com");
+    await openSession(store, user.id, "r0");
+    for (let n = 0; n < 120; n++) {
+      expect((await sessions.rotate(hash(`r${n}`), hash(`r${n + 1}`), 60_000)).outcome).toBe("rotated");
+    }
+    for (let n = 0; n < 2; n++) {
+      expect(await sessions.rotate(hash("r120"), hash("next"), 60_000)).toEqual({ outcome: "too many" });
+    }
+    expect(await sessions.list(user.id)).toHaveLength(1);
+    expect(await sessions.rotate(hash("r0"), hash("next"), 60_000)).toMatchObject({ outcome: "reused" });
+    expect(await sessions.list(user.id)).toEqual([]);
+  });
+
   test("of two uses at the same time one wins, and the session ends", async () => {
     await using store = await openTestStore();
     const user = await addUser(store, "a@example.com");

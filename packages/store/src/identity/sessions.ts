@@ -10,6 +10,12 @@ import type { RunQuery } from "./run-query.ts";
 /** Sessions of one user; one more ends the one that has been idle longest. */
 const maxSessions = 50;
 
+/**
+ * Refreshes of one session within an hour; its program needs four. Used tokens are kept, as a second use tells of a thief, and
+ * whoever refreshes in a loop must not fill the table.
+ */
+const maxRefreshesPerHour = 120;
+
 export interface NewSession {
   readonly id: string;
   readonly userId: string;
@@ -36,6 +42,8 @@ export type Rotation =
   | { readonly outcome: "reused"; readonly sessionId: string; readonly userId: string }
   /** Used a moment ago, by somebody who may share it. */
   | { readonly outcome: "raced" }
+  /** It still holds, and may be used later. */
+  | { readonly outcome: "too many" }
   | { readonly outcome: "unknown" };
 
 /** Logins that go on. */
@@ -125,6 +133,13 @@ export class Sessions {
           return { outcome: "reused", sessionId: family.id, userId: family.user_id };
         }
         if (!token.holds) return { outcome: "unknown" };
+        const recent = await tx
+          .selectFrom("refresh_tokens")
+          .select(({ fn }) => fn.countAll<string>().as("count"))
+          .where("session_id", "=", family.id)
+          .where("used_at", ">", sql<Date>`now() - interval '1 hour'`)
+          .executeTakeFirstOrThrow();
+        if (Number(recent.count) >= maxRefreshesPerHour) return { outcome: "too many" };
         await tx
           .updateTable("refresh_tokens")
           .set({ used_at: sql<Date>`now()` })
