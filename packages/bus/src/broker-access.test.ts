@@ -87,7 +87,7 @@ it("worker: pulls, settles, keeps what plugins keep, fetches modules", async () 
     await worker.kv(bucket).entries();
   }
   expect(await worker.modules.get(sha256)).toEqual(bytes);
-  await control.modules.delete(sha256);
+  await control.modules.delete(sha256, (await control.modules.revision(sha256)) ?? 0);
 });
 
 it("control: keeps its buckets, watches events, puts right what a crash of the broker left", async () => {

@@ -1,4 +1,4 @@
-import { deriveJobId, eventsStream, jobStream, queueConsumer } from "@millrace/protocol";
+import { deriveJobId, eventsStream, jobStream, moduleBucket, queueConsumer } from "@millrace/protocol";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectBus, type Bus } from "./bus.ts";
 import { BusError } from "./bus-error.ts";
@@ -178,8 +178,14 @@ describe("modules", () => {
     expect(sha256).toMatch(/^[0-9a-f]{64}$/);
     expect(await bus.modules.put(bytes)).toBe(sha256);
     expect(Buffer.compare(await bus.modules.get(sha256), bytes)).toBe(0);
-    await bus.modules.delete(sha256);
+    const revision = (await bus.modules.revision(sha256)) ?? 0;
+    // Whoever stores it again needs it, although it is there already.
+    await bus.modules.put(bytes);
+    await expect(bus.modules.delete(sha256, revision)).rejects.toMatchObject({ code: "aborted" });
+    await bus.modules.delete(sha256, (await bus.modules.revision(sha256)) ?? 0);
     await expect(bus.modules.get(sha256)).rejects.toMatchObject({ code: "not_found" });
+    await Promise.all([bus.modules.put(bytes), bus.modules.put(bytes)]);
+    expect((await bus.streamState(`OBJ_${moduleBucket}`)).messages).toBe(Math.ceil(bytes.length / (128 << 10)) + 1);
     expect(await bus.modules.put(bytes)).toBe(sha256);
     expect((await bus.modules.get(sha256)).length).toBe(bytes.length);
   });

@@ -28,7 +28,8 @@ export interface KvWatch extends AsyncDisposable {
 const keyForm = /^[-/=.\w]+$/;
 const writeTimeoutMs = 5000;
 const operationHeader = "KV-Operation";
-const expectedHeader = "Nats-Expected-Last-Subject-Sequence";
+/** Of a write: the last sequence of its subject, else it is refused as `aborted`. */
+export const expectedHeader = "Nats-Expected-Last-Subject-Sequence";
 const deleted: HeaderList = [[operationHeader, "DEL"]];
 const empty = new Uint8Array(0);
 

@@ -1,4 +1,5 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { BusError } from "@millrace/bus";
 import { MillraceError, type PluginVersion } from "@millrace/protocol";
 import type { ControlContext } from "./control-context.ts";
 import { servingVersion } from "./plugin-versions.ts";
@@ -34,12 +35,21 @@ export async function keepVersion(
       cause: error,
     });
   }
-  if (unused.length === 0) return;
-  const plugins = await context.plugins.all();
-  const named = new Set(
-    plugins.flatMap((plugin) =>
-      [servingVersion(plugin), plugin.canary?.version, plugin.previous].map((one) => one?.sha256),
-    ),
+  for (const module of unused) await forgetModule(context, module);
+}
+
+/** It may be uploaded again at this moment: then its revision is another one, or its row is there. */
+async function forgetModule(context: ControlContext, sha256: string): Promise<void> {
+  const { modules } = context.bus;
+  const revision = await modules.revision(sha256);
+  if (revision === undefined || (await context.store.hasPluginModule(sha256))) return;
+  const isServed = (await context.plugins.all()).some((plugin) =>
+    [servingVersion(plugin), plugin.canary?.version, plugin.previous].some((one) => one?.sha256 === sha256),
   );
-  for (const module of unused) if (!named.has(module)) await context.bus.modules.delete(module);
+  if (isServed) return;
+  try {
+    await modules.delete(sha256, revision);
+  } catch (error) {
+    if (!(error instanceof BusError) || error.code !== "aborted") throw error;
+  }
 }

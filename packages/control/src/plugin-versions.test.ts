@@ -3,7 +3,7 @@ import { PluginService, PluginState, type Plugin } from "@millrace/protocol";
 import { createDirectTransport, createPipeline } from "@millrace/rpc";
 import { openStore } from "@millrace/store";
 import { createLogger, createMetrics, Health } from "@millrace/service-kit";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { startControlFixture, type ControlFixture } from "./control-fixture.ts";
 import { refusalOfCall, testModule } from "./plugin-fixture.ts";
 import { startControl } from "./start-control.ts";
@@ -124,6 +124,28 @@ test("what no version declares cannot be granted, and the answer names what can"
   await upload("undeclared", "1.1.0", { kvBytes: 5n, canaryPercent: 10 });
   const { plugin } = await fixture.plugins.grantPlugin({ name: "undeclared", grants: ["kv"] });
   expect([plugin?.granted?.kvBytes, plugin?.canary?.version?.granted?.kvBytes]).toEqual([0n, 5n]);
+});
+
+test("a module that is uploaded while it is forgotten stays", async () => {
+  const again = { mark: "0" };
+  const { manifest, sha256, sizeBytes } = await upload("loop", "1.0.0-dev", again);
+  // It neither serves nor is what would be gone back to.
+  for (const mark of ["1", "2"]) await upload("loop", "1.0.0-dev", { mark });
+  if (manifest === undefined) throw new Error("no manifest");
+  for (let n = 3; n < 20; n++) {
+    const row = { manifest, sha256: `${n}`.padStart(64, "0"), sizeBytes: Number(sizeBytes), signature: undefined };
+    await fixture.store.insertPluginVersion({ ...row, grants: [], replaceable: true, uploadedAtMs: Date.now() });
+  }
+  const { store, bus } = fixture;
+  const look = store.hasPluginModule.bind(store);
+  using looked = vi.spyOn(store, "hasPluginModule").mockImplementationOnce(async (hash) => {
+    const isNeeded = await look(hash);
+    await upload("loop", "1.0.0-dev", again);
+    return isNeeded;
+  });
+  await upload("loop", "1.0.0-dev", { mark: "3" });
+  expect([looked.mock.calls[0], await looked.mock.results[0]?.value]).toEqual([[sha256], false]);
+  expect((await bus.modules.get(sha256)).length).toBe(Number(sizeBytes));
 });
 
 test("two controls never give one type to two plugins", async () => {

@@ -53,6 +53,8 @@ export async function uploadPlugin(context: ControlContext, request: UploadPlugi
     // The module before the row, and the row before the record, that name it.
     await context.bus.modules.put(module);
     await keepVersion(context, version, grants, isReplaceable(manifest));
+    // Again: whoever took it for unused, before the row was there, keeps it or has deleted it.
+    await context.bus.modules.put(module);
     const plugin = await install(context, request, version, before);
     context.events.pluginUploaded(plugin);
     return { plugin };

@@ -15,6 +15,7 @@ import { cancelSchedule, deleteSchedules } from "./sql/delete-schedules.ts";
 import { findJobKeys, type JobKey } from "./sql/find-job-keys.ts";
 import { getJob, type StoredJob } from "./sql/get-job.ts";
 import { grantPluginVersions } from "./sql/grant-plugin-versions.ts";
+import { hasPluginModule } from "./sql/has-plugin-module.ts";
 import { insertPluginVersion } from "./sql/insert-plugin-version.ts";
 import { insertSchedules, type Schedule } from "./sql/insert-schedules.ts";
 import { listJobs, type JobFilter, type JobPage } from "./sql/list-jobs.ts";
@@ -128,6 +129,11 @@ export class Store implements AsyncDisposable {
   /** Keeps one upload; see insertPluginVersion. @returns hashes of modules that nothing names any more */
   insertPluginVersion(version: StoredPluginVersion): Promise<string[]> {
     return this.#run((db) => insertPluginVersion(db, version));
+  }
+
+  /** Whether a version of any plugin has the module. */
+  hasPluginModule(sha256: string): Promise<boolean> {
+    return this.#run((db) => hasPluginModule(db, sha256));
   }
 
   /** Uploads of one plugin, newest first. */
