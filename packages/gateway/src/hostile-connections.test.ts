@@ -4,6 +4,7 @@ import {
   createServer as createHttp2Server,
   type ClientHttp2Session,
   type ServerHttp2Session,
+  type ServerHttp2Stream,
 } from "node:http2";
 import { once } from "node:events";
 import { createServer, connect, type AddressInfo, type Server, type Socket } from "node:net";
@@ -117,7 +118,7 @@ test("streams that are too many are refused, others are cut off with their conne
 });
 
 test("a silent connection of HTTP/2 is asked again and again whether it is still there", async () => {
-  const guard = new SessionGuard({ behindProxies: false, onRefused: () => {}, onAbuse: () => {} });
+  using guard = new SessionGuard({ behindProxies: false, onRefused: () => {}, onAbuse: () => {} });
   const server = createHttp2Server();
   const port = await listening(server);
   const added = once(server, "session") as Promise<[ServerHttp2Session]>;
@@ -131,6 +132,59 @@ test("a silent connection of HTTP/2 is asked again and again whether it is still
     session.emit("timeout");
     await asked;
   }
+});
+
+/** A frame of HTTP/2 (RFC 9113, section 4.1). */
+function frameOf(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.byteLength, 0, 3);
+  head.writeUInt8(type, 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+test("a connection that goes on to send for a call that was answered is cut off", async () => {
+  const refused: RefusalReason[] = [];
+  const onRefused = (reason: RefusalReason) => void refused.push(reason);
+  using guard = new SessionGuard({ behindProxies: false, onRefused, onAbuse: () => {} });
+  const server = createHttp2Server();
+  const port = await listening(server);
+  const added = once(server, "session") as Promise<[ServerHttp2Session]>;
+  server.on("stream", (stream) => {
+    guard.admit(stream);
+    stream.on("error", () => {});
+    stream.respond({ ":status": 200 });
+    stream.end(() => stream.close());
+  });
+  const socket = connect(port, "127.0.0.1");
+  const cut = once(socket, "close");
+  socket.on("error", () => {});
+  socket.resume();
+  socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+  socket.write(frameOf(4, 0, 0, new Uint8Array(0)));
+  const [session] = await added;
+  guard.add(session);
+  session.on("error", () => {});
+  session.setLocalWindowSize(2 ** 30);
+  const streams = once(server, "stream") as Promise<[ServerHttp2Stream]>;
+  // POST / of http://a, whose body does not end.
+  socket.write(frameOf(1, 4, 1, Buffer.from([0x83, 0x86, 0x84, 0x41, 0x01, 0x61])));
+  const [stream] = await streams;
+  await once(stream, "close");
+  guard.sweep();
+  const data = frameOf(0, 0, 1, Buffer.alloc(16_384));
+  const send = async (count: number): Promise<void> => {
+    const wanted = session.socket.bytesRead + count * data.byteLength;
+    for (let n = 0; n < count; n += 1) socket.write(data);
+    await expect.poll(() => session.socket.bytesRead, { timeout: 10_000 }).toBe(wanted);
+    guard.sweep();
+  };
+  await send(2_000);
+  expect(refused).toEqual([]);
+  await send(100);
+  expect(refused).toEqual(["flood"]);
+  await cut;
 });
 
 test("a connection more than an address may have is closed, where the peer is the caller", async () => {

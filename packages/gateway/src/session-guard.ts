@@ -19,6 +19,9 @@ const rapidMs = 20;
 /** gRPC libraries measure a connection with pings, some for each piece that they read. */
 const pingRate: BucketRate = { perSecond: 100, burst: 1_000 };
 const settingsRate: BucketRate = { perSecond: 10, burst: 50 };
+/** What may still come of calls that were answered before their bodies were read: a flow-control window of the largest kind. */
+const maxLeftBytes = 32 * 1024 * 1024;
+const sweepMs = 5_000;
 /** A connection has to begin with its settings within. */
 const helloMs = 15_000;
 /** A connection on which nothing happens is asked whether it is still there, */
@@ -42,6 +45,8 @@ interface SessionState {
   streams: number;
   open: number;
   unusedSince: number;
+  /** What had been read, and of how many streams, when it was first seen without an open one. */
+  left: { readonly streams: number; readonly bytesRead: number } | undefined;
   readonly resets: TokenBucket;
   readonly rapidResets: TokenBucket;
 }
@@ -55,16 +60,19 @@ export interface SessionGuardOptions {
 }
 
 /** Keeps connections of HTTP/2 from doing what costs their peer nothing and us much. */
-export class SessionGuard {
+export class SessionGuard implements Disposable {
   readonly #options: SessionGuardOptions;
   readonly #sessions = new Map<ServerHttp2Session, SessionState>();
   readonly #peers = new Map<string, Peer>();
   readonly #maxStreamsPerPeer: number;
+  readonly #sweeper: NodeJS.Timeout;
   #streams = 0;
 
   constructor(options: SessionGuardOptions) {
     this.#options = options;
     this.#maxStreamsPerPeer = options.behindProxies ? maxStreams : maxStreamsPerAddress;
+    this.#sweeper = setInterval(() => this.sweep(), sweepMs);
+    this.#sweeper.unref();
   }
 
   get sessions(): Iterable<ServerHttp2Session> {
@@ -79,7 +87,8 @@ export class SessionGuard {
     const peer = this.#peers.get(key) ?? { sessions: 0, streams: 0 };
     peer.sessions += 1;
     this.#peers.set(key, peer);
-    this.#sessions.set(session, { address, peer, streams: 0, open: 0, unusedSince: now, resets, rapidResets });
+    const counts = { streams: 0, open: 0, unusedSince: now, left: undefined };
+    this.#sessions.set(session, { address, peer, ...counts, resets, rapidResets });
     const hello = setTimeout(() => this.#refuse(session, "slow_headers"), helloMs);
     session.once("remoteSettings", () => clearTimeout(hello));
     session.once("close", () => {
@@ -122,6 +131,21 @@ export class SessionGuard {
       if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) this.#countReset(session as ServerHttp2Session, state, now);
     });
     return true;
+  }
+
+  /** Ends connections that go on to send for streams that are over: no other bound counts what nobody reads. */
+  sweep(): void {
+    for (const [session, state] of this.#sessions) {
+      if (session.destroyed || state.open > 0) continue;
+      const { bytesRead } = session.socket;
+      const { left, streams } = state;
+      if (left?.streams !== streams) state.left = { streams, bytesRead };
+      else if (bytesRead - left.bytesRead > maxLeftBytes) this.#refuse(session, "flood");
+    }
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#sweeper);
   }
 
   #countReset(session: ServerHttp2Session, { resets, rapidResets }: SessionState, since: number): void {

@@ -201,7 +201,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     grpc.close();
     await extensions[Symbol.asyncDispose]();
     await guard?.[Symbol.asyncDispose]();
-    for (const watch of [bodies, slowReaders, connections]) watch[Symbol.dispose]();
+    for (const watch of [bodies, slowReaders, connections, sessions]) watch[Symbol.dispose]();
     throw reason;
   }
   const httpUrl = `http://${addressOf(http, config.host)}`;
@@ -230,7 +230,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
     known[Symbol.dispose]();
     await extensions[Symbol.asyncDispose]();
     await guard?.[Symbol.asyncDispose]();
-    for (const watch of [bodies, slowReaders, connections]) watch[Symbol.dispose]();
+    for (const watch of [bodies, slowReaders, connections, sessions]) watch[Symbol.dispose]();
     clearTimeout(cut);
     clearInterval(idle);
   }
