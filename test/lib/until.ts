@@ -1,3 +1,6 @@
+/** A slow answer is not a late one: what is asked anew after the time is over counts, too. */
+const leastTries = 5;
+
 /**
  * Asks again until `check` gives a value, for things that only a query can tell.
  * @throws Error with the last failure after `timeoutMs`
@@ -5,7 +8,7 @@
 export async function until<T>(check: () => Promise<T | undefined>, what: string, timeoutMs = 20_000): Promise<T> {
   const end = Date.now() + timeoutMs;
   let last: unknown;
-  while (Date.now() < end) {
+  for (let tries = 1; tries <= leastTries || Date.now() < end; tries++) {
     try {
       const value = await check();
       if (value !== undefined) return value;
