@@ -193,4 +193,14 @@ test("a client stream is newline-delimited JSON", async () => {
     "content-type": "application/x-ndjson",
   });
   expect([bad.status, bad.json.error.details[0].field]).toEqual([400, "line[2]"]);
+  // Bytes count, as on the other doors: 2,000 of these characters are 6,000.
+  const wide = await call(
+    "POST",
+    "/api/v1/jobs:stream",
+    JSON.stringify({ type: "t", correlationId: "€".repeat(2_000) }),
+    {
+      "content-type": "application/x-ndjson",
+    },
+  );
+  expect([wide.status, wide.json.error.code]).toEqual([413, "out_of_range"]);
 });

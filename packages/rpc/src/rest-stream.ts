@@ -115,10 +115,11 @@ async function* readLines(route: RestRoute, chunks: AsyncIterable<Uint8Array>): 
     rest = pieces.pop() ?? "";
     for (const line of pieces) {
       number += 1;
-      if (line.length > readMaxBytes) throw new ConnectError(tooLarge(readMaxBytes), Code.ResourceExhausted);
+      if (Buffer.byteLength(line) > readMaxBytes)
+        throw new ConnectError(tooLarge(readMaxBytes), Code.ResourceExhausted);
       if (line.trim() !== "") yield decodeRestLine(desc.input, line, number);
     }
-    if (rest.length > readMaxBytes) throw new ConnectError(tooLarge(readMaxBytes), Code.ResourceExhausted);
+    if (Buffer.byteLength(rest) > readMaxBytes) throw new ConnectError(tooLarge(readMaxBytes), Code.ResourceExhausted);
   }
   if (rest.trim() !== "") yield decodeRestLine(desc.input, rest, number + 1);
 }
