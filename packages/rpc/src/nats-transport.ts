@@ -1,4 +1,5 @@
 import type { Message, MessageShape } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import type { Bus, BusMessage } from "@millrace/bus";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { gatewayRpcSubject } from "@millrace/protocol";
@@ -21,7 +22,7 @@ import { toConnectError } from "./rpc-error.ts";
 import { pingMs, silenceMs } from "./nats-liveness.ts";
 
 /** The part of the bus that request-reply needs. */
-export type RpcBus = Pick<Bus, "publish" | "subscribe" | "newInbox">;
+export type RpcBus = Pick<Bus, "publish" | "subscribe" | "newInbox" | "onStatus" | "whenConnected">;
 
 export interface NatsTransportOptions {
   /** For calls without a timeout of their own. */
@@ -44,9 +45,15 @@ const defaults = {
 
 // Calls without a timer of their own are looked over this often.
 const sweepMs = 1_000;
+// A request or its answer is lost when the connection of either side breaks, and nobody says so: what only reads is asked for again
+// after so long, and then after twice as long, so often. Far above what a server needs.
+const askAgainMs = 5_000;
+const mostAsked = 8;
 
 interface PendingCall {
   readonly deadline: number;
+  /** Undefined where to ask again might do something twice. */
+  again: { readonly at: number; ask(): void } | undefined;
   onFrame(frame: Frame): void;
   onFailure(error: ConnectError): void;
   /** Streams say now and then that they are alive. */
@@ -73,6 +80,12 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
     for (const call of pending.values()) call.ping?.();
   }, pingMs);
   pinger.unref();
+  const listening = bus.onStatus(({ connected }) => {
+    if (!connected) return;
+    // The answer may have come while nobody could hear it. A copy: what is asked again is pending once more.
+    const all = [...pending.values()];
+    for (const call of all) call.again?.ask();
+  });
 
   function onAnswer(message: BusMessage): void {
     const call = pending.get(message.subject.slice(prefix.length));
@@ -92,7 +105,12 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
 
   function sweep(): void {
     const now = performance.now();
-    for (const call of pending.values()) if (call.deadline <= now) call.onFailure(deadlineExceeded());
+    // A copy: what is asked again is pending once more.
+    const all = [...pending.values()];
+    for (const call of all) {
+      if (call.deadline <= now) call.onFailure(deadlineExceeded());
+      else if (call.again !== undefined && call.again.at <= now) call.again.ask();
+    }
   }
 
   function codecOf(desc: Codec["desc"]): Codec {
@@ -123,66 +141,89 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
     };
   }
 
-  /** One frame there, one back. */
+  /** One frame there, one back. @param repeatable whether the call may be made twice */
   function callSmall(
     subject: string,
     payload: Uint8Array,
     timeoutMs: number | undefined,
     header: HeadersInit | undefined,
     signal: AbortSignal | undefined,
+    repeatable: boolean,
   ): Promise<{ bytes: Uint8Array; meta: FrameMeta }> {
     return new Promise((resolve, reject) => {
-      let pieces: Uint8Array[] | undefined;
-      let size = 0;
+      // One for each time it was asked: answers in pieces must not mix.
+      const ids: string[] = [];
+      const deadline = performance.now() + (timeoutMs ?? limits.defaultTimeoutMs);
       let timer: NodeJS.Timeout | undefined;
+      let settled = false;
       const settle = () => {
-        pending.delete(id);
+        settled = true;
+        for (const id of ids) pending.delete(id);
         if (timer !== undefined) clearTimeout(timer);
         signal?.removeEventListener("abort", onAbort);
       };
-      const call: PendingCall = {
-        deadline: performance.now() + (timeoutMs ?? limits.defaultTimeoutMs),
-        ping: undefined,
-        onFailure(error) {
-          settle();
-          reject(error);
-        },
-        onFrame(frame) {
-          size += frame.payload.byteLength;
-          if (size > limits.readMaxBytes) {
-            call.onFailure(
-              new ConnectError(`the answer is larger than ${limits.readMaxBytes} bytes`, Code.ResourceExhausted),
-            );
-          } else if (frame.kind === frameKinds.piece) {
-            (pieces ??= []).push(frame.payload.slice());
-          } else if (frame.kind === frameKinds.message) {
-            settle();
-            resolve({
-              bytes: pieces === undefined ? frame.payload : Buffer.concat([...pieces, frame.payload]),
-              meta: frame.meta,
-            });
-          } else {
-            call.onFailure(fromWireError(frame.meta.error));
-          }
-        },
+      const onFailure = (error: ConnectError) => {
+        settle();
+        reject(error);
       };
       const onAbort = () => {
-        if (signal !== undefined) call.onFailure(abortError(signal));
+        if (signal !== undefined) onFailure(abortError(signal));
       };
-      const id = register(call);
-      // Only a timeout of the caller's own is worth a timer; the default is left to the sweep.
-      if (timeoutMs !== undefined) timer = setTimeout(() => call.onFailure(deadlineExceeded()), timeoutMs);
-      if (signal !== undefined) {
-        if (signal.aborted) {
-          onAbort();
-          return;
+      const ask = () => {
+        let pieces: Uint8Array[] | undefined;
+        let size = 0;
+        const call: PendingCall = {
+          deadline,
+          ping: undefined,
+          again: undefined,
+          onFailure,
+          onFrame(frame) {
+            size += frame.payload.byteLength;
+            if (size > limits.readMaxBytes) {
+              onFailure(
+                new ConnectError(`the answer is larger than ${limits.readMaxBytes} bytes`, Code.ResourceExhausted),
+              );
+            } else if (frame.kind === frameKinds.piece) {
+              (pieces ??= []).push(frame.payload.slice());
+            } else if (frame.kind === frameKinds.message) {
+              settle();
+              resolve({
+                bytes: pieces === undefined ? frame.payload : Buffer.concat([...pieces, frame.payload]),
+                meta: frame.meta,
+              });
+            } else {
+              onFailure(fromWireError(frame.meta.error));
+            }
+          },
+        };
+        const id = register(call);
+        ids.push(id);
+        if (repeatable && ids.length < mostAsked) {
+          const at = performance.now() + askAgainMs * 2 ** (ids.length - 1);
+          call.again = { at, ask: () => askAgain(call) };
         }
-        signal.addEventListener("abort", onAbort, { once: true });
-      }
-      try {
         send(subject, encodeFrame(frameKinds.call, metaOf(timeoutMs, header), payload), prefix + id);
+      };
+      const askAgain = (call: PendingCall) => {
+        call.again = undefined;
+        if (settled) return;
+        try {
+          ask();
+        } catch {
+          // No room or no connection: the one before may still be answered, and the deadline stands.
+        }
+      };
+      if (signal?.aborted) {
+        onAbort();
+        return;
+      }
+      signal?.addEventListener("abort", onAbort, { once: true });
+      // Only a timeout of the caller's own is worth a timer; the default is left to the sweep.
+      if (timeoutMs !== undefined) timer = setTimeout(() => onFailure(deadlineExceeded()), timeoutMs);
+      try {
+        ask();
       } catch (reason) {
-        call.onFailure(toConnectError(reason));
+        onFailure(toConnectError(reason));
       }
     });
   }
@@ -242,6 +283,7 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
       };
       const id = register({
         deadline: Number.POSITIVE_INFINITY,
+        again: undefined,
         ping() {
           if (performance.now() - lastHeard > silenceMs) fail(unavailable("the server has gone silent"), true);
           else tell(encodeFrame(frameKinds.ping));
@@ -301,7 +343,8 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
       const responseTrailer = new Headers();
       let bytes: Uint8Array | undefined;
       if (payload.byteLength <= limits.pieceBytes) {
-        const answer = await callSmall(subject, payload, timeoutMs, header, signal);
+        const repeatable = method.idempotency === Idempotency.NO_SIDE_EFFECTS;
+        const answer = await callSmall(subject, payload, timeoutMs, header, signal, repeatable);
         bytes = answer.bytes;
         setAll(responseHeader, answer.meta.headers);
         setAll(responseTrailer, answer.meta.trailers);
@@ -355,6 +398,7 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
       clearInterval(sweeper);
       clearInterval(pinger);
       for (const call of pending.values()) call.onFailure(unavailable("the transport is closed"));
+      listening[Symbol.dispose]();
       subscription[Symbol.dispose]();
     },
   };

@@ -1,5 +1,5 @@
 import type { Message } from "@bufbuild/protobuf";
-import type { BusMessage } from "@millrace/bus";
+import type { BusMessage, SendOptions } from "@millrace/bus";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { gatewayRpcSubject, headerNames, rpcSubject } from "@millrace/protocol";
 import { CallContext } from "./call-context.ts";
@@ -61,6 +61,15 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
   }, pingMs);
   pinger.unref();
 
+  /** While there is no connection the caller waits on, and its answer goes out with the next one. */
+  function tell(reply: string, bytes: Uint8Array, sendOptions: SendOptions = {}): void {
+    if (bus.publish(reply, bytes, sendOptions)) return;
+    bus.whenConnected().then(
+      () => bus.publish(reply, bytes, sendOptions),
+      () => undefined,
+    );
+  }
+
   function callOf(method: PipelineMethod, headers: CallHeaders, timeoutMs: number | undefined): CallContext {
     return new CallContext({
       method: method.desc,
@@ -75,7 +84,7 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
   function serveFrame(method: PipelineMethod, message: BusMessage): void {
     const { reply } = message;
     const fail = (reason: unknown) => {
-      bus.publish(reply, encodeFrame(frameKinds.error, { error: toWireError(toConnectError(reason)) }), {});
+      tell(reply, encodeFrame(frameKinds.error, { error: toWireError(toConnectError(reason)) }));
     };
     try {
       const { kind, meta, payload } = decodeFrame(message.data);
@@ -103,7 +112,7 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
         const bytes = method.output.encode(answer, true);
         const meta = answerMeta(call);
         for (const [pieceKind, piece] of piecesOf(bytes, pieceBytes)) {
-          bus.publish(reply, encodeFrame(pieceKind, pieceKind === frameKinds.message ? meta : undefined, piece), {});
+          tell(reply, encodeFrame(pieceKind, pieceKind === frameKinds.message ? meta : undefined, piece));
         }
       };
       settle(pipeline.unary(method, method.input.decode(payload, true), call), succeed, fail);
@@ -124,7 +133,7 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
     const call = callOf(method, headers, undefined);
     const fail = (reason: unknown) => {
       const error = toConnectError(reason);
-      bus.publish(reply, encoder.encode(JSON.stringify(errorBody(error, call.requestId))), {
+      tell(reply, encoder.encode(JSON.stringify(errorBody(error, call.requestId))), {
         headers: [[headerNames.error, errorCodeName(error.code)]],
       });
     };
@@ -133,11 +142,7 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
       if (data.byteLength > method.readMaxBytes) throw new ConnectError("the request is too large", Code.OutOfRange);
       const request = json ? decodeBareJson(method, data) : method.input.decode(data, true);
       const succeed = (answer: Message) => {
-        bus.publish(
-          reply,
-          json ? encoder.encode(method.output.encodeJson(answer)) : method.output.encode(answer, true),
-          {},
-        );
+        tell(reply, json ? encoder.encode(method.output.encodeJson(answer)) : method.output.encode(answer, true));
       };
       settle(pipeline.unary(method, request, call), succeed, fail);
     } catch (reason) {
