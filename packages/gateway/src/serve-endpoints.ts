@@ -92,11 +92,15 @@ export function serveEndpoints(
       return true;
     }
     exchange.readBody(endpointBodyBytes, (body, broken) => {
-      if (broken === undefined) void invoke(exchange, call, target, body);
-      else if (broken.code === Code.ResourceExhausted) {
-        const error = new ConnectError(`a body may have ${endpointBodyBytes} bytes`, Code.OutOfRange);
-        refuseExchange(exchange, { error }, call.requestId, false);
+      if (broken === undefined) {
+        void invoke(exchange, call, target, body);
+        return;
       }
+      const error =
+        broken.code === Code.ResourceExhausted
+          ? new ConnectError(`a body may have ${endpointBodyBytes} bytes`, Code.OutOfRange)
+          : broken;
+      refuseExchange(exchange, { error }, call.requestId, false);
     });
     return true;
   };
