@@ -10,7 +10,7 @@ const headersTimeoutMs = 15_000;
 const checkMs = 1_000;
 const keepAliveTimeoutMs = 65_000;
 /** Nothing goes to or fro for so long: nobody is there. */
-const idleSocketMs = 120_000;
+export const idleSocketMs = 120_000;
 
 /** What Node's parser says, by its code. */
 const refusals: Readonly<Record<string, { reason: RefusalReason; status: string; error: ConnectError }>> = {

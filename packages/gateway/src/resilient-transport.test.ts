@@ -3,6 +3,7 @@ import { JobService, MillraceError } from "@millrace/protocol";
 import { bindService, createDirectTransport, createPipeline } from "@millrace/rpc";
 import { createMetrics } from "@millrace/service-kit";
 import { expect, test } from "vitest";
+import { idleSocketMs } from "./create-rest-server.ts";
 import { createResilientTransport, defaultResilience } from "./resilient-transport.ts";
 
 function setUp(limits: Partial<typeof defaultResilience> = {}) {
@@ -131,4 +132,8 @@ test("a call that is over before it begins ends as its signal says", async () =>
     code: Code.Canceled,
   });
   expect(calls.get).toBe(0);
+});
+
+test("a call whose answer is lost is answered before its connection is cut", () => {
+  expect(defaultResilience.timeoutMs).toBeLessThan(idleSocketMs - 10_000);
 });

@@ -26,7 +26,7 @@ export interface ResilienceLimits {
   readonly failuresToOpen: number;
   /** Then one call tries, ms. */
   readonly openMs: number;
-  /** Of calls whose caller gives none; above the longest wait of the contract. */
+  /** Of calls whose caller gives none; above the longest wait of the contract, and below `idleSocketMs`, which ends it unanswered. */
   readonly timeoutMs: number;
   /** A stream that is accepted and has not failed for so long is open, ms; it may be silent for hours. */
   readonly streamSilenceMs: number;
@@ -36,7 +36,7 @@ export const defaultResilience: ResilienceLimits = {
   maxPerService: 5_000,
   failuresToOpen: 20,
   openMs: 1_000,
-  timeoutMs: 120_000,
+  timeoutMs: 90_000,
   streamSilenceMs: 1_000,
 };
 
