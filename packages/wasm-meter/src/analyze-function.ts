@@ -24,8 +24,10 @@ export class FunctionAnalyzer {
   #catches = false;
   /** Exceptions that the frame can hold at one time, at most. */
   #holds = 0;
-  /** Of the function's locals that hold exceptions: the first of each group, and the one after its last. */
-  #exceptionLocals: (readonly [from: number, end: number])[] = [];
+  /** 1 for each of the function's locals that holds an exception; undefined where none does. */
+  #exceptionLocals: Uint8Array | undefined;
+  /** By index of a function type, of those that blocks have had so far: a module may name a long one millions of times. */
+  readonly #exceptionsOfType: number[] = [];
   #callWeight = 0;
   /** Of all functions so far. */
   #merges = 0;
@@ -53,7 +55,7 @@ export class FunctionAnalyzer {
     const reader = this.#readerOf(body);
     this.#reader = reader;
     this.#holds = 0;
-    this.#exceptionLocals = [];
+    this.#exceptionLocals = undefined;
     const localGroups = reader.u32();
     const localsAt = reader.at;
     const locals = this.#readLocals(params, localGroups);
@@ -110,7 +112,8 @@ export class FunctionAnalyzer {
         throw new ModuleRefused("TOO_LARGE", "code", at, `${locals} locals; the bound is ${this.#bounds.locals}`);
       }
       if (readValueType(reader) === valueType.exnref) {
-        this.#exceptionLocals.push([from, locals]);
+        this.#exceptionLocals ??= new Uint8Array(this.#bounds.locals);
+        this.#exceptionLocals.fill(1, from, locals);
         this.#holds += locals - from;
       }
     }
@@ -129,7 +132,8 @@ export class FunctionAnalyzer {
         case immediate.none:
           break;
         case immediate.integer:
-          if (this.#exceptionLocals.length > 0 && (opcode === op.localGet || opcode === op.localTee)) this.#localGet();
+          if (this.#exceptionLocals !== undefined && (opcode === op.localGet || opcode === op.localTee))
+            this.#localGet();
           else reader.skipInteger();
           break;
         case immediate.memory:
@@ -159,8 +163,7 @@ export class FunctionAnalyzer {
 
   /** Leaves a value on the stack, which may stay there when the local holds another. */
   #localGet(): void {
-    const index = this.#reader.u32();
-    if (this.#exceptionLocals.some(([from, end]) => index >= from && index < end)) this.#holds++;
+    this.#holds += this.#exceptionLocals?.[this.#reader.u32()] ?? 0;
   }
 
   /** What is caught comes in as a result of a block, or as a parameter of a loop. */
@@ -168,9 +171,12 @@ export class FunctionAnalyzer {
     const type = this.#reader.blockType();
     if (type === -valueType.exnref) this.#holds++;
     if (type < 0) return;
+    this.#holds += this.#exceptionsOfType[type] ??= this.#countExceptions(type);
+  }
+
+  #countExceptions(type: number): number {
     const { params = [], results = [] } = this.#module.types[type] ?? {};
-    for (const value of params) if (value === valueType.exnref) this.#holds++;
-    for (const value of results) if (value === valueType.exnref) this.#holds++;
+    return [...params, ...results].filter((value) => value === valueType.exnref).length;
   }
 
   /** Returns true at the end of the function. */
