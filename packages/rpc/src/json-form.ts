@@ -1,6 +1,10 @@
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import { TimestampSchema, ValueSchema, type Timestamp, type Value } from "@bufbuild/protobuf/wkt";
 import type { ErrorDetail } from "@millrace/protocol";
+import { messagesOf } from "./messages-of.ts";
+
+/** Wrong values that are looked for; an answer has no room for more. */
+const maxProblems = 100;
 
 /** Finds what is wrong with a message, field by field. */
 type Check = (message: Message, path: string, problems: ErrorDetail[]) => void;
@@ -38,6 +42,7 @@ function checkOf(desc: DescMessage): Check | undefined {
     if (value) checkValue(message as Value, path, problems);
     for (const { field, inside } of parts) {
       for (const [name, one] of messagesOf(message, field)) {
+        if (problems.length >= maxProblems) return;
         inside(one, path === "" ? name : `${path}.${name}`, problems);
       }
     }
@@ -51,22 +56,6 @@ function checkOf(desc: DescMessage): Check | undefined {
   if (value || parts.length > 0) return check;
   checks.set(desc, undefined);
   return undefined;
-}
-
-function* messagesOf(message: Message, field: DescField): Iterable<[name: string, message: Message]> {
-  const fields = message as unknown as Readonly<Record<string, unknown>>;
-  if (field.oneof !== undefined) {
-    const chosen = fields[field.oneof.localName] as { case?: string; value?: Message };
-    if (chosen.case === field.localName && chosen.value !== undefined) yield [field.name, chosen.value];
-    return;
-  }
-  const value = fields[field.localName];
-  if (value === undefined) return;
-  if (field.fieldKind === "list") {
-    for (const [index, one] of (value as Message[]).entries()) yield [`${field.name}[${index}]`, one];
-  } else if (field.fieldKind === "map") {
-    for (const one of Object.values(value as Record<string, Message>)) yield [field.name, one];
-  } else yield [field.name, value as Message];
 }
 
 const checkTime: Check = (message, path, problems) => {

@@ -1,5 +1,5 @@
 import { ScalarType, type DescEnum, type DescField, type DescMessage } from "@bufbuild/protobuf";
-import { fieldRules } from "./validation.ts";
+import { fieldRules } from "./field-rules.ts";
 
 export type JsonSchema = { [keyword: string]: unknown };
 

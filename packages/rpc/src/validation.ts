@@ -1,10 +1,11 @@
-import { getExtension, hasExtension, type DescMessage, type Message } from "@bufbuild/protobuf";
+import { hasExtension, type DescMessage, type Message } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import * as rules from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { pathToString } from "@bufbuild/protobuf/reflect";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ErrorDetail } from "@millrace/protocol";
 import { createJsonFormCheck } from "./json-form.ts";
+import { createListBoundsCheck } from "./list-bounds.ts";
 import { fieldError } from "./rpc-error.ts";
 
 const validator = createValidator();
@@ -45,7 +46,10 @@ function createRuleCheck(desc: DescMessage): ((message: Message) => void) | unde
   const known = hasRules(desc);
   ruled.set(desc, known);
   if (!known) return undefined;
+  const findLong = createListBoundsCheck(desc);
   return (message) => {
+    const long = findLong?.(message) ?? [];
+    if (long.length > 0) throw fieldError(Code.InvalidArgument, wordsOf(long), long);
     const result = validator.validate(desc, message);
     if (result.kind === "valid") return;
     if (result.kind === "error") {
@@ -61,11 +65,4 @@ function createRuleCheck(desc: DescMessage): ((message: Message) => void) | unde
 
 function wordsOf(details: readonly ErrorDetail[]): string {
   return details.map(({ field, reason }) => (field === "" ? reason : `${field}: ${reason}`)).join("; ");
-}
-
-/** The rules that one field carries, for documentation. */
-export function fieldRules(field: DescMessage["fields"][number]): rules.FieldRules | undefined {
-  const options = field.proto.options;
-  if (options === undefined || !hasExtension(options, rules.field)) return undefined;
-  return getExtension(options, rules.field);
 }
