@@ -3,7 +3,7 @@
  * committed differs from what would be generated.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join, relative } from "node:path";
 
@@ -37,25 +37,29 @@ function files(folder: string): Map<string, string> {
   return out;
 }
 
-if (process.argv.includes("--check")) {
+const isCheck = process.argv.includes("--check");
+if (isCheck) {
   buf("lint");
   buf("format", "--diff", "--exit-code");
-  const fresh = mkdtempSync(join(tmpdir(), "millrace-gen-"));
-  try {
-    buf("generate", "--template", template(fresh));
-    const want = files(fresh);
-    const have = files(committed);
-    const drift = [...new Set([...want.keys(), ...have.keys()])].filter((name) => want.get(name) !== have.get(name));
-    if (drift.length > 0) {
-      console.error(
-        `generated code differs from proto/: ${drift.join(", ")}\nrun: node packages/protocol/scripts/generate.ts`,
-      );
-      process.exitCode = 1;
+}
+const fresh = mkdtempSync(join(tmpdir(), "millrace-gen-"));
+try {
+  buf("generate", "--template", template(fresh));
+  const want = files(fresh);
+  const have = files(committed);
+  const drift = [...new Set([...want.keys(), ...have.keys()])].filter((name) => want.get(name) !== have.get(name));
+  if (isCheck && drift.length > 0) {
+    console.error(
+      `generated code differs from proto/: ${drift.join(", ")}\nrun: node packages/protocol/scripts/generate.ts`,
+    );
+    process.exitCode = 1;
+  } else if (!isCheck) {
+    // Only what differs, once all of it is there: what runs meanwhile finds its modules.
+    for (const name of drift) {
+      if (want.has(name)) cpSync(join(fresh, name), join(committed, name));
+      else rmSync(join(committed, name));
     }
-  } finally {
-    rmSync(fresh, { recursive: true, force: true });
   }
-} else {
-  rmSync(committed, { recursive: true, force: true });
-  buf("generate", "--template", template(committed));
+} finally {
+  rmSync(fresh, { recursive: true, force: true });
 }
