@@ -175,16 +175,20 @@ export class PluginStore {
     return bytes;
   }
 
-  /** By the stream's list of subjects: a watch would fetch every value. */
+  /** By the stream's list of subjects, which comes in pages of 100,000: a watch would fetch every value. */
   async #names(owner: StoreOwner): Promise<string[]> {
     const { name } = buckets.pluginState;
     const prefix = `$KV.${name}.`;
-    const request = encoder.encode(JSON.stringify({ subjects_filter: `${prefix}${owner.plugin}.*` }));
-    const answer = await this.#bus.request(`$JS.API.STREAM.INFO.KV_${name}`, request, { timeoutMs: listTimeoutMs });
-    const info: unknown = JSON.parse(decoder.decode(answer.data));
-    const state = typeof info === "object" && info !== null && "state" in info ? info.state : undefined;
-    const subjects = typeof state === "object" && state !== null && "subjects" in state ? state.subjects : undefined;
-    return Object.keys(subjects ?? {}).map((subject) => subject.slice(prefix.length));
+    const names = new Set<string>();
+    for (let offset = 0; ;) {
+      const request = { subjects_filter: `${prefix}${owner.plugin}.*`, offset };
+      const data = encoder.encode(JSON.stringify(request));
+      const answer = await this.#bus.request(`$JS.API.STREAM.INFO.KV_${name}`, data, { timeoutMs: listTimeoutMs });
+      const { subjects, total } = readSubjects(answer.data);
+      for (const subject of subjects) names.add(subject.slice(prefix.length));
+      offset += subjects.length;
+      if (subjects.length === 0 || offset >= total) return [...names];
+    }
   }
 
   /** Again when another writer was first. */
@@ -198,6 +202,15 @@ export class PluginStore {
       }
     }
   }
+}
+
+function readSubjects(data: Uint8Array): { readonly subjects: readonly string[]; readonly total: number } {
+  const info: unknown = JSON.parse(decoder.decode(data));
+  if (typeof info !== "object" || info === null || !("state" in info)) return { subjects: [], total: 0 };
+  const { state } = info;
+  const subjects = typeof state === "object" && state !== null && "subjects" in state ? state.subjects : undefined;
+  const total = "total" in info && typeof info.total === "number" ? info.total : 0;
+  return { subjects: Object.keys(subjects ?? {}), total };
 }
 
 function isConflict(error: unknown): boolean {
