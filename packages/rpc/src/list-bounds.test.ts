@@ -1,11 +1,14 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type DescMessage } from "@bufbuild/protobuf";
 import {
+  identityServices,
+  services,
   GetJobRequestSchema,
   PluginManifestSchema,
   SubmitJobRequestSchema,
   SubmitJobsRequestSchema,
 } from "@millrace/protocol";
 import { expect, test } from "vitest";
+import { fieldRules } from "./field-rules.ts";
 import { createListBoundsCheck } from "./list-bounds.ts";
 import { createMessageValidator } from "./validation.ts";
 
@@ -28,4 +31,21 @@ test("lists are found wherever they stand, but where their place is left to othe
   const bulk = create(SubmitJobsRequestSchema, { jobs: [{ tags }] });
   expect(createListBoundsCheck(SubmitJobsRequestSchema)?.(bulk)).toEqual([]);
   expect(createListBoundsCheck(GetJobRequestSchema)).toBeUndefined();
+});
+
+/** Lists that a message of ours has room for and no rule bounds. */
+function unbounded(desc: DescMessage, seen = new Set<DescMessage>()): string[] {
+  if (seen.has(desc) || !desc.typeName.startsWith("millrace.")) return [];
+  seen.add(desc);
+  return desc.fields.flatMap((field) => {
+    const type = fieldRules(field)?.type;
+    const bounded = type?.case === "repeated" && type.value.maxItems > 0n;
+    const own = field.fieldKind === "list" && !bounded ? [`${desc.typeName}.${field.name}`] : [];
+    return field.message === undefined ? own : [...own, ...unbounded(field.message, seen)];
+  });
+}
+
+test("every list that callers may send has a bound", () => {
+  const methods = [...services, ...identityServices].flatMap((service) => service.methods);
+  expect(methods.flatMap(({ input }) => unbounded(input))).toEqual([]);
 });
