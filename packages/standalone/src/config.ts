@@ -3,7 +3,7 @@ import { controlSettings } from "@millrace/control";
 import { gatewaySettings, isLoopback } from "@millrace/gateway";
 import { identitySettings } from "@millrace/identity";
 import { serviceSettings, z } from "@millrace/service-kit";
-import { defaultMemoryPages } from "@millrace/worker";
+import { areNameServers, defaultMemoryPages } from "@millrace/worker";
 
 const port = z.number().int().min(0).max(65_535);
 const repository = fileURLToPath(new URL("../../..", import.meta.url));
@@ -51,6 +51,7 @@ const settings = z.object({
   pluginNameServers: z
     .array(z.string())
     .default([])
+    .refine(areNameServers, "has what is no address and no address:port")
     .describe("address or address:port of the name servers for what plugins call; none: the system's"),
   secretsFile: z
     .string()

@@ -1,4 +1,5 @@
 import { brokerSettings, LiveConfig, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
+import { areNameServers } from "./are-name-servers.ts";
 import { defaultExecutorKind } from "./executors/executor-channel.ts";
 import { defaultMemoryPages } from "./worker-options.ts";
 
@@ -33,6 +34,7 @@ const schema = z.object({
   pluginNameServers: z
     .string()
     .default("")
+    .refine((text) => areNameServers(list(text)), "has what is no address and no address:port")
     .describe(
       "address or address:port of the name servers for what plugins call, comma separated; empty: the system's",
     ),

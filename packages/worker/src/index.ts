@@ -1,3 +1,4 @@
+export { areNameServers } from "./are-name-servers.ts";
 export type { JobContext, JobHandler } from "./job-context.ts";
 export { Outcome } from "./outcome.ts";
 export type { Floors } from "./priority-floors.ts";
