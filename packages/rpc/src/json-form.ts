@@ -37,12 +37,15 @@ function checkOf(desc: DescMessage): Check | undefined {
   if (checks.has(desc)) return checks.get(desc);
   if (desc.typeName === TimestampSchema.typeName) return checkTime;
   const value = desc.typeName === ValueSchema.typeName;
+  const outermost = !desc.typeName.startsWith("google.protobuf.");
   const parts: { readonly field: DescField; readonly inside: Check }[] = [];
   const check: Check = (message, path, problems) => {
     if (value) checkValue(message as Value, path, problems);
     for (const { field, inside } of parts) {
       for (const [name, one] of messagesOf(message, field)) {
         if (problems.length >= maxProblems) return;
+        // Nearly all are; those of a large payload have no need of a place each.
+        if (outermost && field.message?.typeName === ValueSchema.typeName && isSound(one as Value)) continue;
         inside(one, path === "" ? name : `${path}.${name}`, problems);
       }
     }
@@ -65,6 +68,21 @@ const checkTime: Check = (message, path, problems) => {
     problems.push({ field: path, reason: "must be a time of the years 1 to 9999" });
   }
 };
+
+function isSound({ kind }: Value): boolean {
+  switch (kind.case) {
+    case undefined:
+      return false;
+    case "numberValue":
+      return Number.isFinite(kind.value);
+    case "structValue":
+      return Object.values(kind.value.fields).every(isSound);
+    case "listValue":
+      return kind.value.values.every(isSound);
+    default:
+      return true;
+  }
+}
 
 function checkValue({ kind }: Value, path: string, problems: ErrorDetail[]): void {
   if (kind.case === undefined || (kind.case === "numberValue" && !Number.isFinite(kind.value))) {
