@@ -9,6 +9,7 @@ import type { EventsPressure } from "./events-pressure.ts";
 import type { EventSource } from "./event-source.ts";
 import type { ControlEvents } from "./events.ts";
 import type { HookRunner } from "./hook-runner.ts";
+import type { ModuleInspector } from "./module-inspector.ts";
 import type { OwnerQuotas } from "./owner-quotas.ts";
 import type { PluginKeys } from "./plugin-keys.ts";
 import type { PluginLifecycle } from "./plugin-lifecycle.ts";
@@ -42,6 +43,7 @@ export interface ControlContext {
   readonly plugins: PluginRegistry;
   readonly typeClaims: TypeClaims;
   readonly keys: PluginKeys;
+  readonly inspector: ModuleInspector;
   readonly hooks: HookRunner;
   readonly lifecycle: PluginLifecycle;
   readonly dryRunner: DryRunner;

@@ -1,7 +1,7 @@
 import { MillraceError, type PluginVersion } from "@millrace/protocol";
 import type { Bus } from "@millrace/bus";
-import { inspectModule } from "@millrace/plugin-host";
 import { invokePlugin } from "./invoke-plugin.ts";
+import type { ModuleInspector } from "./module-inspector.ts";
 
 /** Exports that are called at the turns of a plugin's life, where its module has them. */
 export type Hook = "on_install" | "on_enable" | "on_disable" | "on_uninstall";
@@ -21,12 +21,14 @@ const loadMs = 10_000;
 /** Runs hooks of the lifecycle on whichever worker there is. A hook may run more than once: after a crash, or by two controls. */
 export class HookRunner {
   readonly #bus: Bus;
+  readonly #inspector: ModuleInspector;
   readonly #timeoutMs: number;
   /** Exports by the module's hash. */
   readonly #exports = new Map<string, readonly string[]>();
 
-  constructor(bus: Bus, timeoutMs: number) {
+  constructor(bus: Bus, inspector: ModuleInspector, timeoutMs: number) {
     this.#bus = bus;
+    this.#inspector = inspector;
     this.#timeoutMs = timeoutMs;
   }
 
@@ -58,8 +60,7 @@ export class HookRunner {
   async #exportsOf(sha256: string): Promise<readonly string[]> {
     const known = this.#exports.get(sha256);
     if (known !== undefined) return known;
-    const inspection = await inspectModule(await this.#bus.modules.get(sha256));
-    const exports = inspection.ok ? inspection.facts.exports : [];
+    const { exports } = await this.#inspector.inspect(await this.#bus.modules.get(sha256));
     const [oldest] = this.#exports.keys();
     if (this.#exports.size >= mostKnownModules && oldest !== undefined) this.#exports.delete(oldest);
     this.#exports.set(sha256, exports);

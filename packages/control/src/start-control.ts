@@ -42,6 +42,7 @@ import { ControlEvents } from "./events.ts";
 import { describeProcess } from "./get-info.ts";
 import { jobService } from "./job-service.ts";
 import { HookRunner } from "./hook-runner.ts";
+import { ModuleInspector } from "./module-inspector.ts";
 import { OwnerQuotas } from "./owner-quotas.ts";
 import { PluginKeys } from "./plugin-keys.ts";
 import { PluginLifecycle } from "./plugin-lifecycle.ts";
@@ -87,7 +88,8 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
   const events = new ControlEvents(logger, metrics);
   const plugins = new PluginRegistry(bus);
   const keys = new PluginKeys(bus, all.pluginSignatures);
-  const hooks = new HookRunner(bus, all.hookTimeoutMs);
+  const inspector = starting.use(new ModuleInspector());
+  const hooks = new HookRunner(bus, inspector, all.hookTimeoutMs);
   const pressure = starting.use(new EventsPressure(bus));
   const live = deps.live ?? new LiveConfig(changeable, loadConfig(changeable));
   const { workerPatienceMs, takeOverMs } = all;
@@ -119,6 +121,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     plugins,
     typeClaims: new TypeClaims(bus, plugins),
     keys,
+    inspector,
     hooks,
     lifecycle: starting.use(new PluginLifecycle({ bus, plugins, hooks, keys, events, workerPatienceMs, takeOverMs })),
     dryRunner: starting.use(new DryRunner(all.maxDryRuns)),

@@ -14,7 +14,6 @@ import {
   type PluginVersion,
   type UploadPluginRequest,
 } from "@millrace/protocol";
-import { inspectModule } from "@millrace/plugin-host";
 import { lt, prerelease } from "semver";
 import { moved } from "./advance-plugin.ts";
 import type { ControlContext } from "./control-context.ts";
@@ -160,10 +159,13 @@ function refuseManifest(manifest: PluginManifest): void {
 
 /** What no worker could run is refused here: no WASM, a missing export, imports that nobody gives, limits that do not fit. */
 async function checkModule(context: ControlContext, manifest: PluginManifest, module: Uint8Array): Promise<void> {
-  const inspection = await inspectModule(module, manifest);
-  if (!inspection.ok) throw refused(inspection.problems);
-  const problems = await context.dryRunner.check(module, manifest);
+  // Each starts a thread: side by side they take no longer than one of them.
+  const [{ problems }, loading] = await Promise.all([
+    context.inspector.inspect(module, manifest),
+    context.dryRunner.check(module, manifest),
+  ]);
   if (problems.length > 0) throw refused(problems);
+  if (loading.length > 0) throw refused(loading);
 }
 
 function refused(details: readonly ErrorDetail[]): MillraceError {
