@@ -9,6 +9,7 @@ import {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ErrorDetail } from "@millrace/protocol";
+import { boundValues, mostValues } from "./bound-values.ts";
 import { fieldError } from "./rpc-error.ts";
 import type { RestRoute } from "./rest-routes.ts";
 
@@ -35,6 +36,7 @@ export function decodeRestRequest(
   const desc = route.method.desc.input;
   let json: JsonObject = {};
   if (route.body !== "" && body.byteLength > 0) {
+    boundValues(desc, body, false);
     const parsed = parseJson(body);
     if (route.body === "*") {
       if (!isObject(parsed))
@@ -60,6 +62,7 @@ export function decodeRestRequest(
 /** One message of an NDJSON upload. */
 export function decodeRestLine(desc: DescMessage, line: string, number: number): Message {
   let json: JsonValue;
+  if (line.length > mostValues) boundValues(desc, Buffer.from(line), false);
   try {
     json = JSON.parse(line) as JsonValue;
   } catch (reason) {

@@ -49,7 +49,14 @@ export function serveCall({ pipeline, method, handler, bodies }: CallTarget, exc
     const { methodKind } = method.desc;
     // Who it is was asked before the first message: uploads may go on for as long as they like.
     const upload = methodKind === "client_streaming" || methodKind === "bidi_streaming";
-    void serveUniversal({ handler, exchange, bodies, upload, readMaxBytes: method.readMaxBytes });
+    void serveUniversal({
+      handler,
+      exchange,
+      bodies,
+      upload,
+      readMaxBytes: method.readMaxBytes,
+      input: method.input.desc,
+    });
   } else {
     refuseType(exchange, `this method takes no content type ${type}`);
   }

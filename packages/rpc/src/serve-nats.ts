@@ -2,6 +2,7 @@ import type { Message } from "@bufbuild/protobuf";
 import type { BusMessage, SendOptions } from "@millrace/bus";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { gatewayRpcSubject, headerNames, rpcSubject } from "@millrace/protocol";
+import { boundValues } from "./bound-values.ts";
 import { CallContext } from "./call-context.ts";
 import { messageFromJson } from "./rest-request.ts";
 import { serveNatsStream, type NatsStream } from "./serve-nats-stream.ts";
@@ -140,6 +141,7 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
     try {
       requireUnary(method);
       if (data.byteLength > method.readMaxBytes) throw new ConnectError("the request is too large", Code.OutOfRange);
+      boundValues(method.desc.input, data, !json);
       const request = json ? decodeBareJson(method, data) : method.input.decode(data, true);
       const succeed = (answer: Message) => {
         tell(reply, json ? encoder.encode(method.output.encodeJson(answer)) : method.output.encode(answer, true));

@@ -1,8 +1,10 @@
+import type { DescMessage } from "@bufbuild/protobuf";
 import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { watchedBody, type BodyWatch } from "./body-watch.ts";
 import { peerAddress } from "./connect-handlers.ts";
 import { envelopeEnds, wholeMessages } from "./whole-messages.ts";
+import { plainMessages } from "./plain-messages.ts";
 import { addHeaders, type Exchange, type ReplyHeaders } from "./exchange.ts";
 
 export interface UniversalCall {
@@ -13,6 +15,8 @@ export interface UniversalCall {
   /** The caller may take its time between messages. */
   readonly upload: boolean;
   readonly readMaxBytes: number;
+  /** Of the messages that come. */
+  readonly input: DescMessage;
 }
 
 const webText = /grpc-web-text/i;
@@ -27,6 +31,7 @@ export async function serveUniversal({
   bodies,
   upload,
   readMaxBytes,
+  input,
 }: UniversalCall): Promise<void> {
   const abort = new AbortController();
   exchange.onGone(() => abort.abort());
@@ -47,7 +52,12 @@ export async function serveUniversal({
       url: `http://localhost${exchange.path}${exchange.query === "" ? "" : `?${exchange.query}`}`,
       method: exchange.verb,
       header,
-      body: wholeMessages(body, envelopeEnds(readMaxBytes), upload ? bodies : undefined),
+      body: plainMessages(wholeMessages(body, envelopeEnds(readMaxBytes), upload ? bodies : undefined), {
+        desc: input,
+        binary: !type.includes("json"),
+        encoding: header.get("grpc-encoding") ?? header.get("connect-content-encoding"),
+        readMaxBytes,
+      }),
       signal: abort.signal,
       contextValues: createContextValues().set(peerAddress, exchange.address),
     });

@@ -17,6 +17,7 @@ import {
   trailerFlag,
   trailerSerialize,
 } from "@connectrpc/connect/protocol-grpc-web";
+import { boundValues } from "./bound-values.ts";
 import { CallContext } from "./call-context.ts";
 import { tooLarge } from "./collect-body.ts";
 import { createGate } from "./create-gate.ts";
@@ -122,7 +123,10 @@ export function serveUnary({ pipeline, method, format, exchange, query, bodies }
       const bytes = connect
         ? (query?.bytes() ?? wholeBody(body, broken, headers["content-length"], framed))
         : onlyEnvelope(body, broken, headers["content-length"], format.text, method.readMaxBytes);
-      const invoke = (plain: Uint8Array) => pipeline.unary(method, method.input.decode(plain, format.binary), call);
+      const invoke = (plain: Uint8Array) => {
+        boundValues(method.desc.input, plain, format.binary);
+        return pipeline.unary(method, method.input.decode(plain, format.binary), call);
+      };
       const packed = connect
         ? compressionOf(
             query === undefined ? lineOf(headers["content-encoding"]) : query.compression,

@@ -8,7 +8,7 @@ export interface MessageEnds {
   readonly hopeless: boolean;
 }
 
-const headBytes = 5;
+export const headBytes = 5;
 
 /** Of messages in envelopes, as gRPC and Connect frame them: one byte of flags, four of the size. */
 export function envelopeEnds(maxBytes: number): MessageEnds {
