@@ -172,7 +172,8 @@ describe("calls that wait", () => {
     const result = await plugin.call("wait", bytesOf("a"), { host: new SlowHost() });
     expect(result).toMatchObject({ ok: false, code: "TIMED_OUT", breach: { resource: "time", limit: 20, unit: "ms" } });
     expect(result.executedUs).toBeLessThan(15_000);
-    expect(result.durationUs).toBeGreaterThanOrEqual(20_000);
+    // A timer counts whole milliseconds, and may run out in the last of them.
+    expect(result.durationUs).toBeGreaterThan(19_000);
   });
 
   test("are cancelled while they wait", async () => {
