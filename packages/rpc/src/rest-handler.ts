@@ -40,6 +40,13 @@ export function serveRest(
     replyError(exchange, call, new ConnectError("a two-way stream has no REST form", Code.Unimplemented));
     return;
   }
+  const encoding = exchange.headers["content-encoding"] ?? "identity";
+  if (route.body !== "" && encoding !== "identity") {
+    // At once: what is packed need not come first.
+    const words = `a body cannot be packed by REST (content-encoding ${String(encoding)}); Connect and gRPC take gzip and br`;
+    replyError(exchange, call, new ConnectError(words, Code.InvalidArgument));
+    return;
+  }
   if (kind === "client_streaming") {
     void serveUpload(pipeline, route, exchange, call, bodies);
     return;
