@@ -24,6 +24,7 @@ export class ModuleInspector implements AsyncDisposable {
       name: "inspect",
       minThreads: 0,
       maxThreads: 1,
+      stricterFIFO: true,
       idleTimeout,
       env: {},
       // Extism loads node:wasi, of which Node warns on the terminal for each thread.

@@ -3,7 +3,7 @@ import { controlSettings } from "@millrace/control";
 import { gatewaySettings, isLoopback } from "@millrace/gateway";
 import { identitySettings } from "@millrace/identity";
 import { serviceSettings, z } from "@millrace/service-kit";
-import { areNameServers, defaultMemoryPages } from "@millrace/worker";
+import { areNameServers, pluginSettings } from "@millrace/worker";
 
 const port = z.number().int().min(0).max(65_535);
 const repository = fileURLToPath(new URL("../../..", import.meta.url));
@@ -33,17 +33,7 @@ const settings = z.object({
     .default(`${repository}plugins`)
     .describe("Folders with plugin.yaml and module, deployed when they have changed; empty: none"),
   watchPlugins: z.boolean().default(true).describe("Deploys plugins again when their files change, for development"),
-  pluginSignatures: z
-    .enum(["optional", "required"])
-    .default("optional")
-    .describe("Whether plugins must be signed by a trusted key; a signature that is there must always verify"),
-  pluginMemoryPages: z
-    .number()
-    .int()
-    .min(1)
-    .max(65_536)
-    .default(defaultMemoryPages)
-    .describe("Memory that a call of a plugin gets at most, whatever its manifest asks for, in pages of 64 KiB"),
+  ...pluginSettings,
   pluginHttpPrivate: z
     .array(z.string())
     .default([])
@@ -53,10 +43,6 @@ const settings = z.object({
     .default([])
     .refine(areNameServers, "has what is no address and no address:port")
     .describe("address or address:port of the name servers for what plugins call; none: the system's"),
-  secretsFile: z
-    .string()
-    .optional()
-    .describe("File with secrets for plugins: YAML or JSON, readable by its owner only"),
   queues: z.array(z.string()).min(1).default(["default", "demo"]).describe("Queues that are served"),
   executors: z
     .number()

@@ -1,7 +1,7 @@
 import { brokerSettings, LiveConfig, loadConfig, serviceSettings, z, type ConfigInputs } from "@millrace/service-kit";
 import { areNameServers } from "./are-name-servers.ts";
 import { defaultExecutorKind } from "./executors/executor-channel.ts";
-import { defaultMemoryPages } from "./worker-options.ts";
+import { pluginSettings } from "./plugin-settings.ts";
 
 const schema = z.object({
   ...serviceSettings,
@@ -16,17 +16,7 @@ const schema = z.object({
     .enum(["thread", "process"])
     .default(defaultExecutorKind)
     .describe("Whether an executor is a thread, or a process of its own"),
-  pluginSignatures: z
-    .enum(["optional", "required"])
-    .default("optional")
-    .describe("Whether plugins must be signed by a trusted key"),
-  pluginMemoryPages: z
-    .number()
-    .int()
-    .min(1)
-    .max(65_536)
-    .default(defaultMemoryPages)
-    .describe("Memory that a call of a plugin gets at most, whatever its manifest asks for, in pages of 64 KiB"),
+  ...pluginSettings,
   pluginHttpPrivate: z
     .string()
     .default("")
@@ -38,10 +28,6 @@ const schema = z.object({
     .describe(
       "address or address:port of the name servers for what plugins call, comma separated; empty: the system's",
     ),
-  secretsFile: z
-    .string()
-    .optional()
-    .describe("File with secrets for plugins: YAML or JSON, readable by its owner only"),
   ackWaitMs: z
     .number()
     .int()
