@@ -65,10 +65,11 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
   /** While there is no connection the caller waits on, and its answer goes out with the next one. */
   function tell(reply: string, bytes: Uint8Array, sendOptions: SendOptions = {}): void {
     if (bus.publish(reply, bytes, sendOptions)) return;
-    bus.whenConnected().then(
-      () => bus.publish(reply, bytes, sendOptions),
-      () => undefined,
-    );
+    // Nobody is left to hear that it cannot be sent, as one that is larger than the broker takes; the caller's deadline ends it.
+    bus
+      .whenConnected()
+      .then(() => bus.publish(reply, bytes, sendOptions))
+      .catch(() => undefined);
   }
 
   function callOf(method: PipelineMethod, headers: CallHeaders, timeoutMs: number | undefined): CallContext {
