@@ -55,7 +55,12 @@ export interface BusStatus {
 type StatusListener = (status: BusStatus) => void;
 type RefusalListener = (subject: string) => void;
 
-const pingIntervalMs = 20_000;
+/**
+ * With two pings out the third beat finds the connection dead: a broker that hangs, or a way that is cut without a word, is left
+ * within 15 s.
+ */
+const pingIntervalMs = 5000;
+const mostPingsOut = 2;
 const firstTryDelayMs = 100;
 /** Whoever starts a service hears by then what it waits for. */
 const sayWaitingMs = 2000;
@@ -73,6 +78,7 @@ export class Link implements AsyncDisposable {
   readonly topologyGiven: boolean;
   #status: BusStatus = { connected: true, epoch: 1, lostAtMs: 0 };
   #closed = false;
+  #callbackFailures = 0;
   readonly #listeners = new Set<StatusListener>();
   readonly #refusalListeners = new Set<RefusalListener>();
   readonly #files: CertificateFiles | undefined;
@@ -134,6 +140,11 @@ export class Link implements AsyncDisposable {
     return this.#closed;
   }
 
+  /** Callbacks that threw: each is a bug of ours, and has an error in the log. */
+  get callbackFailures(): number {
+    return this.#callbackFailures;
+  }
+
   get maxPayloadBytes(): number {
     return this.client.info?.max_payload ?? 1 << 20;
   }
@@ -159,14 +170,38 @@ export class Link implements AsyncDisposable {
     return true;
   }
 
-  /** Survives reconnects. The callback must not throw. */
+  /**
+   * Says and counts what a callback threw. The client calls us from the loop that reads the connection: an exception would end
+   * that loop, and with it all that comes over this connection.
+   */
+  callbackFailed(callback: string, err: unknown): void {
+    this.#callbackFailures++;
+    this.logger.error({ callback, err }, "callback of the bus failed");
+  }
+
+  /** Calls one that may throw, or return a promise that rejects. */
+  guard(callback: string, call: () => unknown): void {
+    try {
+      const result = call();
+      if (result instanceof Promise) result.catch((err: unknown) => this.callbackFailed(callback, err));
+    } catch (err) {
+      this.callbackFailed(callback, err);
+    }
+  }
+
+  /** Survives reconnects. What the callback throws goes to the log. */
   subscribe(subject: string, onMessage: (message: Msg) => void, queue?: string): Subscription {
     if (this.#closed) throw notConnected();
     return this.client.subscribe(subject, {
       ...(queue === undefined ? {} : { queue }),
       callback: (error: NatsError | null, message: Msg) => {
-        if (error === null) return onMessage(message);
-        this.logger.error({ subject, err: error }, "subscription refused");
+        if (error !== null) return this.logger.error({ subject, err: error }, "subscription refused");
+        try {
+          const result: unknown = onMessage(message);
+          if (result instanceof Promise) result.catch((err: unknown) => this.callbackFailed(subject, err));
+        } catch (err) {
+          this.callbackFailed(subject, err);
+        }
       },
     });
   }
@@ -221,7 +256,7 @@ export class Link implements AsyncDisposable {
     this.#status = status;
     // A copy: the callee may change it.
     const all = [...this.#listeners];
-    for (const listener of all) listener(status);
+    for (const listener of all) this.guard("status", () => listener(status));
   }
 
   async #follow(): Promise<void> {
@@ -237,7 +272,9 @@ export class Link implements AsyncDisposable {
         const { operation, subject } = event.permissionContext ?? {};
         this.logger.error({ code: event.data, operation, subject }, "NATS reports an error");
         if (operation !== "publish" || subject === undefined) continue;
-        for (const listener of this.#refusalListeners) listener(subject);
+        // A copy: the callee may change it.
+        const all = [...this.#refusalListeners];
+        for (const listener of all) this.guard("refusal", () => listener(subject));
       } else if (event.type === Events.LDM) {
         this.logger.warn({ server: event.data }, "NATS server is about to shut down");
       }
@@ -283,7 +320,7 @@ function clientOptions(options: BusOptions, files: CertificateFiles | undefined)
     reconnectJitter: 400,
     reconnectJitterTLS: 400,
     pingInterval: pingIntervalMs,
-    maxPingOut: 2,
+    maxPingOut: mostPingsOut,
     timeout: 5000,
     noAsyncTraces: true,
   };
