@@ -78,6 +78,11 @@ export class Bus implements AsyncDisposable {
     return this.#link.connected;
   }
 
+  /** Callbacks that threw: each is a bug, and has an error in the log. */
+  get callbackFailures(): number {
+    return this.#link.callbackFailures;
+  }
+
   get status(): BusStatus {
     return this.#link.status;
   }
@@ -99,8 +104,8 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Messages on a subject; with `queue`, each goes to one of that group. The callback must not throw. What JetStream was made to
-   * send there is left out: see passedOn.
+   * Messages on a subject; with `queue`, each goes to one of that group. What the callback throws goes to the log. What JetStream was
+   * made to send there is left out: see passedOn.
    */
   subscribe(subject: string, options: { queue?: string }, onMessage: (message: BusMessage) => void): Disposable {
     const subscription: Subscription = this.#link.subscribe(
@@ -108,7 +113,8 @@ export class Bus implements AsyncDisposable {
       (message) => {
         const received = new BusMessage(message);
         if (passedOn(received, subject)) this.logger.warn({ subject }, "message that JetStream was made to pass on");
-        else onMessage(received);
+        // As it may be a promise, whose rejection is caught there.
+        else return onMessage(received);
       },
       options.queue,
     );
@@ -198,7 +204,7 @@ export class Bus implements AsyncDisposable {
 
   /** A publisher with a window of its own; closed with the bus at the latest. */
   publisher(options: PublisherOptions = {}): PipelinedPublisher {
-    const publisher = new PipelinedPublisher(this.#link, options);
+    const publisher = new PipelinedPublisher(this.#link, options, () => void this.#publishers.delete(publisher));
     this.#publishers.add(publisher);
     return publisher;
   }

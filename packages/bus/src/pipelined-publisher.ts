@@ -78,6 +78,7 @@ const retryMostMs = 2000;
  */
 export class PipelinedPublisher implements AsyncDisposable {
   readonly #link: Link;
+  readonly #onClosed: () => void;
   readonly #inbox: string;
   readonly #subscription: Subscription;
   readonly #listening: Disposable;
@@ -95,8 +96,9 @@ export class PipelinedPublisher implements AsyncDisposable {
   #waiting: (() => void)[] = [];
   #idle: (() => void)[] = [];
 
-  constructor(link: Link, options: PublisherOptions = {}) {
+  constructor(link: Link, options: PublisherOptions = {}, onClosed: () => void = () => undefined) {
     this.#link = link;
+    this.#onClosed = onClosed;
     this.#windowMessages = options.windowMessages ?? 4096;
     this.#windowBytes = options.windowBytes ?? 32 << 20;
     this.#ackTimeoutMs = options.ackTimeoutMs ?? 5000;
@@ -245,6 +247,7 @@ export class PipelinedPublisher implements AsyncDisposable {
     this.#refusals[Symbol.dispose]();
     this.#sweeper[Symbol.dispose]();
     this.#subscription.unsubscribe();
+    this.#onClosed();
   }
 
   #encode({ headers, ownSubject }: OutgoingMessage, token: string): EncodedHeaders | undefined {
@@ -288,7 +291,7 @@ export class PipelinedPublisher implements AsyncDisposable {
   #settle(token: string, entry: InFlight, error: BusError | undefined, ack: PublishAck | undefined): void {
     this.#inFlight.delete(token);
     this.#bytes -= entry.bytes;
-    entry.done(error, ack);
+    this.#link.guard("answer to a publish", () => entry.done(error, ack));
     // A quarter of the window at a time, so that waking does not cost one microtask a message.
     if (this.#waiting.length > 0 && this.#inFlight.size <= this.#windowMessages * 0.75 && this.hasRoom)
       this.#wakeSome();

@@ -29,9 +29,9 @@ export interface PullEnd {
 }
 
 export interface PullHandlers {
-  /** Once for each message; must not throw. */
+  /** Once for each message. What it throws goes to the log, and the message stays with the consumer. */
   onMessage(message: Delivery): void;
-  /** Exactly once, last; must not throw. */
+  /** Exactly once, last. What it throws goes to the log. */
   onEnd(end: PullEnd): void;
 }
 
@@ -71,7 +71,7 @@ export class PullHub implements Disposable {
 
   pull(stream: string, consumer: string, options: PullOptions, handlers: PullHandlers): void {
     if (!this.#link.connected) {
-      queueMicrotask(() => handlers.onEnd({ reason: "disconnected", received: 0, text: "" }));
+      queueMicrotask(() => tellEnd(this.#link, handlers, { reason: "disconnected", received: 0, text: "" }));
       return;
     }
     const key = `${stream}.${consumer}`;
@@ -161,9 +161,9 @@ class PullChannel {
     const pull = this.#open[0];
     const delivery = new Delivery(message);
     // After its end was given up for lost, a message still belongs to somebody.
-    if (pull === undefined) return this.#last?.onMessage(delivery);
+    if (pull === undefined) return this.#tell(this.#last, delivery);
     pull.received++;
-    pull.handlers.onMessage(delivery);
+    this.#tell(pull.handlers, delivery);
     if (pull.received >= pull.batch) this.#end(pull, "filled", "");
   }
 
@@ -182,7 +182,8 @@ class PullChannel {
       next.received += surplus;
       pull.received -= surplus;
     }
-    pull.handlers.onEnd({ reason: reasonOf(status.code, status.text), received: pull.received, text: status.text });
+    const { code, text } = status;
+    tellEnd(this.#link, pull.handlers, { reason: reasonOf(code, text), received: pull.received, text });
     if (next !== undefined && next.received >= next.batch) this.#end(next, "filled", "");
   }
 
@@ -190,8 +191,21 @@ class PullChannel {
     const index = this.#open.indexOf(pull);
     if (index < 0) return;
     this.#open.splice(index, 1);
-    pull.handlers.onEnd({ reason, received: pull.received, text });
+    tellEnd(this.#link, pull.handlers, { reason, received: pull.received, text });
   }
+
+  /** The count of the pull must be right, whatever becomes of one message. */
+  #tell(handlers: PullHandlers | undefined, delivery: Delivery): void {
+    try {
+      handlers?.onMessage(delivery);
+    } catch (err) {
+      this.#link.callbackFailed(this.#nextSubject, err);
+    }
+  }
+}
+
+function tellEnd(link: Link, handlers: PullHandlers, end: PullEnd): void {
+  link.guard("end of a pull", () => handlers.onEnd(end));
 }
 
 function reasonOf(code: number, text: string): PullEndReason {
