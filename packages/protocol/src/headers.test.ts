@@ -12,7 +12,9 @@ describe("parseJobOptions", () => {
   it("reads back what formatJobOptions wrote", () => {
     const options = {
       ...defaultJobOptions,
+      run: 2,
       attempt: 3,
+      move: 4,
       maxAttempts: 9,
       timeoutMs: 1500,
       backoff: { kind: "linear", baseMs: 5, maxMs: 50, jitter: 0.1 } as const,

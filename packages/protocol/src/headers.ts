@@ -2,6 +2,14 @@ import { defaultBackoff, formatBackoff, parseBackoff, type BackoffPolicy } from 
 
 /** Headers of a job on the wire. All are optional. */
 export const headerNames = {
+  /** The job's id, where the subject has none. Written by Millrace for ids that it made. */
+  id: "Millrace-Id",
+  /** Which run of the job, from 1; a replay of an ended job begins the next. Written by Millrace. */
+  run: "Millrace-Run",
+  /** How often this attempt was published anew, from 0: by a repair, or because it may not run yet. Written by Millrace. */
+  move: "Millrace-Move",
+  /** How the payload is to be read; absent: it is the handler's input. Who does not know a format leaves the message alone. */
+  format: "Millrace-Format",
   /** Which attempt this message is for, from 1. Written by Millrace on a retry. */
   attempt: "Millrace-Attempt",
   /** 1..100, default 5. */
@@ -27,15 +35,15 @@ export const headerNames = {
   traceparent: "traceparent",
   /** JetStream's duplicate window goes by it. */
   messageId: "Nats-Msg-Id",
-  /** On republished copies. */
+  /** On a message that was got from its stream by a direct get. */
   stream: "Nats-Stream",
-  /** On republished copies. */
-  sequence: "Nats-Sequence",
 } as const;
 
 /** What the headers of a job say, decoded and defaulted. */
 export interface JobOptions {
+  readonly run: number;
   readonly attempt: number;
+  readonly move: number;
   readonly maxAttempts: number;
   /** 0: the handler's own limit. */
   readonly timeoutMs: number;
@@ -53,11 +61,17 @@ export interface JobOptions {
 }
 
 export const defaultMaxAttempts = 5;
+/** The most that a version has room for; see jobVersion. */
+export const maxRun = 4095;
+export const maxAttempt = 1_000_000;
+export const maxMove = 65_535;
 export const maxTags = 20;
 
 /** What a job without headers asks for. */
 export const defaultJobOptions: JobOptions = {
+  run: 1,
   attempt: 1,
+  move: 0,
   maxAttempts: defaultMaxAttempts,
   timeoutMs: 0,
   backoff: defaultBackoff,
@@ -84,7 +98,7 @@ export type ParsedJobOptions =
 const tagPattern = /^[A-Za-z0-9_.:/=-]{1,64}$/;
 const tracePattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 // Subjects a reply may not go to: a job must not be able to publish into the system's own subjects.
-const forbiddenReply = /^(\$|jobs\.|schedule\.|events\.|cmd\.|rpc\.)|[\s*>]|^$/;
+const forbiddenReply = /^(\$|jobs\.|schedule\.|events\.|cmd\.|rpc\.|ask\.)|[\s*>]|^$/;
 
 function wholeNumber(text: string, least: number, most: number): number | undefined {
   if (!/^[0-9]{1,15}$/.test(text)) return undefined;
@@ -120,12 +134,14 @@ export function parseJobOptions(get: (name: string) => string | undefined): Pars
   const printable = (most: number) => (text: string) =>
     text.length <= most && /^[\x20-\x7e]*$/.test(text) ? text : undefined;
   const options: JobOptions = {
-    attempt: read(headerNames.attempt, 1, (t) => wholeNumber(t, 1, 1_000_000), "a whole number from 1"),
+    run: read(headerNames.run, 1, (t) => wholeNumber(t, 1, maxRun), `a whole number from 1 to ${maxRun}`),
+    attempt: read(headerNames.attempt, 1, (t) => wholeNumber(t, 1, maxAttempt), "a whole number from 1"),
+    move: read(headerNames.move, 0, (t) => wholeNumber(t, 0, maxMove), `a whole number from 0 to ${maxMove}`),
     maxAttempts: read(
       headerNames.maxAttempts,
       defaultMaxAttempts,
       // A replay raises it past what a submitter may ask for.
-      (t) => wholeNumber(t, 1, 1_000_000),
+      (t) => wholeNumber(t, 1, maxAttempt),
       "a whole number from 1",
     ),
     timeoutMs: read(headerNames.timeoutMs, 0, (t) => wholeNumber(t, 0, 86_400_000), "milliseconds from 0 to 86400000"),
@@ -167,7 +183,9 @@ export function formatJobOptions(options: Partial<JobOptions>): [name: string, v
   const put = (name: string, value: string | number | undefined, fallback: string | number) => {
     if (value !== undefined && value !== fallback) out.push([name, String(value)]);
   };
+  put(headerNames.run, options.run, 1);
   put(headerNames.attempt, options.attempt, 1);
+  put(headerNames.move, options.move, 0);
   put(headerNames.maxAttempts, options.maxAttempts, defaultMaxAttempts);
   put(headerNames.timeoutMs, options.timeoutMs, 0);
   const backoff = options.backoff;

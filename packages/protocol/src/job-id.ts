@@ -1,13 +1,39 @@
-import { ownIdPrefix } from "./names.ts";
+import { headerNames } from "./headers.ts";
+import { isJobId, isOwnJobId, ownIdPrefix } from "./names.ts";
+
+/** Where a log holds a message. */
+export interface LogPlace {
+  readonly stream: string;
+  readonly seq: number;
+  /** When the stream stored it, Unix ms, by the broker's clock. */
+  readonly timestampMs: number;
+}
 
 /**
- * The id of a job whose publisher left it out. The worker (from the delivery) and the projector (from the republished
- * copy) compute the same one. The stream's creation time keeps ids apart when a stream is made anew and its
- * sequence begins at 1 again.
+ * The id of a job, as worker, projector and everybody else finds it: in the subject, else in `Millrace-Id`, else the message id of
+ * a bare publish, else made from the message's place. What is no id in a header is passed over; one in a subject is for the caller
+ * to refuse.
  */
-export function deriveJobId(stream: string, streamCreatedMs: number, sequence: number): string {
+export function jobIdOf(
+  subjectId: string | undefined,
+  header: (name: string) => string | undefined,
+  place: LogPlace,
+): string {
+  if (subjectId !== undefined) return subjectId;
+  const given = header(headerNames.id);
+  if (given !== undefined && isJobId(given)) return given;
+  const messageId = header(headerNames.messageId);
+  // Ids that Millrace makes by a rule could be foreseen: a bare publish cannot claim one.
+  if (messageId !== undefined && isJobId(messageId) && !isOwnJobId(messageId)) return messageId;
+  return deriveJobId(place);
+}
+
+/**
+ * The id of a job whose publisher left it out. The broker's timestamp keeps ids apart when a stream, or its numbers, begin anew.
+ */
+export function deriveJobId({ stream, seq, timestampMs }: LogPlace): string {
   const level = stream.slice(stream.lastIndexOf("_") + 1, stream.lastIndexOf("_") + 2).toLowerCase();
-  return `${ownIdPrefix}${level}${streamCreatedMs.toString(36)}-${sequence.toString(36)}`;
+  return `${ownIdPrefix}${level}${timestampMs.toString(36)}-${seq.toString(36)}`;
 }
 
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";

@@ -18,8 +18,9 @@ export function isJobType(text: string): boolean {
   return TYPE.test(text);
 }
 
+/** A lone `-` is none: in a subject it says that the id is in a header. */
 export function isJobId(text: string): boolean {
-  return ID.test(text);
+  return ID.test(text) && text !== "-";
 }
 
 /** Queues whose jobs call a plugin by its name: the job's type is the plugin, and a tag `export:<name>` says what is called. */

@@ -25,19 +25,56 @@ export function isTerminal(state: JobState): boolean {
   return stateRank(state) === 4;
 }
 
-/** Where a job stands: its attempt, and the state within it. */
+/** Where a job stands: its run, its attempt within it, how often that was published anew, and the state. */
 export interface JobPosition {
+  readonly run: number;
   readonly attempt: number;
+  readonly move: number;
+  readonly state: JobState;
+}
+
+// A version is one number below 2^53: run (12 bits), attempt (20), move (16), rank with the bit for "parked" (4).
+const moveUnit = 2 ** 4;
+const attemptUnit = 2 ** 16 * moveUnit;
+export const runUnit = 2 ** 20 * attemptUnit;
+
+/**
+ * `(run, attempt, move, rank)` as one number that orders as they do; a parked job stands between queued and running. Its bounds
+ * are `maxRun`, `maxAttempt` and `maxMove`.
+ */
+export function jobVersion({ run, attempt, move, state }: JobPosition, parked = false): number {
+  return run * runUnit + attempt * attemptUnit + move * moveUnit + stateRank(state) * 2 + (parked ? 1 : 0);
+}
+
+export function runOfVersion(version: number): number {
+  return Math.floor(version / runUnit);
+}
+
+export function attemptOfVersion(version: number): number {
+  return Math.floor((version % runUnit) / attemptUnit);
+}
+
+export function moveOfVersion(version: number): number {
+  return Math.floor((version % attemptUnit) / moveUnit);
+}
+
+/** A state with its version: what a row, or an event, says of where a job stands. */
+export interface JobStanding {
+  readonly version: number;
   readonly state: JobState;
 }
 
 /**
- * The one rule of the read model: `(attempt, rank)` only grows. So the first terminal state of an attempt stays, a
- * stale event changes nothing, and only a replay (a higher attempt) leaves a terminal state.
+ * The one rule of the read model. A later run supersedes an earlier one. Within a run the first end stays, any end outranks what
+ * is not one, and else `(attempt, move, rank)` only grows. So a stale event changes nothing, the order of arrival does not matter
+ * but for which of two ends came first in EVENTS, and only a replay leaves an end.
  */
-export function supersedes(next: JobPosition, current: JobPosition): boolean {
-  if (next.attempt !== current.attempt) return next.attempt > current.attempt;
-  return stateRank(next.state) > stateRank(current.state);
+export function supersedes(next: JobStanding, current: JobStanding): boolean {
+  const nextRun = runOfVersion(next.version);
+  const run = runOfVersion(current.version);
+  if (nextRun !== run) return nextRun > run;
+  if (isTerminal(current.state)) return false;
+  return isTerminal(next.state) || next.version > current.version;
 }
 
 /** States from which an operator may run a job again. */

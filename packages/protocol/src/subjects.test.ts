@@ -1,9 +1,21 @@
 import { describe, expect, it } from "vitest";
-import { deriveJobId, idBeforeOwner, isJobId, jobSubject, newJobId, parseJobSubject, withOwner } from "./index.ts";
+import {
+  deriveJobId,
+  headerNames,
+  isJobId,
+  jobIdOf,
+  jobSubject,
+  newJobId,
+  parseJobSubject,
+  sharedJobSubject,
+  sharedScheduleSubject,
+  splitOwner,
+  withOwner,
+} from "./index.ts";
 
 describe("parseJobSubject", () => {
   it("reads a job's subject with and without an id, on each of its roads", () => {
-    for (const root of ["jobs", "schedule", "events.submitted", "events.scheduled"]) {
+    for (const root of ["jobs", "schedule"]) {
       expect(parseJobSubject(`${root}.high.mail.send.j1`)).toEqual({
         priority: "high",
         level: 2,
@@ -20,13 +32,20 @@ describe("parseJobSubject", () => {
     const subject = withOwner(jobSubject("high", "mail", "send", "j1"), "ada");
     expect(parseJobSubject(subject)).toMatchObject({ id: "j1", owner: "ada" });
     expect(parseJobSubject(jobSubject("high", "mail", "send", "j1"))?.owner).toBeUndefined();
-    expect(idBeforeOwner("j1.ada")).toBe("j1");
-    expect(idBeforeOwner("j1")).toBe("j1");
+    expect(splitOwner("j1.ada")).toEqual({ id: "j1", owner: "ada" });
+    expect(splitOwner("j1")).toEqual({ id: "j1", owner: "" });
+  });
+
+  it("reads the subject that jobs share whose ids are in a header", () => {
+    expect(sharedJobSubject("high", "mail", "send", "")).toBe("jobs.high.mail.send");
+    const owned = parseJobSubject(sharedJobSubject("high", "mail", "send", "ada"));
+    expect(owned).toMatchObject({ type: "send", id: undefined, owner: "ada" });
+    expect(parseJobSubject(sharedScheduleSubject("high", "mail", "send", ""))?.id).toBeUndefined();
   });
 
   it("refuses other shapes", () => {
     for (const rest of ["c.d!", "c.d.e", "c."]) {
-      expect(idBeforeOwner(rest)).toBe(rest);
+      expect(splitOwner(rest)).toEqual({ id: rest, owner: "" });
       expect(parseJobSubject(`jobs.high.a.b.${rest}`), rest).toBeUndefined();
     }
     for (const subject of ["jobs.high.mail", "jobs.urgent.mail.send", "jobs", ""]) {
@@ -43,9 +62,26 @@ describe("job ids", () => {
     expect(newJobId(1_000) < newJobId(2_000)).toBe(true);
   });
 
+  const place = { stream: "JOBS_HIGH", seq: 42, timestampMs: 1_700_000_000_000 };
+
   it("derive alike from the same place in a stream", () => {
-    expect(deriveJobId("JOBS_HIGH", 1_700_000_000_000, 42)).toBe(deriveJobId("JOBS_HIGH", 1_700_000_000_000, 42));
-    expect(deriveJobId("JOBS_HIGH", 1_700_000_000_000, 42)).not.toBe(deriveJobId("JOBS_LOW", 1_700_000_000_000, 42));
-    expect(isJobId(deriveJobId("JOBS_HIGH", 1_700_000_000_000, 42))).toBe(true);
+    expect(deriveJobId(place)).toBe(deriveJobId({ ...place }));
+    expect(deriveJobId(place)).not.toBe(deriveJobId({ ...place, stream: "JOBS_LOW" }));
+    expect(deriveJobId(place)).not.toBe(deriveJobId({ ...place, timestampMs: 1 }));
+    expect(isJobId(deriveJobId(place))).toBe(true);
+  });
+
+  it("are taken from the subject, then from Millrace-Id, then from the message id of a bare publish", () => {
+    const find = (subjectId: string | undefined, headers: Record<string, string>) =>
+      jobIdOf(subjectId, (name) => headers[name], place);
+    const both = { [headerNames.id]: "made", [headerNames.messageId]: "sent" };
+    expect(find("named", both)).toBe("named");
+    expect(find(undefined, both)).toBe("made");
+    expect(find(undefined, { [headerNames.messageId]: "sent" })).toBe("sent");
+    // A retry's message id, one that Millrace could have made by a rule, and what is no id at all.
+    for (const messageId of ["sent:1:2:0", "_n1-2", "-", ""]) {
+      expect(find(undefined, { [headerNames.messageId]: messageId }), messageId).toBe(deriveJobId(place));
+    }
+    expect(find(undefined, {})).toBe(deriveJobId(place));
   });
 });

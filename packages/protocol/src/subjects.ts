@@ -6,7 +6,6 @@ export const subjectRoots = {
   jobs: "jobs",
   schedule: "schedule",
   submitted: "events.submitted",
-  scheduled: "events.scheduled",
   batch: "events.batch",
   rpc: "rpc",
   gatewayRpc: "rpc.gateway",
@@ -24,6 +23,16 @@ export const commandCancelSubject = "cmd.cancel";
 /** Request-reply to one worker; the data is a JSON WorkerCommand. */
 export function commandSubject(workerId: string): string {
   return `cmd.worker.${workerId}`;
+}
+
+/** Request-reply to the projector: a RowsQuestion in JSON, answered by a RowsAnswer when its logs are read that far. */
+export const rowsSubject = "ask.rows";
+/** Request-reply to the projector: a RepairQuestion in JSON, answered by a RepairAnswer. */
+export const repairSubject = "ask.repair";
+
+/** Where the projector announces what came in by a log: an EventBatch of SUBMITTED or SCHEDULED events. */
+export function announcementSubject(log: string): string {
+  return `${subjectRoots.submitted}.${log}`;
 }
 
 /** Where `source` publishes its EventBatch messages. */
@@ -67,19 +76,37 @@ export interface JobSubject {
   readonly level: PriorityLevel;
   readonly queue: string;
   readonly type: string;
-  /** Absent when the publisher left it out: derive it with deriveJobId. */
+  /** Absent when the publisher left it out, or put it into a header: see jobIdOf. */
   readonly id: string | undefined;
   /** Id of the user who submitted it; see withOwner. */
   readonly owner: string | undefined;
 }
 
+/** Stands for the id in a subject whose job has it in the header `Millrace-Id`: an owner may follow. */
+export const idInHeader = "-";
+
 export function jobSubject(priority: PriorityName, queue: string, type: string, id?: string): string {
   return id === undefined ? `jobs.${priority}.${queue}.${type}` : `jobs.${priority}.${queue}.${type}.${id}`;
 }
 
-/** The subject that carries the same job to the scheduler. */
+/** The subject that carries the same job to the scheduler. @param id or `idInHeader` */
 export function scheduleSubject(priority: PriorityName, queue: string, type: string, id: string): string {
   return `schedule.${priority}.${queue}.${type}.${id}`;
+}
+
+/**
+ * The subject of a job whose id travels in the header `Millrace-Id`: all jobs of one type share it, as each subject costs the
+ * broker memory and a fifth of its speed.
+ */
+export function sharedJobSubject(priority: PriorityName, queue: string, type: string, owner: string): string {
+  return owner === ""
+    ? jobSubject(priority, queue, type)
+    : withOwner(jobSubject(priority, queue, type, idInHeader), owner);
+}
+
+/** As sharedJobSubject, for a job that waits for its time. */
+export function sharedScheduleSubject(priority: PriorityName, queue: string, type: string, owner: string): string {
+  return withOwner(scheduleSubject(priority, queue, type, idInHeader), owner);
 }
 
 /**
@@ -90,28 +117,24 @@ export function withOwner(subject: string, owner: string): string {
   return owner === "" ? subject : `${subject}.${owner}`;
 }
 
-/** The id in what follows a job's type, `<id>[.<owner>]`; all of it where it has another shape. */
-export function idBeforeOwner(rest: string): string {
+/** The id and the owner in what follows a job's type, `<id>[.<owner>]`; all of it is the id where it has another shape. */
+export function splitOwner(rest: string): { readonly id: string; readonly owner: string } {
   const dot = rest.indexOf(".");
-  return dot >= 0 && isOwner(rest.slice(dot + 1)) ? rest.slice(0, dot) : rest;
+  const owner = dot < 0 ? "" : rest.slice(dot + 1);
+  return isOwner(owner) ? { id: rest.slice(0, dot), owner } : { id: rest, owner: "" };
 }
 
 /**
- * Splits `<root>.<priority>.<queue>.<type>[.<id>[.<owner>]]` where root is `jobs`, `schedule`, `events.submitted` or
- * `events.scheduled`. Names but the owner's are not checked against their syntax.
+ * Splits `<root>.<priority>.<queue>.<type>[.<id>[.<owner>]]` where root is `jobs` or `schedule`. Names but the owner's are not
+ * checked against their syntax.
  * @returns undefined when the subject has another shape
  */
 export function parseJobSubject(subject: string): JobSubject | undefined {
   const parts = subject.split(".");
-  const first = parts[0] === "events" ? 2 : 1;
-  const count = parts.length - first;
-  if (count < 3 || count > 5) return undefined;
-  const owner = parts[first + 4];
+  if (parts.length < 4 || parts.length > 6) return undefined;
+  const [, priority, queue, type, id, owner] = parts;
   if (owner !== undefined && !isOwner(owner)) return undefined;
-  const priority = parts[first];
-  const queue = parts[first + 1];
-  const type = parts[first + 2];
   if (priority === undefined || queue === undefined || type === undefined || !isPriorityName(priority))
     return undefined;
-  return { priority, level: priorityLevel(priority), queue, type, id: parts[first + 3], owner };
+  return { priority, level: priorityLevel(priority), queue, type, id: id === idInHeader ? undefined : id, owner };
 }

@@ -1,4 +1,4 @@
-import { priorityName, type PriorityLevel, type PriorityName } from "./priority.ts";
+import { priorityName, priorityNames, type PriorityLevel, type PriorityName } from "./priority.ts";
 import { subjectRoots } from "./subjects.ts";
 
 /**
@@ -7,14 +7,14 @@ import { subjectRoots } from "./subjects.ts";
 export interface StreamTopology {
   readonly name: string;
   readonly subjects: readonly string[];
-  readonly retention: "workqueue" | "limits";
+  /** An ack removes nothing: any number of readers read the same messages, each at its own place. */
+  readonly retention: "limits";
   readonly maxBytes: number;
   /** 0: no bound. */
   readonly maxAgeMs: number;
   readonly duplicateWindowMs: number;
   /** Full: refuse new messages, or drop old ones. */
   readonly discard: "new" | "old";
-  readonly republish?: { readonly source: string; readonly destination: string };
 }
 
 export interface BucketTopology {
@@ -41,11 +41,19 @@ export function queueFilter(level: PriorityLevel, queue: string): string {
   return `${subjectRoots.jobs}.${priorityName(level)}.${queue}.>`;
 }
 
-export const schedulerConsumer = "scheduler";
+/** The streams that jobs come in by. The projector reads all of them, and alone trims them. */
+export const jobLogs: readonly string[] = [...priorityNames.map(jobStream), scheduleStream];
 
 export const buckets = {
   queues: { name: "millrace_queues", maxBytes: 16 << 20, ttlMs: 0 },
+  /** Which runs of jobs are to be cancelled, by job id, and which places in logs are barred; see cancel-mark.ts. */
   cancel: { name: "millrace_cancel", maxBytes: 256 << 20, ttlMs: 0 },
+  /** Queues that have had consumers, by their names: one that is made anew looks up what it delivers. */
+  consumers: { name: "millrace_consumers", maxBytes: 16 << 20, ttlMs: 0 },
+  /** Workers that live, by their ids: a WorkerRecord in JSON, written again before it ages. */
+  workers: { name: "millrace_workers", maxBytes: 16 << 20, ttlMs: 30_000 },
+  /** Who leads for what, by the name of the work. */
+  leaders: { name: "millrace_leaders", maxBytes: 1 << 20, ttlMs: 0 },
   unique: { name: "millrace_unique", maxBytes: 256 << 20, ttlMs: 0 },
   plugins: { name: "millrace_plugins", maxBytes: 64 << 20, ttlMs: 0 },
   /** Which plugin took a job type last, by type, so that two never get the same one. */
@@ -86,39 +94,29 @@ export const defaultTopologyLimits: TopologyLimits = {
 export const duplicateWindowMs = 20_000;
 
 export function streamTopology(limits: TopologyLimits = defaultTopologyLimits): readonly StreamTopology[] {
-  const jobs = (["critical", "high", "normal", "low"] as const).map((priority): StreamTopology => ({
+  const log = { retention: "limits", maxAgeMs: 0, duplicateWindowMs, discard: "new" } as const;
+  const jobs = priorityNames.map((priority): StreamTopology => ({
+    ...log,
     name: jobStream(priority),
     // A consumer's filter must be a subset of one of these (nats-server 2.9), so any depth is taken; a subject of
     // another shape becomes a dead letter.
     subjects: [`jobs.${priority}.>`],
-    retention: "workqueue",
     maxBytes: limits.jobStreamBytes,
-    maxAgeMs: 0,
-    duplicateWindowMs,
-    discard: "new",
-    republish: { source: "jobs.>", destination: `${subjectRoots.submitted}.>` },
   }));
   return [
-    // First, so that nothing is republished into a stream that is not there yet.
     {
+      ...log,
       name: eventsStream,
       subjects: ["events.>"],
-      retention: "limits",
       maxBytes: limits.eventsBytes,
       maxAgeMs: limits.eventsMaxAgeMs,
-      duplicateWindowMs,
-      discard: "new",
     },
     ...jobs,
     {
+      ...log,
       name: scheduleStream,
       subjects: ["schedule.*.*.*.*", "schedule.*.*.*.*.*"],
-      retention: "workqueue",
       maxBytes: limits.scheduleStreamBytes,
-      maxAgeMs: 0,
-      duplicateWindowMs,
-      discard: "new",
-      republish: { source: "schedule.>", destination: `${subjectRoots.scheduled}.>` },
     },
   ];
 }
