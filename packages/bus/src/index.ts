@@ -18,6 +18,7 @@ export type { QueueConsumerOptions } from "./ensure-queue-consumers.ts";
 export type { TopologyOptions } from "./ensure-topology.ts";
 export type { KvBucket, KvEntry, KvWatch, KvWatchOptions } from "./kv-bucket.ts";
 export type { BusOptions, BusStatus } from "./link.ts";
+export { LeaderLease } from "./leader-lease.ts";
 export type { ModuleStore } from "./module-store.ts";
 export type {
   OutgoingMessage,

@@ -1,7 +1,7 @@
-import { connectBus, type Bus } from "@millrace/bus";
-import { startTestNats } from "@millrace/bus/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { connectBus, type Bus } from "./bus.ts";
 import { LeaderLease, leaseMs } from "./leader-lease.ts";
+import { startTestNats } from "./testing.ts";
 
 const stack = new AsyncDisposableStack();
 let bus: Bus;
@@ -24,16 +24,16 @@ function aborted(signal: AbortSignal): Promise<void> {
 }
 
 test("one leads, and another follows when the lease is given back", { timeout: 30_000 }, async () => {
-  const first = await LeaderLease.acquire(bus, "first", forever);
+  const first = await LeaderLease.acquire(bus, "work", "first", forever);
   let led = false;
-  const second = LeaderLease.acquire(bus, "second", forever).then((lease) => {
+  const second = LeaderLease.acquire(bus, "work", "second", forever).then((lease) => {
     led = true;
     return lease;
   });
   // Past a renewal.
   const renewed = Promise.withResolvers<void>();
-  await using watch = bus.kv("eventCursors").watch({
-    keys: "leader",
+  await using watch = bus.kv("leaders").watch({
+    keys: "work",
     onEntry: (_, entry) => entry !== undefined && entry.revision > 1 && renewed.resolve(),
   });
   void watch;
@@ -48,10 +48,10 @@ test("one leads, and another follows when the lease is given back", { timeout: 3
 
 test("a leader that is silent is followed, and knows before", { timeout: 60_000 }, async () => {
   const own = await connectBus({ servers: url, name: "lost" });
-  const lost = await LeaderLease.acquire(own, "lost", forever);
+  const lost = await LeaderLease.acquire(own, "work", "lost", forever);
   if (lost === undefined) throw new Error("no lease");
   const startedAtMs = performance.now();
-  const next = LeaderLease.acquire(bus, "next", forever);
+  const next = LeaderLease.acquire(bus, "work", "next", forever);
   await own[Symbol.asyncDispose]();
   await aborted(lost.over);
   const overAfterMs = performance.now() - startedAtMs;
@@ -64,14 +64,20 @@ test("a leader that is silent is followed, and knows before", { timeout: 60_000 
 });
 
 test("a lease that somebody took is over", { timeout: 30_000 }, async () => {
-  const lease = await LeaderLease.acquire(bus, "robbed", forever);
+  const lease = await LeaderLease.acquire(bus, "work", "robbed", forever);
   if (lease === undefined) throw new Error("no lease");
-  await bus.kv("eventCursors").put("leader", new TextEncoder().encode("robber"));
+  await bus.kv("leaders").put("work", new TextEncoder().encode("robber"));
   await aborted(lease.over);
   await lease[Symbol.asyncDispose]();
-  expect(await bus.kv("eventCursors").get("leader")).toBeDefined();
+  expect(await bus.kv("leaders").get("work")).toBeDefined();
+});
+
+test("who leads for one work is in nobody's way for another", { timeout: 30_000 }, async () => {
+  await using one = await LeaderLease.acquire(bus, "one", "same", forever);
+  await using other = await LeaderLease.acquire(bus, "other", "same", forever);
+  expect([one?.over.aborted, other?.over.aborted]).toEqual([false, false]);
 });
 
 test("who no longer waits gets none", async () => {
-  expect(await LeaderLease.acquire(bus, "late", AbortSignal.abort())).toBeUndefined();
+  expect(await LeaderLease.acquire(bus, "work", "late", AbortSignal.abort())).toBeUndefined();
 });

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
-import type { Bus } from "@millrace/bus";
+import { LeaderLease, type Bus } from "@millrace/bus";
 import { backoffDelayMs, scheduleStream, type BackoffPolicy } from "@millrace/protocol";
 import type { Store } from "@millrace/store";
 import { defaultSchedulerConfig, type SchedulerConfig } from "./config.ts";
-import { LeaderLease } from "./leader-lease.ts";
+
 import { PluginDesk } from "./plugin-desk.ts";
 import { claimLimit, deliveryTimeoutMs, publishDue } from "./publish-due.ts";
 import { noSchedulerMetrics, type SchedulerLogger, type SchedulerMetrics } from "./scheduler-signals.ts";
@@ -108,7 +108,7 @@ class RunningScheduler implements Scheduler {
   async #lead(): Promise<void> {
     const { bus, store, logger } = this.#deps;
     const { signal } = this.#abort;
-    await using lease = await LeaderLease.acquire(bus, randomUUID(), signal);
+    await using lease = await LeaderLease.acquire(bus, "plugins", randomUUID(), signal);
     if (lease === undefined) return;
     await using desk = new PluginDesk({ bus, store, logger, metrics: this.#metrics });
     void desk;
