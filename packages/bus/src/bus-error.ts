@@ -18,11 +18,25 @@ export class BusError extends MillraceError {
 
 /** JetStream's `err_code`s that a decision hangs on (nats-server, server/errors.json). */
 export const natsCodes = {
+  /** "JetStream system temporarily unavailable": a cluster without a leader. */
+  clusterNotAvailable: 10008,
+  /** "JetStream cluster can not handle request": the leader is changing. */
+  clusterNotLeader: 10009,
   noMessage: 10037,
   deleteFailed: 10057,
   streamNotFound: 10059,
   consumerNotFound: 10014,
   wrongLastSequence: 10071,
+  /** The same without the sequence, from a server that does not know it. */
+  wrongLastSequenceUntold: 10164,
+  /** "expected last sequence per subject temporarily unavailable": others of the subject are being stored. */
+  expectedNotReady: 10163,
+  /** "duplicate message id is in process": the copy that was sent first is neither stored nor lost yet. */
+  duplicateInProcess: 10158,
+  /** Too much comes in at once; nothing is wrong with the message. */
+  tooManyRequests: 10167,
+  streamOffline: 10118,
+  consumerOffline: 10119,
   storeFailed: 10077,
   messageTooLarge: 10054,
   insufficientResources: 10023,
@@ -43,11 +57,20 @@ function errorCode(error: ApiErrorBody): ErrorCode {
     case natsCodes.consumerNotFound:
       return "not_found";
     case natsCodes.wrongLastSequence:
+    case natsCodes.wrongLastSequenceUntold:
       return "aborted";
+    case natsCodes.clusterNotAvailable:
+    case natsCodes.clusterNotLeader:
+    case natsCodes.streamOffline:
+    case natsCodes.consumerOffline:
+    case natsCodes.duplicateInProcess:
+    case natsCodes.expectedNotReady:
+      return "unavailable";
     case natsCodes.messageTooLarge:
       return "out_of_range";
     case natsCodes.insufficientResources:
     case natsCodes.storageExceeded:
+    case natsCodes.tooManyRequests:
       return "resource_exhausted";
     case natsCodes.storeFailed:
       // One code for "the stream's bound is reached" and for "the disk refused"; only the words differ.
@@ -66,6 +89,24 @@ export function apiError(context: string, error: ApiErrorBody): BusError {
     ...(code === "resource_exhausted" ? { retryAfterMs: 1000 } : {}),
   });
 }
+
+/**
+ * Whether the broker has refused, for now, what is worth another try: nothing of it was stored. No word of an answer that never
+ * came, after which it may be stored or not.
+ */
+export function isRefusedForNow(error: BusError): boolean {
+  return refusedForNow.has(error.natsCode);
+}
+
+const refusedForNow: ReadonlySet<number> = new Set([
+  natsCodes.clusterNotAvailable,
+  natsCodes.clusterNotLeader,
+  natsCodes.streamOffline,
+  natsCodes.consumerOffline,
+  natsCodes.duplicateInProcess,
+  natsCodes.expectedNotReady,
+  natsCodes.tooManyRequests,
+]);
 
 export function noResponders(subject: string): BusError {
   return new BusError("unavailable", `nobody listens on ${subject}`, { retryAfterMs: 500 });

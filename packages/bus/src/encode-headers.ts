@@ -4,6 +4,7 @@ import { BusError } from "./bus-error.ts";
 export type HeaderList = readonly (readonly [name: string, value: string])[];
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 const lineBreak = /[\r\n]/;
 const nameForm = /^[!-9;-~]+$/;
 
@@ -57,6 +58,13 @@ export function onceBySubject(headers: EncodedHeaders = emptyHeaders): EncodedHe
   bytes.set(onlyFirst);
   bytes.set(rest, onlyFirst.length);
   return new EncodedHeaders(bytes);
+}
+
+const expectation = "\nNats-Expected-Last-";
+
+/** Whether the headers hold a condition of their publisher's. */
+export function hasExpectation(headers: EncodedHeaders | undefined): boolean {
+  return headers !== undefined && decoder.decode(headers.bytes).includes(expectation);
 }
 
 /** The client's type for what it only ever calls `encode()` on. Its own class costs a Map and several passes a message. */

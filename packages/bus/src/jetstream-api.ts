@@ -1,4 +1,4 @@
-import { BusError, apiError } from "./bus-error.ts";
+import { BusError, apiError, isRefusedForNow } from "./bus-error.ts";
 import { JsonObject } from "./json.ts";
 import type { Link } from "./link.ts";
 import { backoffMs, pause } from "./pause.ts";
@@ -43,7 +43,8 @@ export class JetStreamApi {
         return await this.request(subject, body);
       } catch (error) {
         const passing =
-          error instanceof BusError && (error.code === "unavailable" || error.code === "deadline_exceeded");
+          error instanceof BusError &&
+          (error.code === "unavailable" || error.code === "deadline_exceeded" || isRefusedForNow(error));
         if (!passing || Date.now() >= deadline || this.link.closed) throw error;
         await pause(backoffMs(failures, 50, 1000));
       }

@@ -1,9 +1,10 @@
-import { BusError, natsCodes } from "./bus-error.ts";
+import { BusError, isRefusedForNow, natsCodes } from "./bus-error.ts";
 import { encodeHeaders, type HeaderList } from "./encode-headers.ts";
 import type { BusMessage } from "./bus-message.ts";
 import { messageStatusOf } from "./bus-message.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 import { publishError, PublishAck } from "./publish-ack.ts";
+import { backoffMs, pause } from "./pause.ts";
 import type { PullHub } from "./pull-hub.ts";
 import { StreamReader } from "./stream-reader.ts";
 
@@ -191,7 +192,10 @@ function isDeletion(message: BusMessage): boolean {
   return operation === "DEL" || operation === "PURGE";
 }
 
-/** One stored write. Not sent again by itself: whether an unanswered one was stored is for the caller to find out. */
+/**
+ * One stored write. Tried again while the broker refuses it for now; when it gives no answer, whether it was stored is for the caller
+ * to find out.
+ */
 export async function writeOnce(
   api: JetStreamApi,
   subject: string,
@@ -199,10 +203,14 @@ export async function writeOnce(
   headers: HeaderList,
 ): Promise<number> {
   const options = headers.length === 0 ? {} : { headers: encodeHeaders(headers) };
-  const answer = await api.mux.request(subject, value, { timeoutMs: writeTimeoutMs, ...options });
-  const error = publishError(subject, answer.data);
-  if (error !== undefined) throw error;
-  return new PublishAck(answer.data).seq;
+  const deadlineMs = Date.now() + writeTimeoutMs;
+  for (let failures = 0; ; failures++) {
+    const answer = await api.mux.request(subject, value, { timeoutMs: writeTimeoutMs, ...options });
+    const error = publishError(subject, answer.data);
+    if (error === undefined) return new PublishAck(answer.data).seq;
+    if (!isRefusedForNow(error) || Date.now() >= deadlineMs) throw error;
+    await pause(backoffMs(failures, 50, 1000));
+  }
 }
 
 /** The last message on a subject, by direct get. @throws BusError unavailable when there is no such stream */

@@ -1,11 +1,12 @@
 import { nuid, type Msg, type Subscription } from "nats";
 import { headerNames } from "@millrace/protocol";
-import { BusError, noResponders, notAllowed, notConnected } from "./bus-error.ts";
+import { BusError, natsCodes, noResponders, notAllowed, notConnected } from "./bus-error.ts";
 import { messageStatus } from "./bus-message.ts";
 import {
   EncodedHeaders,
   encodeHeaders,
   encodeWithMessageId,
+  hasExpectation,
   headerLines,
   onceBySubject,
   onceBySubjectBytes,
@@ -60,7 +61,11 @@ interface InFlight {
   readonly done: PublishDone;
   nextTryMs: number;
   failures: number;
+  /** The broker's last word, when it was not the last one for us. */
+  refusal: BusError | undefined;
   sentAgain: boolean;
+  /** Sent again on our own condition that the stream holds none under the subject. */
+  onCondition: boolean;
 }
 
 /** Callers of `publish` that may wait for room; one more is refused. */
@@ -68,13 +73,18 @@ const mostWaiting = 100_000;
 const sweepMs = 50;
 const retryBaseMs = 50;
 const retryMostMs = 2000;
+/** When the broker says that too much comes in: longer pauses, and half as much in flight, once in each of these. */
+const overloadBaseMs = 250;
+const overloadMostMs = 5000;
+const leastWindow = 16;
 
 /**
  * Publishes into streams with many messages in flight: one wildcard inbox counts the answers, one timer looks after all.
  *
  * Every message that was taken ends in exactly one call of its `done`: stored, or an error. It is sent again after a
- * reconnect, when no answer came, or when the stream was not up (503): under the same `Nats-Msg-Id`, or on the condition that
+ * reconnect, when no answer came, or when the broker could not take it for now: under the same `Nats-Msg-Id`, or on the condition that
  * its own subject is empty. Order is kept except for what is sent again. `unavailable` after all tries means that it may be stored or not.
+ * While the broker says that too much comes in, less is kept in flight.
  */
 export class PipelinedPublisher implements AsyncDisposable {
   readonly #link: Link;
@@ -90,6 +100,9 @@ export class PipelinedPublisher implements AsyncDisposable {
   readonly #ackTimeoutMs: number;
   readonly #deliveryTimeoutMs: number;
   readonly #inFlight = new Map<string, InFlight>();
+  /** Messages in flight, as many as the broker puts up with. */
+  #mostInFlight: number;
+  #lessAgainMs = 0;
   #bytes = 0;
   #next = 0;
   #closed = false;
@@ -100,6 +113,7 @@ export class PipelinedPublisher implements AsyncDisposable {
     this.#link = link;
     this.#onClosed = onClosed;
     this.#windowMessages = options.windowMessages ?? 4096;
+    this.#mostInFlight = this.#windowMessages;
     this.#windowBytes = options.windowBytes ?? 32 << 20;
     this.#ackTimeoutMs = options.ackTimeoutMs ?? 5000;
     this.#deliveryTimeoutMs = options.deliveryTimeoutMs ?? 30_000;
@@ -119,7 +133,7 @@ export class PipelinedPublisher implements AsyncDisposable {
 
   /** Whether `post` takes a message. */
   get hasRoom(): boolean {
-    return this.#inFlight.size < this.#windowMessages && this.#bytes < this.#windowBytes;
+    return this.#inFlight.size < this.#mostInFlight && this.#bytes < this.#windowBytes;
   }
 
   /**
@@ -152,7 +166,9 @@ export class PipelinedPublisher implements AsyncDisposable {
       done,
       nextTryMs: nowMs + this.#ackTimeoutMs,
       failures: 0,
+      refusal: undefined,
       sentAgain: false,
+      onCondition: false,
     });
     this.#bytes += bytes;
     this.#link.publish(message.subject, message.data, `${this.#inbox}.${token}`, headers);
@@ -266,14 +282,17 @@ export class PipelinedPublisher implements AsyncDisposable {
     if (entry === undefined) return;
     const data = message.data;
     if (data.length === 0) {
-      if (messageStatus(message)?.code === 503) this.#retryLater(entry);
+      if (messageStatus(message)?.code === 503) this.#retryLater(entry, noResponders(entry.subject));
       return;
     }
     const error = publishError(entry.subject, data);
-    if (error === undefined) this.#settle(token, entry, undefined, new PublishAck(data));
-    else if (error.code === "unavailable") this.#retryLater(entry);
+    if (error === undefined) {
+      if (this.#mostInFlight < this.#windowMessages) this.#mostInFlight++;
+      this.#settle(token, entry, undefined, new PublishAck(data));
+    } else if (error.natsCode === natsCodes.tooManyRequests) this.#slowDown(entry, error);
+    else if (error.code === "unavailable") this.#retryLater(entry, error);
     // Its own subject is taken: by the copy that was sent first.
-    else if (entry.sentAgain && entry.ownSubject && error.code === "aborted")
+    else if (entry.onCondition && error.code === "aborted")
       this.#settle(token, entry, undefined, PublishAck.storedBefore);
     else this.#settle(token, entry, error, undefined);
   }
@@ -284,8 +303,20 @@ export class PipelinedPublisher implements AsyncDisposable {
     for (const [token, entry] of refused) this.#settle(token, entry, notAllowed(subject), undefined);
   }
 
-  #retryLater(entry: InFlight): void {
+  #retryLater(entry: InFlight, refusal: BusError): void {
+    entry.refusal = refusal;
     entry.nextTryMs = Date.now() + backoffMs(entry.failures++, retryBaseMs, retryMostMs);
+  }
+
+  #slowDown(entry: InFlight, refusal: BusError): void {
+    const nowMs = Date.now();
+    entry.refusal = refusal;
+    entry.nextTryMs = nowMs + backoffMs(entry.failures++, overloadBaseMs, overloadMostMs);
+    // Many are refused at the same time, of one cause.
+    if (nowMs < this.#lessAgainMs) return;
+    this.#lessAgainMs = nowMs + overloadBaseMs;
+    const half = Math.floor(Math.min(this.#mostInFlight, this.#inFlight.size) / 2);
+    this.#mostInFlight = Math.min(this.#windowMessages, Math.max(leastWindow, half));
   }
 
   #settle(token: string, entry: InFlight, error: BusError | undefined, ack: PublishAck | undefined): void {
@@ -293,14 +324,13 @@ export class PipelinedPublisher implements AsyncDisposable {
     this.#bytes -= entry.bytes;
     this.#link.guard("answer to a publish", () => entry.done(error, ack));
     // A quarter of the window at a time, so that waking does not cost one microtask a message.
-    if (this.#waiting.length > 0 && this.#inFlight.size <= this.#windowMessages * 0.75 && this.hasRoom)
-      this.#wakeSome();
+    if (this.#waiting.length > 0 && this.#inFlight.size <= this.#mostInFlight * 0.75 && this.hasRoom) this.#wakeSome();
     if (this.#inFlight.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   #wakeSome(): void {
-    const free = this.#windowMessages - this.#inFlight.size;
-    for (const resolve of this.#waiting.splice(0, free)) resolve();
+    const free = this.#mostInFlight - this.#inFlight.size;
+    for (const resolve of this.#waiting.splice(0, Math.max(0, free))) resolve();
   }
 
   #wakeAll(): void {
@@ -309,7 +339,10 @@ export class PipelinedPublisher implements AsyncDisposable {
 
   #sendAgain(token: string, entry: InFlight, nowMs: number): void {
     entry.nextTryMs = nowMs + this.#ackTimeoutMs;
-    if (entry.ownSubject && !entry.sentAgain) entry.headers = onceBySubject(entry.headers);
+    if (entry.ownSubject && !entry.sentAgain && !hasExpectation(entry.headers)) {
+      entry.headers = onceBySubject(entry.headers);
+      entry.onCondition = true;
+    }
     entry.sentAgain = true;
     this.#link.publish(entry.subject, entry.data, `${this.#inbox}.${token}`, entry.headers);
   }
@@ -323,11 +356,7 @@ export class PipelinedPublisher implements AsyncDisposable {
     const connected = this.#link.connected;
     for (const [token, entry] of this.#inFlight) {
       if (entry.deadlineMs <= nowMs) {
-        const none = entry.failures > 0 ? noResponders(entry.subject).message : "no answer";
-        const error = new BusError("unavailable", `publish to ${entry.subject}: ${none}; it may be stored or not`, {
-          retryAfterMs: 1000,
-        });
-        this.#settle(token, entry, error, undefined);
+        this.#settle(token, entry, notInTime(entry), undefined);
       } else if (connected && entry.nextTryMs <= nowMs) {
         this.#sendAgain(token, entry, nowMs);
       }
@@ -343,4 +372,11 @@ export class PipelinedPublisher implements AsyncDisposable {
     for (const [token, entry] of all) this.#settle(token, entry, error, undefined);
     this.#wakeAll();
   }
+}
+
+function notInTime({ subject, refusal }: InFlight): BusError {
+  if (refusal?.natsCode === natsCodes.tooManyRequests) return refusal;
+  const reason = refusal?.message ?? "no answer";
+  const options = { retryAfterMs: 1000, ...(refusal === undefined ? {} : { cause: refusal }) };
+  return new BusError("unavailable", `publish to ${subject}: ${reason}; it may be stored or not`, options);
 }
