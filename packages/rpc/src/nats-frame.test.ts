@@ -13,8 +13,14 @@ test("a frame is read as it was written", () => {
       fc.constantFrom(...kinds),
       fc.option(fc.record({ count: fc.nat(), subject: fc.string() }), { nil: undefined }),
       fc.uint8Array({ maxLength: 300 }),
-      (kind, meta, payload) => {
-        expect(decodeFrame(encodeFrame(kind, meta, payload))).toEqual({ kind, meta: meta ?? {}, payload });
+      fc.nat({ max: 2 ** 32 - 1 }),
+      (kind, meta, payload, number) => {
+        expect(decodeFrame(encodeFrame(kind, meta, payload, number))).toEqual({
+          kind,
+          number,
+          meta: meta ?? {},
+          payload,
+        });
       },
     ),
   );

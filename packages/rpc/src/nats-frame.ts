@@ -9,13 +9,16 @@ import { errorCodeFromName, errorCodeName } from "./rpc-error.ts";
  *     byte 0     0x01, which no protobuf message and no JSON text starts with
  *     byte 1     kind
  *     bytes 2-5  length of the meta part, big endian
+ *     bytes 6-9  number of the frame, big endian: from 1 for each side of a stream, 0 for what belongs to none
  *     meta       JSON, often absent
  *     payload    protobuf
+ *
+ * A broker forgets frames when a connection breaks. A stream whose next frame has another number than expected is over.
  *
  * Bare clients send plain protobuf or JSON on `rpc.<service>.<Method>` instead, and get the same back.
  */
 export const frameMagic = 0x01;
-export const frameHeadBytes = 6;
+export const frameHeadBytes = 10;
 
 export const frameKinds = {
   /** A unary call, whole. */
@@ -36,8 +39,10 @@ export const frameKinds = {
   cancel: 7,
   /** The stream is open; meta says where its frames go. */
   accepted: 8,
-  /** Still here. */
-  ping: 9,
+  /** Which calls does this server still have? And its answer. */
+  probe: 9,
+  /** A unary call takes longer, and a server has it; meta says which. */
+  taken: 10,
 } as const;
 
 export type FrameKind = (typeof frameKinds)[keyof typeof frameKinds];
@@ -48,8 +53,28 @@ export interface FrameMeta {
   readonly trailers?: readonly (readonly [string, string])[];
   /** Where frames to a stream's server go. */
   readonly subject?: string;
+  /** Where a server is asked which calls it has. */
+  readonly server?: string;
   readonly count?: number;
   readonly error?: WireError;
+  readonly probe?: Probe;
+  readonly report?: ProbeReport;
+}
+
+/** What a caller believes that a server has, by the ids of the caller. */
+export interface Probe {
+  readonly calls: readonly string[];
+  readonly streams: readonly ProbedStream[];
+}
+
+/** With the server's own id, and how many frames the caller has sent. */
+export type ProbedStream = readonly [id: string, serverId: string, sent: number];
+
+export interface ProbeReport {
+  /** What the server does not have: it has ended, and its end is lost unless it came before this report. */
+  readonly gone: readonly string[];
+  /** How many frames the server has sent. */
+  readonly streams: readonly (readonly [id: string, sent: number])[];
 }
 
 export interface WireError {
@@ -61,6 +86,7 @@ export interface WireError {
 
 export interface Frame {
   readonly kind: number;
+  readonly number: number;
   readonly meta: FrameMeta;
   readonly payload: Uint8Array;
 }
@@ -70,15 +96,16 @@ const noMeta: FrameMeta = {};
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-export function encodeFrame(kind: FrameKind, meta?: FrameMeta, payload: Uint8Array = noBytes): Uint8Array {
+export function encodeFrame(kind: FrameKind, meta?: FrameMeta, payload: Uint8Array = noBytes, number = 0): Uint8Array {
   const metaBytes = meta === undefined ? noBytes : encoder.encode(JSON.stringify(meta));
   const frame = new Uint8Array(frameHeadBytes + metaBytes.byteLength + payload.byteLength);
   frame[0] = frameMagic;
   frame[1] = kind;
   if (metaBytes.byteLength > 0) {
-    new DataView(frame.buffer).setUint32(2, metaBytes.byteLength);
+    writeUint32(frame, 2, metaBytes.byteLength);
     frame.set(metaBytes, frameHeadBytes);
   }
+  if (number > 0) writeUint32(frame, 6, number);
   frame.set(payload, frameHeadBytes + metaBytes.byteLength);
   return frame;
 }
@@ -88,17 +115,33 @@ export function decodeFrame(data: Uint8Array): Frame {
   if (data[0] !== frameMagic || data.byteLength < frameHeadBytes) {
     throw new ConnectError("malformed frame", Code.Internal);
   }
-  const metaLength = ((data[2] ?? 0) << 24) | ((data[3] ?? 0) << 16) | ((data[4] ?? 0) << 8) | (data[5] ?? 0);
+  const metaLength = readUint32(data, 2);
+  const number = readUint32(data, 6);
   const start = frameHeadBytes + metaLength;
-  if (metaLength < 0 || start > data.byteLength) throw new ConnectError("malformed frame", Code.Internal);
-  if (metaLength === 0) return { kind: data[1] ?? -1, meta: noMeta, payload: data.subarray(frameHeadBytes) };
+  if (start > data.byteLength) throw new ConnectError("malformed frame", Code.Internal);
+  const kind = data[1] ?? -1;
+  if (metaLength === 0) return { kind, number, meta: noMeta, payload: data.subarray(frameHeadBytes) };
   let meta: FrameMeta;
   try {
     meta = JSON.parse(decoder.decode(data.subarray(frameHeadBytes, start))) as FrameMeta;
   } catch (reason) {
     throw new ConnectError("malformed frame", Code.Internal, undefined, undefined, reason);
   }
-  return { kind: data[1] ?? -1, meta, payload: data.subarray(start) };
+  return { kind, number, meta, payload: data.subarray(start) };
+}
+
+// A DataView for each frame costs more than the frame.
+function writeUint32(into: Uint8Array, at: number, value: number): void {
+  into[at] = value >>> 24;
+  into[at + 1] = value >>> 16;
+  into[at + 2] = value >>> 8;
+  into[at + 3] = value;
+}
+
+function readUint32(from: Uint8Array, at: number): number {
+  return (
+    (((from[at] ?? 0) << 24) | ((from[at + 1] ?? 0) << 16) | ((from[at + 2] ?? 0) << 8) | (from[at + 3] ?? 0)) >>> 0
+  );
 }
 
 export function headerPairs(headers: Headers | undefined): (readonly [string, string])[] | undefined {

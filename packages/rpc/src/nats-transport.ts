@@ -7,6 +7,7 @@ import { deadlineExceeded } from "./call-context.ts";
 import { createCodec, type Codec } from "./codec.ts";
 import { ReceiveWindow, SendWindow } from "./credit-window.ts";
 import { abortError, whole } from "./direct-transport.ts";
+import { FrameCount, lostFrames } from "./frame-count.ts";
 import {
   decodeFrame,
   encodeFrame,
@@ -14,15 +15,17 @@ import {
   fromWireError,
   headerPairs,
   type Frame,
+  type FrameKind,
   type FrameMeta,
 } from "./nats-frame.ts";
 import { one } from "./one.ts";
 import { piecesOf } from "./nats-pieces.ts";
 import { toConnectError } from "./rpc-error.ts";
-import { pingMs, silenceMs } from "./nats-liveness.ts";
+import { brokerSilentMs, probeMs, silentMs, unheardMs } from "./nats-liveness.ts";
+import { ServerWatch } from "./server-watch.ts";
 
 /** The part of the bus that request-reply needs. */
-export type RpcBus = Pick<Bus, "publish" | "subscribe" | "newInbox" | "onStatus" | "whenConnected">;
+export type RpcBus = Pick<Bus, "publish" | "subscribe" | "newInbox" | "onStatus" | "whenConnected" | "flush">;
 
 export interface NatsTransportOptions {
   /** For calls without a timeout of their own. */
@@ -33,6 +36,16 @@ export interface NatsTransportOptions {
   readonly readMaxBytes?: number;
   /** A larger frame is sent in pieces; must be below the broker's max_payload. */
   readonly pieceBytes?: number;
+  /** Servers that have calls, and the broker, are asked so often whether they are there. */
+  readonly probeMs?: number;
+  /** A server that does not answer that for so long is taken for dead, and its calls for lost. */
+  readonly silentMs?: number;
+  /** So is a call that no server has taken for so long. */
+  readonly unheardMs?: number;
+  /** What only reads is asked for again when no server has taken it for so long, and then for twice as long. */
+  readonly askAgainMs?: number;
+  /** While the broker does not answer a ping for so long, calls are refused at once. */
+  readonly brokerSilentMs?: number;
 }
 
 const defaults = {
@@ -41,76 +54,104 @@ const defaults = {
   maxPending: 10_000,
   readMaxBytes: 32 * 1024 * 1024,
   pieceBytes: 512 * 1024,
+  probeMs,
+  silentMs,
+  unheardMs,
+  askAgainMs: 3_000,
+  brokerSilentMs,
 };
 
 // Calls without a timer of their own are looked over this often.
-const sweepMs = 1_000;
-// A request or its answer is lost when the connection of either side breaks, and nobody says so: what only reads is asked for again
-// after so long, and then after twice as long, so often. Far above what a server needs.
-const askAgainMs = 5_000;
+const mostSweepMs = 1_000;
 const mostAsked = 8;
 
 interface PendingCall {
-  readonly deadline: number;
-  /** Undefined where to ask again might do something twice. */
-  again: { readonly at: number; ask(): void } | undefined;
   onFrame(frame: Frame): void;
+  /** Neither the server nor anybody else will answer. */
   onFailure(error: ConnectError): void;
-  /** Streams say now and then that they are alive. */
-  readonly ping: (() => void) | undefined;
+  /** Looks at what is late. */
+  sweep(now: number): void;
+  /** What was sent before may be lost. */
+  onReconnect?(): void;
 }
 
 /**
  * A transport over NATS request-reply: calls go to `rpc.gateway.<service>.<Method>`, where a queue group
- * takes them; all answers come back through one wildcard subscription.
+ * takes them; all answers come back through one wildcard subscription. Nothing waits for what will not come: a call that no
+ * server takes, whose server is gone, or whose answer or frames are lost with a connection, fails as `unavailable`, or is asked
+ * for again where it only reads.
  */
 export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions = {}): Transport & AsyncDisposable {
   const limits = { ...defaults, ...options };
   const inbox = bus.newInbox();
   const prefix = `${inbox}.`;
   const pending = new Map<string, PendingCall>();
+  const watch = new ServerWatch(bus, prefix, limits.silentMs);
   const codecs = new Map<unknown, Codec>();
+  const sweepMs = Math.min(mostSweepMs, limits.probeMs, limits.askAgainMs);
   let count = 0;
   let closed = false;
+  let sweptAt = performance.now();
+  let pingedAt: number | undefined;
+  let brokerSilent = false;
 
   const subscription = bus.subscribe(`${inbox}.*`, {}, onAnswer);
   const sweeper = setInterval(sweep, sweepMs);
   sweeper.unref();
-  const pinger = setInterval(() => {
-    for (const call of pending.values()) call.ping?.();
-  }, pingMs);
-  pinger.unref();
+  const prober = setInterval(() => {
+    watch.probe();
+    if (pending.size > 0 || brokerSilent) pingBroker();
+  }, limits.probeMs);
+  prober.unref();
   const listening = bus.onStatus(({ connected }) => {
     if (!connected) return;
-    // The answer may have come while nobody could hear it. A copy: what is asked again is pending once more.
+    // A copy: what is asked again is pending once more.
     const all = [...pending.values()];
-    for (const call of all) call.again?.ask();
+    for (const call of all) call.onReconnect?.();
+    watch.probe();
   });
 
   function onAnswer(message: BusMessage): void {
-    const call = pending.get(message.subject.slice(prefix.length));
-    if (call === undefined) return; // the caller has given up
-    const { data } = message;
-    if (data.byteLength === 0) {
-      // The broker itself answers a request on a subject without subscribers by a bare 503.
-      call.onFailure(unavailable("no server answers this call"));
-      return;
-    }
+    const id = message.subject.slice(prefix.length);
+    const call = pending.get(id);
     try {
-      call.onFrame(decodeFrame(data));
+      if (call === undefined) {
+        // Else the caller has given up.
+        watch.onAnswer(id, message);
+      } else if (message.data.byteLength === 0) {
+        // The broker itself answers a request on a subject without subscribers by a bare 503.
+        call.onFailure(unavailable("no server answers this call"));
+      } else {
+        call.onFrame(decodeFrame(message.data));
+      }
     } catch (reason) {
-      call.onFailure(toConnectError(reason));
+      call?.onFailure(toConnectError(reason));
     }
   }
 
   function sweep(): void {
     const now = performance.now();
+    const late = now - sweptAt > 3 * sweepMs;
+    sweptAt = now;
+    // After a standstill of ours what came meanwhile is there, and not read yet.
+    if (late) return;
+    brokerSilent = pingedAt !== undefined && now - pingedAt >= limits.brokerSilentMs;
     // A copy: what is asked again is pending once more.
     const all = [...pending.values()];
-    for (const call of all) {
-      if (call.deadline <= now) call.onFailure(deadlineExceeded());
-      else if (call.again !== undefined && call.again.at <= now) call.again.ask();
-    }
+    for (const call of all) call.sweep(now);
+  }
+
+  /** One at a time: while the broker hangs there is no answer, and no second question. */
+  function pingBroker(): void {
+    if (pingedAt !== undefined) return;
+    pingedAt = performance.now();
+    bus
+      .flush()
+      .catch(() => undefined)
+      .finally(() => {
+        pingedAt = undefined;
+        brokerSilent = false;
+      });
   }
 
   function codecOf(desc: Codec["desc"]): Codec {
@@ -121,6 +162,7 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
 
   function register(call: PendingCall): string {
     if (closed) throw unavailable("the transport is closed");
+    if (brokerSilent) throw unavailable("the broker does not answer");
     if (pending.size >= limits.maxPending) throw unavailable("too many calls wait for answers");
     count += 1;
     const id = count.toString(36);
@@ -130,6 +172,10 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
 
   function send(subject: string, frame: Uint8Array, reply?: string): void {
     if (!bus.publish(subject, frame, reply === undefined ? {} : { reply })) throw unavailable("no connection to NATS");
+  }
+
+  function unheard(): ConnectError {
+    return unavailable(brokerSilent ? "the broker does not answer" : "no server has taken the call in time");
   }
 
   function metaOf(timeoutMs: number | undefined, header: HeadersInit | undefined): FrameMeta | undefined {
@@ -151,66 +197,115 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
     repeatable: boolean,
   ): Promise<{ bytes: Uint8Array; meta: FrameMeta }> {
     return new Promise((resolve, reject) => {
-      // One for each time it was asked: answers in pieces must not mix.
-      const ids: string[] = [];
-      const deadline = performance.now() + (timeoutMs ?? limits.defaultTimeoutMs);
+      const startedAt = performance.now();
+      const deadline = startedAt + (timeoutMs ?? limits.defaultTimeoutMs);
+      // One for each time it was asked: answers in pieces must not mix. Undefined until a server has taken it.
+      const asked = new Map<string, string | undefined>();
+      let asks = 0;
+      let inHand = 0;
+      let unheardAt = startedAt + limits.unheardMs;
+      let againMs = limits.askAgainMs;
+      let againAt = startedAt + againMs;
       let timer: NodeJS.Timeout | undefined;
-      let settled = false;
+      const drop = (id: string, server: string | undefined) => {
+        pending.delete(id);
+        if (server !== undefined) watch.release(server, id);
+      };
       const settle = () => {
-        settled = true;
-        for (const id of ids) pending.delete(id);
+        for (const [id, server] of asked) drop(id, server);
+        asked.clear();
         if (timer !== undefined) clearTimeout(timer);
         signal?.removeEventListener("abort", onAbort);
       };
-      const onFailure = (error: ConnectError) => {
+      const fail = (error: ConnectError) => {
         settle();
         reject(error);
       };
       const onAbort = () => {
-        if (signal !== undefined) onFailure(abortError(signal));
+        if (signal !== undefined) fail(abortError(signal));
+      };
+      const onLost = (id: string, error: ConnectError) => {
+        const server = asked.get(id);
+        drop(id, server);
+        asked.delete(id);
+        if (server !== undefined) inHand -= 1;
+        // Another server has it.
+        if (inHand > 0) return;
+        if (!repeatable || asks >= mostAsked) {
+          fail(repeatable ? error : mayBeDone(error));
+          return;
+        }
+        unheardAt = performance.now() + limits.unheardMs;
+        try {
+          ask();
+        } catch (reason) {
+          fail(toConnectError(reason));
+        }
+      };
+      const askAgain = () => {
+        if (!repeatable || inHand > 0 || asks >= mostAsked) return;
+        againMs *= 2;
+        againAt = performance.now() + againMs;
+        try {
+          ask();
+        } catch {
+          // No room or no connection: the one before may still be answered, and the bounds stand.
+        }
       };
       const ask = () => {
         let pieces: Uint8Array[] | undefined;
         let size = 0;
-        const call: PendingCall = {
-          deadline,
-          ping: undefined,
-          again: undefined,
-          onFailure,
+        let number = 0;
+        const id = register({
+          onFailure: (error) => {
+            // The broker tells at once that nobody is there for this one; an earlier one may still be answered.
+            drop(id, asked.get(id));
+            asked.delete(id);
+            if (asked.size === 0 || closed) fail(error);
+          },
+          sweep(now) {
+            if (deadline <= now) fail(deadlineExceeded());
+            else if (inHand > 0) return;
+            else if (unheardAt <= now) fail(repeatable ? unheard() : mayBeDone(unheard()));
+            else if (againAt <= now) askAgain();
+          },
+          onReconnect: askAgain,
           onFrame(frame) {
+            if (frame.kind === frameKinds.taken) {
+              const { server } = frame.meta;
+              if (server === undefined || asked.get(id) !== undefined) return;
+              asked.set(id, server);
+              inHand += 1;
+              watch.take(server, id, { onLost: (error) => onLost(id, error) });
+              return;
+            }
+            number += 1;
             size += frame.payload.byteLength;
-            if (size > limits.readMaxBytes) {
-              onFailure(
-                new ConnectError(`the answer is larger than ${limits.readMaxBytes} bytes`, Code.ResourceExhausted),
-              );
+            if (frame.kind === frameKinds.error) {
+              fail(fromWireError(frame.meta.error));
+            } else if (frame.number !== number) {
+              onLost(id, unavailable("a piece of the answer was lost with a connection"));
+            } else if (size > limits.readMaxBytes) {
+              fail(new ConnectError(`the answer is larger than ${limits.readMaxBytes} bytes`, Code.ResourceExhausted));
             } else if (frame.kind === frameKinds.piece) {
               (pieces ??= []).push(frame.payload.slice());
-            } else if (frame.kind === frameKinds.message) {
+            } else {
               settle();
               resolve({
                 bytes: pieces === undefined ? frame.payload : Buffer.concat([...pieces, frame.payload]),
                 meta: frame.meta,
               });
-            } else {
-              onFailure(fromWireError(frame.meta.error));
             }
           },
-        };
-        const id = register(call);
-        ids.push(id);
-        if (repeatable && ids.length < mostAsked) {
-          const at = performance.now() + askAgainMs * 2 ** (ids.length - 1);
-          call.again = { at, ask: () => askAgain(call) };
-        }
-        send(subject, encodeFrame(frameKinds.call, metaOf(timeoutMs, header), payload), prefix + id);
-      };
-      const askAgain = (call: PendingCall) => {
-        call.again = undefined;
-        if (settled) return;
+        });
+        asks += 1;
+        asked.set(id, undefined);
         try {
-          ask();
-        } catch {
-          // No room or no connection: the one before may still be answered, and the deadline stands.
+          send(subject, encodeFrame(frameKinds.call, metaOf(timeoutMs, header), payload), prefix + id);
+        } catch (reason) {
+          drop(id, undefined);
+          asked.delete(id);
+          throw reason;
         }
       };
       if (signal?.aborted) {
@@ -219,11 +314,11 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
       }
       signal?.addEventListener("abort", onAbort, { once: true });
       // Only a timeout of the caller's own is worth a timer; the default is left to the sweep.
-      if (timeoutMs !== undefined) timer = setTimeout(() => onFailure(deadlineExceeded()), timeoutMs);
+      if (timeoutMs !== undefined) timer = setTimeout(() => fail(deadlineExceeded()), timeoutMs);
       try {
         ask();
       } catch (reason) {
-        onFailure(toConnectError(reason));
+        fail(toConnectError(reason));
       }
     });
   }
@@ -239,32 +334,41 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
     responseTrailer: Headers,
   ): Promise<AsyncIterable<Uint8Array>> {
     return new Promise((resolve, reject) => {
+      let inbound: string | undefined;
       let server: string | undefined;
-      let lastHeard = performance.now();
       let timer: NodeJS.Timeout | undefined;
+      let settled = false;
+      const unheardAt = performance.now() + limits.unheardMs;
+      const sent = new FrameCount();
+      const received = new FrameCount();
       const outgoing = new SendWindow();
       const iterator = requests[Symbol.asyncIterator]();
-      const tell = (frame: Uint8Array) => {
-        if (server !== undefined) bus.publish(server, frame, {});
+      const tell = (kind: FrameKind, meta?: FrameMeta, bytes?: Uint8Array) => {
+        if (inbound === undefined) return;
+        // A frame that goes nowhere is missing at the server, which would wait for it.
+        if (!bus.publish(inbound, encodeFrame(kind, meta, bytes, sent.next()), {})) fail(lostFrames(), false);
       };
       const incoming = new ReceiveWindow({
-        grant: (granted) => tell(encodeFrame(frameKinds.credit, { count: granted })),
+        grant: (granted) => tell(frameKinds.credit, { count: granted }),
         maxBytes: limits.readMaxBytes,
         onLeave: () => {
-          tell(encodeFrame(frameKinds.cancel));
+          if (!settled) tell(frameKinds.cancel);
           settle();
         },
       });
       const settle = () => {
+        settled = true;
         pending.delete(id);
+        if (server !== undefined) watch.release(server, id);
         outgoing.close();
         if (timer !== undefined) clearTimeout(timer);
         signal?.removeEventListener("abort", onAbort);
         void iterator.return?.().then(undefined, () => {});
       };
       const fail = (error: ConnectError, tellServer: boolean) => {
-        if (tellServer) tell(encodeFrame(frameKinds.cancel));
+        if (settled) return;
         settle();
+        if (tellServer) tell(frameKinds.cancel);
         incoming.end(error);
         reject(error); // without effect once the stream is open
       };
@@ -273,49 +377,61 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
           for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
             for (const [kind, bytes] of piecesOf(next.value, limits.pieceBytes)) {
               if (!(await outgoing.take())) return;
-              tell(encodeFrame(kind, undefined, bytes));
+              tell(kind, undefined, bytes);
             }
           }
-          tell(encodeFrame(frameKinds.end));
+          if (!settled) tell(frameKinds.end);
         } catch (reason) {
           fail(toConnectError(reason), true);
         }
       };
-      const id = register({
-        deadline: Number.POSITIVE_INFINITY,
-        again: undefined,
-        ping() {
-          if (performance.now() - lastHeard > silenceMs) fail(unavailable("the server has gone silent"), true);
-          else tell(encodeFrame(frameKinds.ping));
-        },
-        onFailure: (error) => fail(error, true),
-        onFrame(frame) {
-          lastHeard = performance.now();
-          switch (frame.kind) {
-            case frameKinds.accepted:
-              server = frame.meta.subject;
-              resolve(incoming);
-              void pump();
-              return;
-            case frameKinds.message:
-            case frameKinds.piece:
-              setAll(responseHeader, frame.meta.headers);
-              if (!incoming.accept(frame.payload, frame.kind === frameKinds.message)) {
-                fail(new ConnectError("the server sends more than it may", Code.ResourceExhausted), true);
-              }
-              return;
-            case frameKinds.end:
-              setAll(responseHeader, frame.meta.headers);
-              setAll(responseTrailer, frame.meta.trailers);
-              settle();
-              incoming.end();
-              return;
-            case frameKinds.credit:
-              outgoing.grant(frame.meta.count ?? 0);
-              return;
-            case frameKinds.error:
-              fail(fromWireError(frame.meta.error), false);
+      const onFrame = (frame: Frame): void => {
+        if (!received.take(frame.number)) {
+          fail(lostFrames(), true);
+          return;
+        }
+        switch (frame.kind) {
+          case frameKinds.accepted: {
+            const { subject: serverId, server: serverSubject } = frame.meta;
+            if (serverId === undefined || serverSubject === undefined) return;
+            inbound = serverId;
+            server = serverSubject;
+            watch.take(serverSubject, id, {
+              stream: () => ({ serverId: serverId.slice(serverId.lastIndexOf(".") + 1), sent: sent.last }),
+              onReport(serverSent) {
+                if (serverSent !== received.last) fail(lostFrames(), true);
+              },
+              onLost: (error) => fail(error, false),
+            });
+            resolve(incoming);
+            void pump();
+            return;
           }
+          case frameKinds.message:
+          case frameKinds.piece:
+            setAll(responseHeader, frame.meta.headers);
+            if (!incoming.accept(frame.payload, frame.kind === frameKinds.message)) {
+              fail(new ConnectError("the server sends more than it may", Code.ResourceExhausted), true);
+            }
+            return;
+          case frameKinds.end:
+            setAll(responseHeader, frame.meta.headers);
+            setAll(responseTrailer, frame.meta.trailers);
+            settle();
+            incoming.end();
+            return;
+          case frameKinds.credit:
+            outgoing.grant(frame.meta.count ?? 0);
+            return;
+          case frameKinds.error:
+            fail(fromWireError(frame.meta.error), false);
+        }
+      };
+      const id = register({
+        onFailure: (error) => fail(error, true),
+        onFrame,
+        sweep(now) {
+          if (server === undefined && unheardAt <= now) fail(unheard(), false);
         },
       });
       const onAbort = () => {
@@ -396,7 +512,7 @@ export function createNatsTransport(bus: RpcBus, options: NatsTransportOptions =
     async [Symbol.asyncDispose]() {
       closed = true;
       clearInterval(sweeper);
-      clearInterval(pinger);
+      clearInterval(prober);
       for (const call of pending.values()) call.onFailure(unavailable("the transport is closed"));
       listening[Symbol.dispose]();
       subscription[Symbol.dispose]();
@@ -414,4 +530,9 @@ function setAll(into: Headers, pairs: FrameMeta["headers"]): void {
 
 function unavailable(message: string): ConnectError {
   return new ConnectError(message, Code.Unavailable);
+}
+
+/** Of what changes something: whoever calls has to know that trying again may do it twice. */
+function mayBeDone(error: ConnectError): ConnectError {
+  return unavailable(`${error.rawMessage}: it may have been done`);
 }

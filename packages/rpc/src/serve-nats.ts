@@ -6,8 +6,17 @@ import { boundValues } from "./bound-values.ts";
 import { CallContext } from "./call-context.ts";
 import { messageFromJson } from "./rest-request.ts";
 import { serveNatsStream, type NatsStream } from "./serve-nats-stream.ts";
-import { decodeFrame, encodeFrame, frameKinds, headerPairs, toWireError, type FrameMeta } from "./nats-frame.ts";
-import { pingMs } from "./nats-liveness.ts";
+import {
+  decodeFrame,
+  encodeFrame,
+  frameKinds,
+  headerPairs,
+  toWireError,
+  type FrameMeta,
+  type Probe,
+  type ProbeReport,
+} from "./nats-frame.ts";
+import { abandonedMs, takenAfterMs } from "./nats-liveness.ts";
 import { piecesOf } from "./nats-pieces.ts";
 import type { RpcBus } from "./nats-transport.ts";
 import type { Pipeline, PipelineMethod } from "./pipeline.ts";
@@ -16,6 +25,10 @@ import { errorBody, errorCodeName, toConnectError } from "./rpc-error.ts";
 export interface ServeNatsOptions {
   /** A larger answer is sent in pieces; must be below the broker's max_payload. */
   readonly pieceBytes?: number;
+  /** A caller hears that its call is here once that has taken so long. */
+  readonly takenAfterMs?: number;
+  /** A stream whose caller has not asked about it for so long ends. */
+  readonly abandonedMs?: number;
 }
 
 /** Calls served over NATS; dispose to stop taking new ones and end open streams. */
@@ -23,7 +36,11 @@ export interface NatsServer extends AsyncDisposable {
   readonly openStreams: number;
 }
 
-const defaultPieceBytes = 512 * 1024;
+const defaults = { pieceBytes: 512 * 1024, takenAfterMs, abandonedMs };
+/** The last token of the subject that answers which calls are here. Ids of streams have no such character. */
+const probeToken = "_";
+/** Calls that run when it stops are answered within, or not by it. */
+const drainMs = 2_000;
 // Headers of a bare client that a call may read.
 const bareHeaders = ["traceparent", "authorization", "x-request-id"];
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -35,11 +52,15 @@ const encoder = new TextEncoder();
  * in protobuf or, when the request starts with `{` (or is empty), in JSON; whom they call for is nothing that they can say.
  */
 export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOptions = {}): NatsServer {
-  const pieceBytes = options.pieceBytes ?? defaultPieceBytes;
+  const { pieceBytes, ...liveness } = { ...defaults, ...options };
   const streams = new Map<string, NatsStream>();
   const inbox = bus.newInbox("streams");
   const prefix = `${inbox}.`;
+  const server = prefix + probeToken;
+  /** Framed calls that run, or whose answer waits for a connection, by where the answer goes; the oldest first. */
+  const inHand = new Map<string, InHand>();
   let count = 0;
+  let onIdle = (): void => {};
 
   const subscriptions = [...pipeline.methods.values()].flatMap((method) => {
     const { name, parent } = method.desc;
@@ -55,21 +76,71 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
     ];
   });
   const control = bus.subscribe(`${inbox}.*`, {}, (message) => {
-    streams.get(message.subject.slice(prefix.length))?.onFrame(message.data);
+    const id = message.subject.slice(prefix.length);
+    if (id !== probeToken) streams.get(id)?.onFrame(message.data);
+    else if (message.reply !== "") answerProbe(message);
   });
-  const pinger = setInterval(() => {
-    for (const stream of streams.values()) stream.ping();
-  }, pingMs);
-  pinger.unref();
+  const teller = setInterval(tellTaken, liveness.takenAfterMs);
+  teller.unref();
+  const sweeper = setInterval(() => {
+    for (const stream of streams.values()) stream.sweep(liveness.abandonedMs);
+  }, liveness.abandonedMs / 4);
+  sweeper.unref();
+  const listening = bus.onStatus(({ connected }) => {
+    // What was told may be lost with the old connection.
+    if (connected) for (const call of inHand.values()) call.told = false;
+  });
 
-  /** While there is no connection the caller waits on, and its answer goes out with the next one. */
-  function tell(reply: string, bytes: Uint8Array, sendOptions: SendOptions = {}): void {
-    if (bus.publish(reply, bytes, sendOptions)) return;
+  /** Those who wait hear whom to ask whether their call is still in hand: then nobody waits for a server that is gone. */
+  function tellTaken(): void {
+    const before = performance.now() - liveness.takenAfterMs;
+    for (const [reply, call] of inHand) {
+      if (call.since > before) return;
+      if (!call.told) call.told = bus.publish(reply, encodeFrame(frameKinds.taken, { server }), {});
+    }
+  }
+
+  /**
+   * What has ended was answered before this report, on the same connection and so in this order: a caller that has got no
+   * answer by then gets none.
+   */
+  function answerProbe({ data, reply }: BusMessage): void {
+    let probe: Probe | undefined;
+    try {
+      probe = decodeFrame(data).meta.probe;
+    } catch {
+      return; // nothing that a caller of ours sends, so nobody waits for an answer
+    }
+    if (probe === undefined) return;
+    const caller = reply.slice(0, reply.lastIndexOf(".") + 1);
+    const gone = probe.calls.filter((id) => !inHand.has(caller + id));
+    const known: [id: string, sent: number][] = [];
+    for (const [id, serverId, sent] of probe.streams) {
+      const stream = streams.get(serverId);
+      if (stream === undefined) gone.push(id);
+      else known.push([id, stream.probed(sent)]);
+    }
+    const report: ProbeReport = { gone, streams: known };
+    bus.publish(reply, encodeFrame(frameKinds.probe, { report }), {});
+  }
+
+  function letGo(reply: string): void {
+    if (inHand.delete(reply) && inHand.size === 0) onIdle();
+  }
+
+  /**
+   * While there is no connection the caller waits on, and its answer goes out with the next one.
+   * @returns false when it waits
+   */
+  function tell(reply: string, bytes: Uint8Array, sendOptions: SendOptions = {}): boolean {
+    if (bus.publish(reply, bytes, sendOptions)) return true;
     // Nobody is left to hear that it cannot be sent, as one that is larger than the broker takes; the caller's deadline ends it.
     bus
       .whenConnected()
       .then(() => bus.publish(reply, bytes, sendOptions))
-      .catch(() => undefined);
+      .catch(() => undefined)
+      .finally(() => letGo(reply));
+    return false;
   }
 
   function callOf(method: PipelineMethod, headers: CallHeaders, timeoutMs: number | undefined): CallContext {
@@ -85,8 +156,13 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
 
   function serveFrame(method: PipelineMethod, message: BusMessage): void {
     const { reply } = message;
+    const answer = (frames: Iterable<Uint8Array>) => {
+      let sent = true;
+      for (const frame of frames) sent = tell(reply, frame) && sent;
+      if (sent) letGo(reply);
+    };
     const fail = (reason: unknown) => {
-      tell(reply, encodeFrame(frameKinds.error, { error: toWireError(toConnectError(reason)) }));
+      answer([encodeFrame(frameKinds.error, { error: toWireError(toConnectError(reason)) })]);
     };
     try {
       const { kind, meta, payload } = decodeFrame(message.data);
@@ -103,6 +179,7 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
             call,
             reply,
             subject: prefix + id,
+            server,
             pieceBytes,
             onEnd: () => streams.delete(id),
           }),
@@ -110,14 +187,10 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
         return;
       }
       requireUnary(method);
-      const succeed = (answer: Message) => {
-        const bytes = method.output.encode(answer, true);
-        const meta = answerMeta(call);
-        for (const [pieceKind, piece] of piecesOf(bytes, pieceBytes)) {
-          tell(reply, encodeFrame(pieceKind, pieceKind === frameKinds.message ? meta : undefined, piece));
-        }
-      };
-      settle(pipeline.unary(method, method.input.decode(payload, true), call), succeed, fail);
+      const succeed = (message: Message) => answer(answerFrames(method, message, call, pieceBytes));
+      const result = pipeline.unary(method, method.input.decode(payload, true), call);
+      if (result instanceof Promise) inHand.set(reply, { since: performance.now(), told: false });
+      settle(result, succeed, fail);
     } catch (reason) {
       fail(reason);
     }
@@ -159,11 +232,29 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
     },
     async [Symbol.asyncDispose]() {
       for (const subscription of subscriptions) subscription[Symbol.dispose]();
-      clearInterval(pinger);
-      await Promise.all([...streams.values()].map((stream) => stream.stop()));
+      clearInterval(sweeper);
+      const streamsEnded = Promise.all([...streams.values()].map((stream) => stream.stop()));
+      // Until then those who wait are told, when they ask, that their calls are still here.
+      if (inHand.size > 0) {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        onIdle = resolve;
+        const late = setTimeout(resolve, drainMs);
+        await promise;
+        clearTimeout(late);
+      }
+      await streamsEnded;
+      clearInterval(teller);
+      listening[Symbol.dispose]();
       control[Symbol.dispose]();
     },
   };
+}
+
+interface InHand {
+  /** On the clock of `performance.now()`. */
+  readonly since: number;
+  /** The caller knows that its call is here. */
+  told: boolean;
 }
 
 type CallHeaders = Record<string, string>;
@@ -182,6 +273,20 @@ function settle(
   };
   if (result instanceof Promise) result.then(attempt, fail);
   else attempt(result);
+}
+
+function* answerFrames(
+  method: PipelineMethod,
+  message: Message,
+  call: CallContext,
+  pieceBytes: number,
+): Iterable<Uint8Array> {
+  const meta = answerMeta(call);
+  let number = 0;
+  for (const [kind, piece] of piecesOf(method.output.encode(message, true), pieceBytes)) {
+    number += 1;
+    yield encodeFrame(kind, kind === frameKinds.message ? meta : undefined, piece, number);
+  }
 }
 
 function answerMeta(call: CallContext): FrameMeta | undefined {
