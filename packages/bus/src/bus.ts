@@ -1,15 +1,18 @@
 import { buckets, eventsStream, moduleBucket } from "@millrace/protocol";
 import type { Subscription } from "nats";
+import { BrokerClock } from "./broker-clock.ts";
+import { brokerLimits, type BrokerLimits } from "./broker-limits.ts";
 import type { BusLogger } from "./bus-logger.ts";
 import { BusMessage } from "./bus-message.ts";
 import { deleteJob } from "./delete-job.ts";
 import { EncodedHeaders, encodeHeaders, type HeaderList } from "./encode-headers.ts";
-import { ensureQueueConsumers, ensureSchedulerConsumer, type QueueConsumerOptions } from "./ensure-queue-consumers.ts";
+import { ensureQueueConsumers, type QueueConsumer, type QueueConsumerOptions } from "./ensure-queue-consumers.ts";
 import { ensureTopology, type TopologyOptions } from "./ensure-topology.ts";
 import { passedOn } from "./passed-on.ts";
 import type { InboxPurpose } from "./inbox.ts";
 import { JetStreamApi } from "./jetstream-api.ts";
 import { KvBucket } from "./kv-bucket.ts";
+import { lastMessage, type LoggedMessage } from "./last-message.ts";
 import { Link, type BusOptions, type BusStatus } from "./link.ts";
 import { ModuleStore } from "./module-store.ts";
 import { pause } from "./pause.ts";
@@ -40,6 +43,8 @@ const refused = encoder.encode("-NAK");
 
 /** All that a process does with NATS, over one connection. */
 export class Bus implements AsyncDisposable {
+  /** This machine's own, until somebody observes the broker's. */
+  readonly clock = new BrokerClock();
   readonly #link: Link;
   /** Of others than the broker. */
   readonly #requests: RequestMux;
@@ -151,17 +156,22 @@ export class Bus implements AsyncDisposable {
 
   // Streams.
 
-  /** Makes what is missing or differs, unless the streams are another user's business (`topologyGiven`). */
+  /**
+   * Makes what is missing or differs, unless the streams are another user's business (`topologyGiven`). What `options` leaves out
+   * is as the connection was told (`BusOptions.topology`).
+   */
   async ensureTopology(options: TopologyOptions = {}): Promise<void> {
-    if (!this.#link.topologyGiven) await ensureTopology(this.#api, options);
+    if (!this.#link.topologyGiven) await ensureTopology(this.#api, { ...this.#link.topology, ...options });
   }
 
-  ensureQueueConsumers(queue: string, options: QueueConsumerOptions): Promise<void> {
-    return ensureQueueConsumers(this.#api, queue, options);
+  /** How large a message may be, and what the logs and `EVENTS` hold and may hold. */
+  limits(): Promise<BrokerLimits> {
+    return brokerLimits(this.#api);
   }
 
-  ensureSchedulerConsumer(options: QueueConsumerOptions): Promise<void> {
-    return ensureSchedulerConsumer(this.#api, options);
+  /** @returns what has to be looked up of what they deliver; see QueueConsumer */
+  ensureQueueConsumers(queue: string, options: QueueConsumerOptions): Promise<readonly QueueConsumer[]> {
+    return ensureQueueConsumers(this.#api, this.kv("consumers"), queue, options);
   }
 
   /** @throws BusError not_found */
@@ -180,6 +190,16 @@ export class Bus implements AsyncDisposable {
 
   listConsumers(stream: string): Promise<ConsumerState[]> {
     return listConsumers(this.#api, stream);
+  }
+
+  /** The newest message of a stream on a subject, as its leader has it; undefined when there is none. */
+  lastMessage(stream: string, subject: string): Promise<LoggedMessage | undefined> {
+    return lastMessage(this.#api, stream, { last_by_subj: subject });
+  }
+
+  /** What a stream holds at a place; undefined when that is nothing. */
+  messageAt(stream: string, seq: number): Promise<LoggedMessage | undefined> {
+    return lastMessage(this.#api, stream, { seq });
   }
 
   /** @returns false when there is no such message */

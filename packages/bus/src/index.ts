@@ -1,3 +1,4 @@
+export { BrokerClock } from "./broker-clock.ts";
 export {
   authorizationConfig,
   createBrokerKeys,
@@ -5,6 +6,7 @@ export {
   type BrokerCertificates,
   type BrokerKey,
 } from "./broker-config.ts";
+export type { BrokerLimits, StreamLimits } from "./broker-limits.ts";
 export { brokerOptions, type BrokerSettings } from "./broker-settings.ts";
 export { brokerUsers, permissionsOf, type BrokerPermissions, type BrokerUser } from "./broker-users.ts";
 export { Bus, connectBus, type SendOptions } from "./bus.ts";
@@ -14,9 +16,10 @@ export { BusMessage } from "./bus-message.ts";
 export { CertificateFiles, type CertificatePaths, type Certificates } from "./certificate-files.ts";
 export { Delivery } from "./delivery.ts";
 export { EncodedHeaders, encodeHeaders, type HeaderList } from "./encode-headers.ts";
-export type { QueueConsumerOptions } from "./ensure-queue-consumers.ts";
+export { decodeMadeAnew, type QueueConsumer, type QueueConsumerOptions } from "./ensure-queue-consumers.ts";
 export type { TopologyOptions } from "./ensure-topology.ts";
 export type { KvBucket, KvEntry, KvWatch, KvWatchOptions } from "./kv-bucket.ts";
+export type { LoggedMessage } from "./last-message.ts";
 export type { BusOptions, BusStatus } from "./link.ts";
 export { LeaderLease } from "./leader-lease.ts";
 export type { ModuleStore } from "./module-store.ts";

@@ -1,0 +1,42 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { connectBus, type Bus } from "./bus.ts";
+import { startTestNats, type TestNats } from "./testing.ts";
+
+let nats: TestNats;
+let bus: Bus;
+
+beforeAll(async () => {
+  nats = await startTestNats();
+  bus = await connectBus({ servers: nats.url, name: "test" });
+  await bus.ensureTopology();
+});
+
+afterAll(async () => {
+  await bus[Symbol.asyncDispose]();
+  await nats[Symbol.asyncDispose]();
+});
+
+it("finds the newest message of a subject, and what lies at a place", async () => {
+  const subject = "jobs.high.default.t.a";
+  const before = Date.now();
+  await bus.publishDurable(subject, Buffer.from("1"), [["Nats-Msg-Id", "m1"]]);
+  const { seq } = await bus.publishDurable(subject, Buffer.from("2"), [
+    ["Millrace-Tags", "x, y"],
+    ["Nats-Msg-Id", "m2"],
+  ]);
+  await bus.publishDurable("jobs.high.default.t.b", Buffer.from("3"));
+  for (const found of [await bus.lastMessage("JOBS_HIGH", subject), await bus.messageAt("JOBS_HIGH", seq)]) {
+    expect(found).toMatchObject({ subject, seq });
+    expect(Buffer.from(found?.data ?? []).toString()).toBe("2");
+    expect(found?.header("Nats-Msg-Id")).toBe("m2");
+    expect(found?.header("Millrace-Tags")).toBe("x, y");
+    expect(found?.header("Millrace-Id")).toBeUndefined();
+    expect(found?.timestampMs).toBeGreaterThanOrEqual(before - 1);
+  }
+});
+
+it("finds nothing where nothing is, and says so when the stream is not there", async () => {
+  expect(await bus.lastMessage("JOBS_HIGH", "jobs.high.default.t.none")).toBeUndefined();
+  expect(await bus.messageAt("JOBS_HIGH", 1_000_000)).toBeUndefined();
+  await expect(bus.lastMessage("JOBS_NONE", "jobs.none.default.t.a")).rejects.toMatchObject({ code: "not_found" });
+});
