@@ -37,9 +37,14 @@ export class BusMessage {
     return headerBlock(this.source);
   }
 
+  /** The header block as text: each header as `\r\n<name>: <value>`. Empty when there is none. */
+  get headerText(): string {
+    return (this.#headerText ??= decoder.decode(this.headerBytes));
+  }
+
   /** The first value of a header, by its exact name. */
   header(name: string): string | undefined {
-    const text = (this.#headerText ??= decoder.decode(this.headerBytes));
+    const text = this.headerText;
     if (text === "") return undefined;
     const start = text.indexOf(`\r\n${name}:`);
     if (start < 0) return undefined;
@@ -49,7 +54,7 @@ export class BusMessage {
 
   /** All headers in their order. */
   headers(): [name: string, value: string][] {
-    const lines = (this.#headerText ??= decoder.decode(this.headerBytes)).split("\r\n").slice(1);
+    const lines = this.headerText.split("\r\n").slice(1);
     return lines.flatMap((line): [string, string][] => {
       const colon = line.indexOf(":");
       return colon > 0 ? [[line.slice(0, colon), line.slice(colon + 1).trim()]] : [];

@@ -4,11 +4,13 @@ import {
   priorityName,
   queueConsumer,
   queueFilter,
-  schedulerConsumer,
-  scheduleStream,
+  type PriorityLevel,
 } from "@millrace/protocol";
 import { BusError } from "./bus-error.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
+import { JsonObject } from "./json.ts";
+import type { KvBucket } from "./kv-bucket.ts";
+import { streamState } from "./stream-state.ts";
 
 export interface QueueConsumerOptions {
   /** The lease: no word of the worker for this long, and the job goes to another. */
@@ -17,27 +19,76 @@ export interface QueueConsumerOptions {
   readonly maxAckPending?: number;
 }
 
+/** The consumer of a queue at one level. */
+export interface QueueConsumer {
+  readonly level: PriorityLevel;
+  /**
+   * The log's last sequence when the consumer was made anew; 0 when it is the first. Up to there it delivers what its predecessors
+   * have delivered already: who runs that must look first whether it has ended.
+   */
+  readonly anewSeq: number;
+}
+
 const defaultMaxAckPending = 20_000;
 /** Parked pulls for each consumer: workers × their outstanding pulls. The broker's default is 512. */
 const maxWaiting = 4096;
 const nanosecondsPerMs = 1_000_000;
+const anewForm = /^anew:(\d{1,15})$/;
+const encoder = new TextEncoder();
 
-/** The durable consumer of a queue on each of the four levels, made or brought in line. */
+/**
+ * The durable consumer of a queue on each of the four levels, made or brought in line.
+ * @param known the bucket `consumers`, which remembers the queues that have had them
+ */
 export async function ensureQueueConsumers(
   api: JetStreamApi,
+  known: KvBucket,
   queue: string,
   options: QueueConsumerOptions,
-): Promise<void> {
-  await Promise.all(
-    priorityLevels.map((level) =>
-      ensureConsumer(api, jobStream(priorityName(level)), queueConsumer(queue), queueFilter(level, queue), options),
-    ),
+): Promise<readonly QueueConsumer[]> {
+  const name = queueConsumer(queue);
+  const found = await Promise.all(
+    priorityLevels.map(async (level) => {
+      const stream = jobStream(priorityName(level));
+      const info = await api.find(`CONSUMER.INFO.${stream}.${name}`);
+      return { level, stream, config: info?.object("config") };
+    }),
+  );
+  // Before they are made: a process that dies in between leaves a queue whose consumers look too often, never too seldom.
+  const first = (await isFirst(known, queue)) && found.every(({ config }) => config === undefined);
+  const anew: Record<string, number> = {};
+  if (!first) {
+    for (const { stream, config } of found)
+      if (config === undefined) anew[stream] = (await streamState(api, stream)).lastSeq;
+  }
+  // Workers that have no pull open do not hear that a consumer went and came back; they watch this.
+  if (Object.keys(anew).length > 0) await known.put(queue, encoder.encode(JSON.stringify({ anew })));
+  return Promise.all(
+    found.map(async ({ level, stream, config }) => {
+      const description = anew[stream] === undefined ? config?.string("description") : `anew:${anew[stream]}`;
+      await ensureConsumer(api, stream, config, {
+        durable_name: name,
+        filter_subject: queueFilter(level, queue),
+        ack_policy: "explicit",
+        ack_wait: options.ackWaitMs * nanosecondsPerMs,
+        // Attempts are counted by us: the broker must never give a job up.
+        max_deliver: -1,
+        max_ack_pending: options.maxAckPending ?? defaultMaxAckPending,
+        ...(description ? { description } : {}),
+      });
+      return { level, anewSeq: Number(anewForm.exec(description ?? "")?.[1] ?? 0) };
+    }),
   );
 }
 
-/** The scheduler's durable consumer. */
-export function ensureSchedulerConsumer(api: JetStreamApi, options: QueueConsumerOptions): Promise<void> {
-  return ensureConsumer(api, scheduleStream, schedulerConsumer, "schedule.>", options);
+/** What an entry of the bucket `consumers` says: up to which sequence of which log its consumers deliver again. */
+export function decodeMadeAnew(value: Uint8Array): ReadonlyMap<string, number> {
+  try {
+    const anew = JsonObject.parse(value).object("anew");
+    return new Map(Object.keys(anew.raw()).map((stream) => [stream, anew.number(stream)]));
+  } catch {
+    return new Map();
+  }
 }
 
 /** Makes or changes a durable consumer. By its filter's subject, to which the broker holds who may publish there. */
@@ -50,41 +101,45 @@ export async function createConsumer(
   await api.requestPatiently(`CONSUMER.CREATE.${stream}.${name}.${filter}`, { stream_name: stream, config });
 }
 
+async function isFirst(known: KvBucket, queue: string): Promise<boolean> {
+  try {
+    await known.create(queue, encoder.encode("{}"));
+    return true;
+  } catch (error) {
+    if (error instanceof BusError && error.code === "already_exists") return false;
+    throw error;
+  }
+}
+
+interface ConsumerConfig {
+  readonly durable_name: string;
+  readonly filter_subject: string;
+  readonly ack_policy: string;
+  readonly ack_wait: number;
+  readonly max_deliver: number;
+  readonly max_ack_pending: number;
+}
+
 async function ensureConsumer(
   api: JetStreamApi,
   stream: string,
-  name: string,
-  filter: string,
-  options: QueueConsumerOptions,
+  current: JsonObject | undefined,
+  wanted: ConsumerConfig,
 ): Promise<void> {
-  const wanted = {
-    durable_name: name,
-    ack_policy: "explicit",
-    deliver_policy: "all",
-    replay_policy: "instant",
-    filter_subject: filter,
-    ack_wait: options.ackWaitMs * nanosecondsPerMs,
-    // Attempts are counted by us: the broker must never give a job up.
-    max_deliver: -1,
-    max_ack_pending: options.maxAckPending ?? defaultMaxAckPending,
-  };
-  const found = await api.find(`CONSUMER.INFO.${stream}.${name}`);
-  const current = found?.object("config");
-  if (current !== undefined) {
-    const fixed = (["ack_policy", "filter_subject"] as const).filter(
-      (field) => current.string(field) !== wanted[field],
-    );
-    if (fixed.length > 0) {
-      const text = fixed.map((field) => `${field} is ${current.string(field)}, should be ${wanted[field]}`).join("; ");
-      throw new BusError("failed_precondition", `consumer ${name} of ${stream} is not as Millrace needs it: ${text}`);
-    }
-    const same = (["ack_wait", "max_deliver", "max_ack_pending"] as const).every(
-      (field) => current.number(field) === wanted[field],
-    );
-    if (same) return;
+  if (current === undefined) {
+    const start = { deliver_policy: "all", replay_policy: "instant", max_waiting: maxWaiting };
+    return createConsumer(api, stream, { ...start, ...wanted });
   }
-  await createConsumer(api, stream, {
-    ...(current === undefined ? { max_waiting: maxWaiting } : current.raw()),
-    ...wanted,
-  });
+  const fixed = (["ack_policy", "filter_subject"] as const).filter((field) => current.string(field) !== wanted[field]);
+  if (fixed.length > 0) {
+    const text = fixed.map((field) => `${field} is ${current.string(field)}, should be ${wanted[field]}`).join("; ");
+    throw new BusError(
+      "failed_precondition",
+      `consumer ${wanted.durable_name} of ${stream} is not as Millrace needs it: ${text}`,
+    );
+  }
+  const same = (["ack_wait", "max_deliver", "max_ack_pending"] as const).every(
+    (field) => current.number(field) === wanted[field],
+  );
+  if (!same) await createConsumer(api, stream, { ...current.raw(), ...wanted });
 }

@@ -52,6 +52,13 @@ export class KvBucket {
     return last === undefined || last.deleted ? undefined : last.entry;
   }
 
+  /** When the broker stored this revision, by its clock, Unix ms; undefined when it is not the last one. */
+  async storedMs(key: string, revision: number): Promise<number | undefined> {
+    const message = await getLast(this.#api, `KV_${this.name}`, this.#subject(key));
+    if (message === undefined || Number(message.header("Nats-Sequence") ?? 0) !== revision) return undefined;
+    return Math.floor(Date.parse(message.header("Nats-Time-Stamp") ?? "")) || undefined;
+  }
+
   /** @returns the new revision */
   put(key: string, value: Uint8Array): Promise<number> {
     return this.#write(key, value, []);
