@@ -4,15 +4,13 @@ import type { JobPatch } from "./job-patch.ts";
 import type { Store } from "./store.ts";
 import { eachDatabase } from "./testing/each-database.ts";
 import { testPatch, testSubmission } from "./testing/job-patch.ts";
-
-const created = 1_699_999_999_000;
+import { eventsAt } from "./testing/log-cursors.ts";
 
 /** Applies patches as successive messages of one stream. */
 function feeder(store: Store) {
   let seq = 0;
   return async (...patches: JobPatch[]) => {
-    const from = seq === 0 ? undefined : { seq, streamCreatedMs: created };
-    await store.applyEvents(patches, { name: "jobs", from, to: { seq: ++seq, streamCreatedMs: created } });
+    await store.applyEvents(patches, { name: "jobs", from: eventsAt(seq), to: eventsAt(++seq) });
   };
 }
 
@@ -22,7 +20,7 @@ eachDatabase((openTestStore) => {
   test("a job's row follows its events", async () => {
     await using store = await openTestStore();
     const feed = feeder(store);
-    const place = { stream: "JOBS_NORMAL", seq: 7, version: 18 };
+    const place = { stream: "JOBS_NORMAL", seq: 7, version: testPatch("a", JobState.QUEUED).version };
     await feed(testPatch("a", JobState.QUEUED, { submission: testSubmission(), place, maxAttempts: 5 }));
     const queued = await store.getJob("a");
     expect(queued?.job.state).toBe(JobState.QUEUED);
@@ -68,15 +66,14 @@ eachDatabase((openTestStore) => {
 
   test("a row is its first job's, whoever uses the id again", async () => {
     await using store = await openTestStore();
-    const to = { seq: 1, streamCreatedMs: created };
     const mine = testPatch("a", JobState.QUEUED, { submission: { ...testSubmission(), owner: "ada" } });
     const theirs = { queue: "theirs", submission: { ...testSubmission(), owner: "eve" } };
     const other = testPatch("a", JobState.SUCCEEDED, { ...theirs, ...done, result: new Uint8Array([6]) });
     // Both in one transaction: the first one that came has the row.
-    const strangers = await store.applyEvents([mine, other], { name: "jobs", from: undefined, to });
-    expect(strangers).toEqual([other]);
+    const both = await store.applyEvents([mine, other], { name: "jobs", from: eventsAt(0), to: eventsAt(1) });
+    expect(both).toEqual({ strangers: [other], doubles: [] });
     const feed = async (seq: number, ...patches: JobPatch[]) =>
-      store.applyEvents(patches, { name: "jobs", from: { ...to, seq }, to: { ...to, seq: seq + 1 } });
+      (await store.applyEvents(patches, { name: "jobs", from: eventsAt(seq), to: eventsAt(seq + 1) })).strangers;
     const failures = [{ attempt: 2, code: "TRAPPED", message: "", retryable: true, atMs: 5 }];
     expect(await feed(1, testPatch("a", JobState.DEAD, { type: "other", attempt: 2, failures }))).toHaveLength(1);
     expect(await feed(2, testPatch("a", JobState.RUNNING, { type: "other", attempt: 3 }))).toHaveLength(1);
@@ -102,8 +99,67 @@ eachDatabase((openTestStore) => {
     const filled = await store.getJob("a");
     expect(filled?.job.state).toBe(JobState.CANCELLED);
     expect(filled?.job.correlationId).toBe("c1");
+    // Not even another attempt: only another run.
     await feed(testPatch("a", JobState.QUEUED, { attempt: 2 }));
+    expect((await store.getJob("a"))?.job.state).toBe(JobState.CANCELLED);
+    await feed(testPatch("a", JobState.QUEUED, { run: 2 }));
+    expect((await store.getJob("a"))?.job).toMatchObject({ state: JobState.QUEUED, run: 2, attempt: 1 });
+    await feed(testPatch("a", JobState.SUCCEEDED, done));
     expect((await store.getJob("a"))?.job.state).toBe(JobState.QUEUED);
+  });
+
+  test("an end of an earlier attempt ends the run", async () => {
+    await using store = await openTestStore();
+    const feed = feeder(store);
+    await feed(testPatch("a", JobState.RUNNING, { attempt: 2, submission: testSubmission() }));
+    await feed(testPatch("a", JobState.CANCELLED, { attempt: 1, finishedAtMs: 5 }));
+    await feed(testPatch("a", JobState.SUCCEEDED, { attempt: 2, ...done }));
+    expect((await store.getJob("a"))?.job).toMatchObject({ state: JobState.CANCELLED, attempt: 1 });
+  });
+
+  test("a job that waits for its time has one until it goes on", async () => {
+    await using store = await openTestStore();
+    const feed = feeder(store);
+    const dueAtMs = 1_700_000_100_000;
+    const submission = { ...testSubmission(), replyTo: "_INBOX.x" };
+    await feed(testPatch("a", JobState.QUEUED, { submission }));
+    await feed(testPatch("a", JobState.SCHEDULED, { move: 1, dueAtMs, runAtMs: dueAtMs }));
+    expect(await store.getJob("a")).toMatchObject({ dueAtMs, replyTo: "_INBOX.x", job: { state: JobState.SCHEDULED } });
+    await feed(testPatch("a", JobState.QUEUED, { move: 1 }));
+    expect(await store.getJob("a")).toMatchObject({ dueAtMs: 0, job: { state: JobState.QUEUED } });
+  });
+
+  test("a second message of a job is told apart from the same one read again, and is noted", async () => {
+    await using store = await openTestStore();
+    let seq = 0;
+    const feed = async (...patches: JobPatch[]) =>
+      (await store.applyEvents(patches, { name: "jobs", from: eventsAt(seq), to: eventsAt(++seq) })).doubles;
+    const at = (stream: string, place: number, more: Parameters<typeof testPatch>[2] = {}): JobPatch => {
+      const patch = testPatch("a", JobState.QUEUED, { submission: testSubmission(), ...more });
+      return { ...patch, place: { stream, seq: place, version: patch.version } };
+    };
+    expect(await feed(at("JOBS_HIGH", 1))).toEqual([]);
+    expect(await feed(at("JOBS_HIGH", 1))).toEqual([]);
+    expect(await feed(at("JOBS_HIGH", 9, { move: 1 }))).toEqual([]);
+    const later = { id: "a", stream: "JOBS_LOW", seq: 3, atMs: 1_700_000_000_500 };
+    const double = at("JOBS_LOW", 3, { move: 1, submittedAtMs: later.atMs });
+    expect(await feed(double)).toEqual([later]);
+    expect(await feed(double)).toEqual([later]);
+    const stored = await store.getJob("a");
+    expect(stored?.place).toMatchObject({ stream: "JOBS_HIGH", seq: 9 });
+    expect(stored?.job.duplicates).toMatchObject([{ place: "JOBS_LOW/3", mayHaveRun: true }]);
+  });
+
+  test("what is told of a run after its end leaves its errors alone", async () => {
+    await using store = await openTestStore();
+    const feed = feeder(store);
+    const failure = { attempt: 1, code: "DEADLINE_EXCEEDED", message: "late", retryable: false, atMs: 9 };
+    await feed(testPatch("a", JobState.SUCCEEDED, { ...done, submission: testSubmission() }));
+    await feed(testPatch("a", JobState.EXPIRED, { failures: [failure] }));
+    await feed(testPatch("a", JobState.RETRYING, { failures: [failure] }));
+    expect((await store.getJob("a"))?.job.errors).toEqual([]);
+    await feed(testPatch("a", JobState.DEAD, { run: 2, failures: [{ ...failure, run: 2 }] }));
+    expect((await store.getJob("a"))?.job.errors).toMatchObject([{ run: 2, attempt: 1, code: "DEADLINE_EXCEEDED" }]);
   });
 
   test("failures gather by attempt, the newest 20", async () => {
@@ -141,17 +197,25 @@ eachDatabase((openTestStore) => {
 
   test("a reader whose cursor was moved by another writes nothing", async () => {
     await using store = await openTestStore();
-    const to = { seq: 5, streamCreatedMs: created };
-    await store.applyEvents([], { name: "jobs", from: undefined, to });
-    expect(await store.readCursor("jobs")).toEqual(to);
+    const cursor = { seq: 5, streamCreatedMs: 7, atMs: 8 };
+    const both = new Map([
+      ["EVENTS", cursor],
+      ["JOBS_HIGH", { ...cursor, seq: 2 }],
+    ]);
+    const announced = new Map([["JOBS_HIGH", 4]]);
+    await store.applyEvents([], { name: "jobs", from: new Map(), to: both, announced });
+    const kept = await store.readCursors("jobs");
+    expect(kept.get("EVENTS")).toEqual({ ...cursor, flushedSeq: 0, announcedSeq: 0 });
+    expect(kept.get("JOBS_HIGH")).toMatchObject({ seq: 2, announcedSeq: 4 });
+    // One of several stands elsewhere: none moves.
     const late = store.applyEvents([testPatch("a", JobState.QUEUED)], {
       name: "jobs",
-      from: { seq: 3, streamCreatedMs: created },
-      to: { seq: 6, streamCreatedMs: created },
+      from: new Map([...both, ["EVENTS", { ...cursor, seq: 3 }]]),
+      to: new Map([...both].map(([log, { seq }]) => [log, { ...cursor, seq: seq + 1 }])),
     });
     await expect(late).rejects.toMatchObject({ code: "aborted" } satisfies Partial<MillraceError>);
     expect(await store.getJob("a")).toBeUndefined();
-    expect(await store.readCursor("jobs")).toEqual(to);
+    expect(await store.readCursors("jobs")).toEqual(kept);
   });
 
   test("lists page by page, newest first, by every filter", async () => {

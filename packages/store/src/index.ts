@@ -18,14 +18,21 @@ export {
   type ChainedRecord,
 } from "./audit-chain.ts";
 export type { AuditStore } from "./audit-store.ts";
-export { jobVersion, maxFailures, type JobPatch, type JobPlace, type JobSubmission } from "./job-patch.ts";
+export { maxFailures, type DoubleMessage, type JobPatch, type JobPlace, type JobSubmission } from "./job-patch.ts";
 export { openStore, type StoreLocation } from "./open-store.ts";
 export { formatPosition, parsePosition, type EventPosition } from "./position.ts";
 export type { StoredPluginVersion } from "./plugin-version.ts";
-export type { JobBreach, JobFailure } from "./schema.ts";
-export type { CursorStep, ProjectionCursor } from "./sql/advance-cursor.ts";
+export type { JobBreach, JobDouble, JobFailure } from "./schema.ts";
+export type { CursorStep, LogCursor, LogCursors } from "./sql/advance-cursor.ts";
+export type { Applied } from "./sql/apply-events.ts";
+export type { StoredCursor } from "./sql/read-cursors.ts";
+export type { Floors } from "./sql/flush-floors.ts";
 export type { StoredJob } from "./sql/get-job.ts";
-export type { Schedule } from "./sql/insert-schedules.ts";
+export type { StubJob } from "./sql/list-stubs.ts";
+export type { PlacedJob, UnfinishedFilter } from "./sql/list-unfinished.ts";
+export type { DueJob } from "./sql/claim-due-jobs.ts";
+export type { ReleasedJob } from "./sql/mark-released.ts";
+export type { NextDue } from "./sql/next-due.ts";
 export type { JobKey } from "./sql/find-job-keys.ts";
 export { maxPageSize, type JobFilter, type JobPage } from "./sql/list-jobs.ts";
 export type { OwnerLoad } from "./sql/read-owner-load.ts";

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate, timestampFromMs, type Timestamp } from "@bufbuild/protobuf/wkt";
-import { fromWirePayload, JobErrorSchema, JobSchema, type Job, type JobError } from "@millrace/protocol";
+import { fromWirePayload, JobErrorSchema, JobSchema, runOfVersion, type Job, type JobError } from "@millrace/protocol";
 import type { Selectable } from "kysely";
 import { formatPosition } from "./position.ts";
 import type { JobFailure, JobsTable } from "./schema.ts";
@@ -42,16 +42,23 @@ export function toJob(row: JobSummaryRow & Partial<Pick<JobRow, "payload" | "res
     plugin: row.plugin ?? "",
     fuel: BigInt(row.fuel ?? 0),
     owner: row.owner ?? "",
+    run: Math.max(1, runOfVersion(row.version)),
+    duplicates: (row.duplicates ?? []).map(({ place, atMs, mayHaveRun }) => ({
+      place,
+      at: timestampFromMs(atMs),
+      mayHaveRun,
+    })),
     position: formatPosition({ seq: row.event_seq, index: row.event_index }),
   });
 }
 
 function toJobError(failure: JobFailure): JobError {
-  const { code, message, retryable, attempt, atMs, breach } = failure;
+  const { code, message, retryable, run = 1, attempt, atMs, breach } = failure;
   return create(JobErrorSchema, {
     code,
     message,
     retryable,
+    run,
     attempt,
     at: timestampFromMs(atMs),
     ...(breach === undefined

@@ -1,4 +1,4 @@
-import { stateRank, type JobState, type Priority } from "@millrace/protocol";
+import type { JobState, Priority } from "@millrace/protocol";
 import type { JobFailure } from "./schema.ts";
 
 /** What the publisher sent; absent in events that do not carry it. A row takes it once and keeps it. */
@@ -12,21 +12,32 @@ export interface JobSubmission {
   readonly uniqueKey: string;
   /** Id of the user who submitted it. */
   readonly owner?: string;
+  /** Where the worker sends the result. */
+  readonly replyTo?: string;
   /** Headers as they came, of a job that could not be read. */
   readonly rawHeaders?: string;
 }
 
-/** Where a copy of the job lies in its stream. */
+/** Where a message of the job lies in its log. */
 export interface JobPlace {
   readonly stream: string;
   readonly seq: number;
-  /** The version that this copy brings the job to. */
+  /** The version that this message brings the job to: the greatest is where the job is. */
   readonly version: number;
+}
+
+/** A message that names a job which came in before by another one. */
+export interface DoubleMessage {
+  readonly id: string;
+  readonly stream: string;
+  readonly seq: number;
+  /** When the stream stored it, Unix ms. */
+  readonly atMs: number;
 }
 
 /**
  * What one or several events of one job, coalesced, change in its row. The fields of the state (from `state` to
- * `eventIndex`) are taken together, iff `version` is above the row's; all others are merged so that the order of
+ * `eventIndex`) are taken together, iff the patch supersedes the row (see supersedes of the protocol); all others are merged so that the order of
  * arrival does not matter: the earliest `submittedAtMs`, the greatest `maxAttempts`, `runAtMs` and `place`, the union
  * of `failures`, and the first of what a publisher says once. Times are Unix ms; 0 stands for none.
  */
@@ -52,6 +63,9 @@ export interface JobPatch {
   /** That the attempt used; with `plugin`. */
   fuel?: number;
   updatedAtMs: number;
+  /** When the scheduler is to publish it; 0: it does not wait for its time. */
+  dueAtMs: number;
+  /** Of the event in EVENTS; 0 for what came by another log. */
   eventSeq: number;
   eventIndex: number;
 
@@ -68,11 +82,3 @@ export interface JobPatch {
 
 /** Most failures that a row keeps: the newest. */
 export const maxFailures = 20;
-
-/**
- * `(attempt, rank)` as one number, which orders as `supersedes` of the protocol does; a parked job stands between
- * queued and running.
- */
-export function jobVersion(attempt: number, state: JobState, parked = false): number {
-  return attempt * 16 + stateRank(state) * 2 + (parked ? 1 : 0);
-}

@@ -9,7 +9,7 @@ eachDatabase((openTestStore) => {
     const first = await readSchema(store);
     expect(first.length).toBeGreaterThan(40);
     await store.migrate({ down: 1 });
-    expect((await readSchema(store)).length).toBeLessThan(first.length);
+    expect(await readSchema(store)).not.toEqual(first);
     await store.migrate({ down: 10 });
     expect(await readSchema(store)).toEqual([]);
     await store.migrate();

@@ -7,6 +7,7 @@ import { describe, expect, test } from "vitest";
 import { openStore } from "./open-store.ts";
 import { findPostgresBinaries, startTestPostgres } from "./testing/each-database.ts";
 import { testPatch } from "./testing/job-patch.ts";
+import { eventsAt } from "./testing/log-cursors.ts";
 
 const binaries = findPostgresBinaries();
 
@@ -17,8 +18,8 @@ test("PGlite keeps its data from one opening to the next, and one process at a t
     {
       await using store = await openStore({ dataDir });
       await store.migrate();
-      const to = { seq: 1, streamCreatedMs: 1 };
-      await store.applyEvents([testPatch("a", JobState.QUEUED)], { name: "jobs", from: undefined, to });
+      const step = { name: "jobs", from: eventsAt(0), to: eventsAt(1) };
+      await store.applyEvents([testPatch("a", JobState.QUEUED)], step);
       await expect(openStore({ dataDir })).rejects.toMatchObject({ code: "failed_precondition" });
     }
     await using again = await openStore({ dataDir });

@@ -5,15 +5,14 @@ import type { JobPatch } from "./job-patch.ts";
 import type { Store } from "./store.ts";
 import { eachDatabase } from "./testing/each-database.ts";
 import { testPatch, testSubmission } from "./testing/job-patch.ts";
+import { eventsAt } from "./testing/log-cursors.ts";
 
-const created = 1_699_999_999_000;
 const bytes = testSubmission().payload.length;
 
 function feeder(store: Store) {
   let seq = 0;
   return async (...patches: JobPatch[]) => {
-    const from = seq === 0 ? undefined : { seq, streamCreatedMs: created };
-    await store.applyEvents(patches, { name: "jobs", from, to: { seq: ++seq, streamCreatedMs: created } });
+    await store.applyEvents(patches, { name: "jobs", from: eventsAt(seq), to: eventsAt(++seq) });
   };
 }
 
@@ -30,16 +29,16 @@ eachDatabase((openTestStore) => {
     await using store = await openTestStore();
     const feed = feeder(store);
     const load = (owner: string) => store.readOwnerLoad(owner, "jobs");
-    expect(await load("ada")).toEqual({ jobs: 0, bytes: 0, seq: 0 });
+    expect(await load("ada")).toEqual({ jobs: 0, bytes: 0, cursors: new Map() });
     await feed(submitted("a", "ada"), submitted("b", "ada"), submitted("c", "eve"), submitted("d"));
-    expect(await load("ada")).toEqual({ jobs: 2, bytes: 2 * bytes, seq: 1 });
+    expect(await load("ada")).toEqual({ jobs: 2, bytes: 2 * bytes, cursors: new Map([["EVENTS", 1]]) });
     expect(await load("nobody")).toMatchObject({ jobs: 0, bytes: 0 });
     await feed(testPatch("a", JobState.RUNNING), testPatch("d", JobState.SUCCEEDED));
     expect(await load("ada")).toMatchObject({ jobs: 2, bytes: 2 * bytes });
     await feed(testPatch("a", JobState.DEAD), testPatch("b", JobState.SUCCEEDED));
     expect(await load("ada")).toMatchObject({ jobs: 0, bytes: 0 });
     // Run again by an operator; and known to have ended before it is known whose it was.
-    await feed(testPatch("a", JobState.QUEUED, { attempt: 2, submission: testSubmission() }));
+    await feed(testPatch("a", JobState.QUEUED, { run: 2, submission: testSubmission() }));
     await feed(testPatch("e", JobState.RUNNING));
     await feed(submitted("e", "ada"));
     expect(await load("ada")).toMatchObject({ jobs: 2, bytes: 2 * bytes });

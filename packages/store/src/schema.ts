@@ -14,6 +14,8 @@ export interface JobBreach {
 
 /** One failure as `jobs.errors` keeps it. */
 export interface JobFailure {
+  /** Left out of the first run. */
+  readonly run?: number;
   readonly attempt: number;
   readonly code: string;
   readonly message: string;
@@ -21,6 +23,15 @@ export interface JobFailure {
   /** Unix ms. */
   readonly atMs: number;
   readonly breach?: JobBreach;
+}
+
+/** A later message under a job's id, as `jobs.duplicates` keeps it. */
+export interface JobDouble {
+  /** `<stream>/<seq>` */
+  readonly place: string;
+  /** When its stream stored it, Unix ms. */
+  readonly atMs: number;
+  readonly mayHaveRun: boolean;
 }
 
 export interface JobsTable {
@@ -57,6 +68,9 @@ export interface JobsTable {
   plugin: string | null;
   fuel: number | null;
   owner: string | null;
+  due_at: Date | null;
+  reply_to: string | null;
+  duplicates: JobDouble[] | null;
   event_seq: number;
   event_index: number;
   updated_at: Date;
@@ -77,17 +91,12 @@ export interface OwnerStatsTable {
 
 export interface ProjectionCursorTable {
   name: string;
+  log: string;
   seq: number;
   stream_created_ms: number;
-}
-
-export interface SchedulesTable {
-  id: string;
-  attempt: number;
-  due_at: Date;
-  subject: string;
-  payload: Buffer;
-  headers: Record<string, string[]>;
+  at_ms: number;
+  flushed_seq: number;
+  announced_seq: number;
 }
 
 export interface PluginVersionsTable {
@@ -150,6 +159,5 @@ export interface Schema extends IdentitySchema {
   queue_stats: QueueStatsTable;
   owner_stats: OwnerStatsTable;
   projection_cursor: ProjectionCursorTable;
-  schedules: SchedulesTable;
   plugin_versions: PluginVersionsTable;
 }

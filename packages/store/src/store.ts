@@ -1,29 +1,32 @@
-import type { QueueStats } from "@millrace/protocol";
+import type { QueueStats, RowStanding } from "@millrace/protocol";
 import { Kysely, PostgresDialect, sql } from "kysely";
 import { AuditStore } from "./audit-store.ts";
 import { IdentityStore } from "./identity/identity-store.ts";
-import type { JobPatch } from "./job-patch.ts";
+import type { DoubleMessage, JobPatch } from "./job-patch.ts";
 import { migrate } from "./migrations.ts";
 import type { OpenPool } from "./open-pool.ts";
 import type { StoredPluginVersion } from "./plugin-version.ts";
 import type { Schema } from "./schema.ts";
 import { SettingsStore } from "./settings-store.ts";
-import type { CursorStep, ProjectionCursor } from "./sql/advance-cursor.ts";
-import { applyEvents } from "./sql/apply-events.ts";
-import { claimDueSchedules } from "./sql/claim-due-schedules.ts";
-import { cancelSchedule, deleteSchedules } from "./sql/delete-schedules.ts";
+import type { CursorStep } from "./sql/advance-cursor.ts";
+import { applyEvents, type Applied } from "./sql/apply-events.ts";
+import { claimDueJobs, type DueJob } from "./sql/claim-due-jobs.ts";
 import { findJobKeys, type JobKey } from "./sql/find-job-keys.ts";
+import { findStandings } from "./sql/find-standings.ts";
+import { flushFloors, type Floors } from "./sql/flush-floors.ts";
 import { getJob, type StoredJob } from "./sql/get-job.ts";
 import { grantPluginVersions } from "./sql/grant-plugin-versions.ts";
 import { hasPluginModule } from "./sql/has-plugin-module.ts";
 import { insertPluginVersion } from "./sql/insert-plugin-version.ts";
-import { insertSchedules, type Schedule } from "./sql/insert-schedules.ts";
 import { listJobs, type JobFilter, type JobPage } from "./sql/list-jobs.ts";
 import { listPluginVersions } from "./sql/list-plugin-versions.ts";
 import { listQueueStats } from "./sql/list-queue-stats.ts";
-import { nextScheduleDelayMs } from "./sql/next-schedule-delay.ts";
+import { listStubs, type StubJob } from "./sql/list-stubs.ts";
+import { listUnfinished, type PlacedJob, type UnfinishedFilter } from "./sql/list-unfinished.ts";
+import { markReleased, type ReleasedJob } from "./sql/mark-released.ts";
+import { nextDue, type NextDue } from "./sql/next-due.ts";
 import { readOwnerLoad, type OwnerLoad } from "./sql/read-owner-load.ts";
-import { readCursor } from "./sql/read-cursor.ts";
+import { readCursors, type StoredCursor } from "./sql/read-cursors.ts";
 import { translateStoreError } from "./store-error.ts";
 
 /**
@@ -95,35 +98,53 @@ export class Store implements AsyncDisposable {
     return this.#run((db) => readOwnerLoad(db, owner, cursor));
   }
 
-  readCursor(name: string): Promise<ProjectionCursor | undefined> {
-    return this.#run((db) => readCursor(db, name));
+  /** How far the projection has read each log, by the logs' names. */
+  readCursors(name: string): Promise<Map<string, StoredCursor>> {
+    return this.#run((db) => readCursors(db, name));
   }
 
-  /** Rows and cursor in one transaction; `aborted` when another reader moved the cursor; see applyEvents. */
-  applyEvents(patches: readonly JobPatch[], step: CursorStep): Promise<JobPatch[]> {
-    return this.#run((db) => applyEvents(db, patches, step));
+  /** Flushes what the projection has written, and tells below what each log may be trimmed; see flushFloors. */
+  flushFloors(name: string, logs: readonly string[]): Promise<Floors> {
+    return this.#run((db) => flushFloors(db, name, logs));
   }
 
-  insertSchedules(schedules: readonly Schedule[]): Promise<void> {
-    return this.#run((db) => insertSchedules(db, schedules));
+  /** Where the jobs of these ids stand. */
+  findStandings(ids: readonly string[]): Promise<RowStanding[]> {
+    return this.#run((db) => findStandings(db, ids));
   }
 
-  claimDueSchedules(options: { readonly limit: number; readonly leaseMs: number }): Promise<Schedule[]> {
-    return this.#run((db) => claimDueSchedules(db, options));
+  /** Unfinished jobs whose place is in this log, by their places. */
+  listUnfinished(stream: string, filter: UnfinishedFilter): Promise<PlacedJob[]> {
+    return this.#run((db) => listUnfinished(db, stream, filter));
   }
 
-  deleteSchedules(done: readonly Pick<Schedule, "id" | "attempt">[]): Promise<void> {
-    return this.#run((db) => deleteSchedules(db, done));
+  /** Rows without a submission, of which nothing was heard for so long. */
+  listStubs(olderThanMs: number, limit: number): Promise<StubJob[]> {
+    return this.#run((db) => listStubs(db, olderThanMs, limit));
   }
 
-  /** False when no such job waits for its time. */
-  cancelSchedule(id: string): Promise<boolean> {
-    return this.#run((db) => cancelSchedule(db, id));
+  /** Rows and cursors in one transaction; `aborted` when another reader moved a cursor; see applyEvents. */
+  applyEvents(
+    patches: readonly JobPatch[],
+    step: CursorStep,
+    doubles: readonly DoubleMessage[] = [],
+  ): Promise<Applied> {
+    return this.#run((db) => applyEvents(db, patches, step, doubles));
   }
 
-  /** Ms to the next due schedule, by the database's clock; undefined when none waits. */
-  nextScheduleDelayMs(): Promise<number | undefined> {
-    return this.#run((db) => nextScheduleDelayMs(db));
+  /** Jobs whose time has come, for one who publishes them; see claimDueJobs. */
+  claimDueJobs(options: { readonly limit: number; readonly leaseMs: number }): Promise<DueJob[]> {
+    return this.#run((db) => claimDueJobs(db, options));
+  }
+
+  /** Of those that were claimed, which their logs have stored; see markReleased. */
+  markReleased(released: readonly ReleasedJob[]): Promise<void> {
+    return this.#run((db) => markReleased(db, released));
+  }
+
+  /** When the next job is due, by the database's clock. */
+  nextDue(): Promise<NextDue> {
+    return this.#run((db) => nextDue(db));
   }
 
   /** Keeps one upload; see insertPluginVersion. @returns hashes of modules that nothing names any more */

@@ -1,4 +1,4 @@
-import { JobState } from "@millrace/protocol";
+import { isTerminal, JobState } from "@millrace/protocol";
 import { CompiledQuery, type Kysely } from "kysely";
 import {
   byteaArray,
@@ -9,8 +9,8 @@ import {
   textArray,
   timestampArray,
 } from "../binary-array.ts";
-import type { JobPatch } from "../job-patch.ts";
-import type { Schema } from "../schema.ts";
+import type { DoubleMessage, JobPatch } from "../job-patch.ts";
+import type { JobDouble, Schema } from "../schema.ts";
 import { advanceCursor, type CursorStep } from "./advance-cursor.ts";
 
 /** Rows of one statement: beyond a few thousand nothing is gained, and its arrays only take memory. */
@@ -24,7 +24,7 @@ const columns: readonly (readonly [name: string, type: string, encode: (patches:
   ["state", "int4", (p) => int4Array(p.map((x) => x.state))],
   ["attempt", "int4", (p) => int4Array(p.map((x) => x.attempt))],
   ["max_attempts", "int4", (p) => int4Array(p.map((x) => x.maxAttempts || null))],
-  ["version", "int4", (p) => int4Array(p.map((x) => x.version))],
+  ["version", "int8", (p) => int8Array(p.map((x) => x.version))],
   ["payload", "bytea", (p) => byteaArray(p.map((x) => x.submission?.payload))],
   ["content_type", "text", (p) => textArray(p.map((x) => x.submission?.contentType))],
   ["headers", "jsonb", (p) => jsonbArray(p.map((x) => headersJson(x)))],
@@ -35,11 +35,12 @@ const columns: readonly (readonly [name: string, type: string, encode: (patches:
   ["unique_key", "text", (p) => textArray(p.map((x) => x.submission?.uniqueKey || null))],
   ["traceparent", "text", (p) => textArray(p.map((x) => x.traceparent || null))],
   ["owner", "text", (p) => textArray(p.map((x) => x.submission?.owner))],
+  ["reply_to", "text", (p) => textArray(p.map((x) => x.submission?.replyTo || null))],
   ["submitted_at", "timestamptz", (p) => timestampArray(p.map((x) => x.submittedAtMs))],
   ["run_at", "timestamptz", (p) => timestampArray(p.map((x) => x.runAtMs || null))],
   ["stream", "text", (p) => textArray(p.map((x) => x.place?.stream))],
   ["stream_seq", "int8", (p) => int8Array(p.map((x) => x.place?.seq))],
-  ["stream_version", "int4", (p) => int4Array(p.map((x) => x.place?.version ?? -1))],
+  ["stream_version", "int8", (p) => int8Array(p.map((x) => x.place?.version ?? -1))],
   ["worker", "text", (p) => textArray(p.map((x) => x.worker || null))],
   ["started_at", "timestamptz", (p) => timestampArray(p.map((x) => x.startedAtMs || null))],
   ["finished_at", "timestamptz", (p) => timestampArray(p.map((x) => x.finishedAtMs || null))],
@@ -51,12 +52,13 @@ const columns: readonly (readonly [name: string, type: string, encode: (patches:
   ["cancel_requested_at", "timestamptz", (p) => timestampArray(p.map((x) => x.cancelRequestedAtMs || null))],
   ["plugin", "text", (p) => textArray(p.map((x) => x.plugin || null))],
   ["fuel", "int8", (p) => int8Array(p.map((x) => (x.plugin ? Math.round(x.fuel ?? 0) : null)))],
+  ["due_at", "timestamptz", (p) => timestampArray(p.map((x) => x.dueAtMs || null))],
   ["event_seq", "int8", (p) => int8Array(p.map((x) => x.eventSeq))],
   ["event_index", "int4", (p) => int4Array(p.map((x) => x.eventIndex))],
   ["updated_at", "timestamptz", (p) => timestampArray(p.map((x) => x.updatedAtMs))],
 ];
 
-// Taken together, when the patch is ahead of the row.
+// Taken together, when the patch supersedes the row.
 const stateColumns = [
   "state",
   "attempt",
@@ -70,6 +72,7 @@ const stateColumns = [
   "wait_reason",
   "plugin",
   "fuel",
+  "due_at",
   "event_seq",
   "event_index",
   "updated_at",
@@ -85,12 +88,22 @@ const onceColumns = [
   "unique_key",
   "traceparent",
   "owner",
+  "reply_to",
 ];
 const namesOf = (of: typeof columns): string => of.map(([name]) => name).join(", ");
 const names = namesOf(columns);
 // A row is its first job's: one of another queue or type that goes by the same id writes nothing into it.
 const isSameJob = (as: string): string => `${as}.queue = jobs.queue AND ${as}.type = jobs.type`;
-const ahead = "excluded.version > jobs.version";
+const terminal = [JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED]
+  .filter(isTerminal)
+  .join(", ");
+/** `supersedes` of the protocol. A version holds the run above its 40th bit, and is -1 where nothing tells of a state. */
+const supersedes = (next: string): string => `(${next}.version >= 0 AND (${next}.version >> 40 > jobs.version >> 40
+    OR (${next}.version >> 40 = jobs.version >> 40 AND jobs.state NOT IN (${terminal})
+      AND (${next}.state IN (${terminal}) OR ${next}.version > jobs.version))))`;
+const ahead = supersedes("excluded");
+/** The row's run has ended: what else is told of it says nothing. */
+const over = `(jobs.state IN (${terminal}) AND excluded.version >> 40 <= jobs.version >> 40)`;
 const placeAhead = "excluded.stream_version > jobs.stream_version";
 
 const addDelta = `INSERT INTO queue_stats (queue, state, priority, count) SELECT queue, state, priority, n FROM delta
@@ -153,7 +166,7 @@ WITH ${input(onwardColumns)}, changed AS (
     max_attempts = greatest(jobs.max_attempts, input.max_attempts),
     traceparent = coalesce(jobs.traceparent, input.traceparent)
   FROM input JOIN jobs AS old ON old.id = input.id
-  WHERE jobs.id = input.id AND input.version > jobs.version AND ${isSameJob("input")}
+  WHERE jobs.id = input.id AND ${supersedes("input")} AND ${isSameJob("input")}
   RETURNING jobs.id, jobs.queue, jobs.state, jobs.priority, old.state AS old_state, jobs.owner,
     ${ownedBytes("jobs.")}
 ), delta AS (
@@ -173,10 +186,14 @@ WITH ${input(onwardColumns)}, changed AS (
 )
 SELECT id FROM input WHERE id NOT IN (SELECT id FROM changed)`;
 
-/** Any patch on any row. `before` is the old row of each one. Answers with the ids that are another job's. */
+/**
+ * Any patch on any row. `before` is the old row of each one. Answers with the ids that were not taken for what they are: another
+ * job's, or a second message of the same place in the job's life.
+ */
 const mergeStatement = `
 WITH ${input(columns)}, before AS (
-  SELECT id, queue, type, state, priority, owner, ${ownedBytes()} FROM jobs WHERE id = ANY ($1::text[])
+  SELECT id, queue, type, state, priority, owner, stream, stream_seq, stream_version, ${ownedBytes()}
+  FROM jobs WHERE id = ANY ($1::text[])
 ), changed AS (
   INSERT INTO jobs (${names})
   SELECT ${valuesOf(columns)} FROM input
@@ -190,7 +207,7 @@ WITH ${input(columns)}, before AS (
     max_attempts = greatest(jobs.max_attempts, excluded.max_attempts),
     run_at = greatest(jobs.run_at, excluded.run_at),
     cancel_requested_at = least(jobs.cancel_requested_at, excluded.cancel_requested_at),
-    errors = CASE WHEN excluded.errors IS NULL THEN jobs.errors
+    errors = CASE WHEN excluded.errors IS NULL OR ${over} THEN jobs.errors
       ELSE merge_job_errors(jobs.errors, excluded.errors) END
   WHERE ${isSameJob("excluded")} AND (${ahead} OR ${placeAhead}
     OR (jobs.payload IS NULL AND excluded.payload IS NOT NULL)
@@ -199,7 +216,7 @@ WITH ${input(columns)}, before AS (
     OR excluded.max_attempts > coalesce(jobs.max_attempts, 0)
     OR excluded.run_at > coalesce(jobs.run_at, '-infinity')
     OR excluded.cancel_requested_at < coalesce(jobs.cancel_requested_at, 'infinity')
-    OR excluded.errors IS NOT NULL)
+    OR (excluded.errors IS NOT NULL AND NOT ${over}))
   RETURNING id, queue, state, priority, owner, ${ownedBytes()}
 ), delta AS (
   SELECT queue, state, priority, sum(n) AS n FROM (
@@ -219,23 +236,49 @@ WITH ${input(columns)}, before AS (
 ), counted AS (
   ${addDelta}
 )
-SELECT input.id FROM input JOIN before AS jobs ON jobs.id = input.id WHERE NOT (${isSameJob("input")})`;
+SELECT input.id, NOT (${isSameJob("input")}) AS stranger FROM input JOIN before AS jobs ON jobs.id = input.id
+WHERE NOT (${isSameJob("input")})
+  OR (input.stream_version = jobs.stream_version AND (input.stream, input.stream_seq) <> (jobs.stream, jobs.stream_seq))`;
+
+/** Later messages under an id, on its row; the newest 20. */
+const noteDoubles = `
+UPDATE jobs SET duplicates = (
+  SELECT jsonb_agg(item ORDER BY at_ms) FROM (
+    SELECT item, (item ->> 'atMs')::bigint AS at_ms FROM (
+      SELECT DISTINCT ON (value ->> 'place') value AS item
+      FROM jsonb_array_elements(coalesce(jobs.duplicates, '[]'::jsonb) || t.added) ORDER BY value ->> 'place'
+    ) AS each_once ORDER BY at_ms DESC LIMIT 20
+  ) AS newest
+)
+FROM (
+  SELECT id, jsonb_agg(double) AS added FROM unnest($1::text[], $2::jsonb[]) AS d (id, double) GROUP BY id
+) AS t
+WHERE jobs.id = t.id`;
+
+export interface Applied {
+  /** Not written, as the id is another job's. */
+  readonly strangers: readonly JobPatch[];
+  /** Messages that name a job which came in before by another one: they are noted on its row, and must not run. */
+  readonly doubles: readonly DoubleMessage[];
+}
 
 /**
- * Writes what a run of events changed, together with the cursor that says so. Patches that a row has seen change nothing.
+ * Writes what a run of messages changed, together with the cursors that say so. Patches that a row has seen change nothing.
  * @param patches one for each job; those of jobs that share an id in the order in which they came
- * @returns what was not written, as the id is another job's
- * @throws MillraceError `aborted` when another projector moved the cursor, `unavailable` when the database is away
+ * @param known messages that the reader itself has found to name a job that came in before
+ * @throws MillraceError `aborted` when another projector moved a cursor, `unavailable` when the database is away
  */
 export async function applyEvents(
   db: Kysely<Schema>,
   patches: readonly JobPatch[],
   step: CursorStep,
-): Promise<JobPatch[]> {
+  known: readonly DoubleMessage[] = [],
+): Promise<Applied> {
   return db.transaction().execute(async (transaction) => {
     await transaction.executeQuery(CompiledQuery.raw(settings));
     await advanceCursor(transaction, step);
     const strangers: JobPatch[] = [];
+    const doubles: DoubleMessage[] = [...known];
     for (let left = patches; left.length > 0;) {
       const first = new Map<string, JobPatch>();
       const others: JobPatch[] = [];
@@ -243,25 +286,43 @@ export async function applyEvents(
         if (first.has(patch.id)) others.push(patch);
         else first.set(patch.id, patch);
       }
-      strangers.push(...(await write(transaction, [...first.values()])));
+      const written = await write(transaction, [...first.values()]);
+      strangers.push(...written.strangers);
+      doubles.push(...written.doubles);
       left = others;
     }
-    return strangers;
+    if (doubles.length > 0) {
+      const items = doubles.map(({ stream, seq, atMs }) =>
+        storableJson({ place: `${stream}/${seq}`, atMs, mayHaveRun: true } satisfies JobDouble),
+      );
+      const values = [textArray(doubles.map(({ id }) => id)), jsonbArray(items)];
+      await transaction.executeQuery(CompiledQuery.raw(noteDoubles, values));
+    }
+    return { strangers, doubles };
   });
 }
 
 /** The ids are distinct. */
-async function write(transaction: Kysely<Schema>, patches: readonly JobPatch[]): Promise<JobPatch[]> {
+async function write(transaction: Kysely<Schema>, patches: readonly JobPatch[]): Promise<Applied> {
   const onward: JobPatch[] = [];
   const arriving: JobPatch[] = [];
   for (const patch of patches) (isOnward(patch) ? onward : arriving).push(patch);
   // What is not there yet is inserted; what is there by now is merged.
-  arriving.push(...(await run(transaction, onwardStatement, onwardColumns, onward)));
+  const left = await run(transaction, onwardStatement, onwardColumns, onward);
+  arriving.push(...left.map(({ patch }) => patch));
   const isOwned = arriving.some(({ submission }) => submission?.owner !== undefined);
   const known = isOwned
     ? await run(transaction, insertOwnedStatement, columns, arriving)
     : await run(transaction, insertStatement, ownerlessColumns, arriving);
-  return run(transaction, mergeStatement, columns, known);
+  const strangers: JobPatch[] = [];
+  const doubles: DoubleMessage[] = [];
+  const merged = known.map(({ patch }) => patch);
+  for (const { patch, stranger } of await run(transaction, mergeStatement, columns, merged)) {
+    const { id, place, submittedAtMs } = patch;
+    if (stranger || place === undefined) strangers.push(patch);
+    else doubles.push({ id, stream: place.stream, seq: place.seq, atMs: submittedAtMs });
+  }
+  return { strangers, doubles };
 }
 
 // The cursor goes with the rows: what a crash of the server takes back is read again from EVENTS. Rows are looked up by
@@ -277,8 +338,14 @@ function isOnward(patch: JobPatch): boolean {
     patch.place === undefined &&
     patch.failures.length === 0 &&
     patch.runAtMs === 0 &&
-    patch.cancelRequestedAtMs === 0
+    patch.cancelRequestedAtMs === 0 &&
+    patch.dueAtMs === 0
   );
+}
+
+interface Left {
+  readonly patch: JobPatch;
+  readonly stranger: boolean;
 }
 
 /** @returns the patches that the statement left alone */
@@ -287,13 +354,18 @@ async function run(
   statement: string,
   of: typeof columns,
   patches: readonly JobPatch[],
-): Promise<JobPatch[]> {
-  const left: JobPatch[] = [];
+): Promise<Left[]> {
+  const left: Left[] = [];
   const write = async (part: readonly JobPatch[], values: readonly Buffer[]): Promise<void> => {
-    const { rows } = await db.executeQuery<{ id: string }>(CompiledQuery.raw(statement, [...values]));
+    const { rows } = await db.executeQuery<{ id: string; stranger?: boolean }>(
+      CompiledQuery.raw(statement, [...values]),
+    );
     if (rows.length === 0) return;
-    const ids = new Set(rows.map((row) => row.id));
-    for (const patch of part) if (ids.has(patch.id)) left.push(patch);
+    const ids = new Map(rows.map(({ id, stranger = true }) => [id, stranger]));
+    for (const patch of part) {
+      const stranger = ids.get(patch.id);
+      if (stranger !== undefined) left.push({ patch, stranger });
+    }
   };
   // The database works on one statement while the next one is encoded.
   let writing = Promise.resolve();

@@ -1,4 +1,4 @@
-import type { Job } from "@millrace/protocol";
+import { runOfVersion, type Job } from "@millrace/protocol";
 import type { Kysely } from "kysely";
 import { toJob } from "../job-from-row.ts";
 import type { JobPlace } from "../job-patch.ts";
@@ -13,6 +13,13 @@ export interface StoredJob {
   /** By header name; without what differs from one attempt to the next. */
   readonly headers: Readonly<Record<string, string>>;
   readonly rawHeaders: string | undefined;
+  /** The current or last run. */
+  readonly run: number;
+  /** See jobVersion; -1 when no event has told of a state. */
+  readonly version: number;
+  /** When the scheduler is to publish it, Unix ms; 0: it does not wait for its time. */
+  readonly dueAtMs: number;
+  readonly replyTo: string;
   /** Where its newest copy lies (or lay, once it has run). */
   readonly place: JobPlace | undefined;
 }
@@ -26,6 +33,10 @@ export async function getJob(db: Kysely<Schema>, id: string): Promise<StoredJob 
     contentType: row.content_type ?? "",
     headers: row.headers ?? {},
     rawHeaders: row.raw_headers ?? undefined,
+    run: Math.max(1, runOfVersion(row.version)),
+    version: row.version,
+    dueAtMs: row.due_at?.getTime() ?? 0,
+    replyTo: row.reply_to ?? "",
     place:
       row.stream === null || row.stream_seq === null
         ? undefined

@@ -14,8 +14,8 @@ const setUpMs = 60_000;
 export type OpenTestStore = () => Promise<Store>;
 
 /**
- * Runs the suite on PGlite and on PostgreSQL: the server of DATABASE_URL, else one of the installed binaries, else
- * skipped with a message.
+ * Runs the suite on PGlite and on PostgreSQL: the server of DATABASE_URL, else the binaries that MILLRACE_TEST_POSTGRES_BIN names or
+ * that are installed, else skipped with a message.
  */
 export function eachDatabase(suite: (openTestStore: OpenTestStore) => void): void {
   describe("on PGlite", () => {

@@ -1,15 +1,19 @@
-import { Priority, type JobState } from "@millrace/protocol";
-import { jobVersion, type JobPatch } from "../job-patch.ts";
+import { jobVersion, Priority, type JobState } from "@millrace/protocol";
+import type { JobPatch } from "../job-patch.ts";
 
 /** A patch as one event makes it; what is not given is plain. */
-export function testPatch(id: string, state: JobState, more: Partial<JobPatch> = {}): JobPatch {
+export function testPatch(
+  id: string,
+  state: JobState,
+  { run = 1, move = 0, ...more }: Partial<JobPatch> & { run?: number; move?: number } = {},
+): JobPatch {
   const attempt = more.attempt ?? 1;
   return {
     id,
     queue: "default",
     type: "echo",
     priority: Priority.NORMAL,
-    version: jobVersion(attempt, state),
+    version: jobVersion({ run, attempt, move, state }),
     state,
     attempt,
     worker: "",
@@ -20,6 +24,7 @@ export function testPatch(id: string, state: JobState, more: Partial<JobPatch> =
     resultContentType: "",
     waitReason: "",
     updatedAtMs: 1_700_000_000_000,
+    dueAtMs: 0,
     eventSeq: 1,
     eventIndex: 0,
     submission: undefined,

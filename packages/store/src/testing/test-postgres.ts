@@ -18,8 +18,13 @@ export interface TestPostgres extends AsyncDisposable {
   start(): Promise<void>;
 }
 
-/** @returns the folder of `initdb` and `postgres`, or undefined where none is installed */
+/**
+ * @returns the folder of `initdb` and `postgres`: the one that MILLRACE_TEST_POSTGRES_BIN names, else of what is installed;
+ *   undefined where none is
+ */
 export function findPostgresBinaries(): string | undefined {
+  const given = process.env["MILLRACE_TEST_POSTGRES_BIN"] ?? "";
+  if (given !== "") return given;
   const debian = "/usr/lib/postgresql";
   const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : [];
   const folders = [...versions.map((v) => join(debian, v, "bin")), ...(process.env["PATH"] ?? "").split(delimiter)];
