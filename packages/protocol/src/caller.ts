@@ -18,6 +18,12 @@ export interface CallerInfo {
 
 export const callerHeader = "millrace-caller";
 
+/**
+ * Set by a gateway that resumes watches: it wants the position from the start, and at times while nothing happens, as messages
+ * that have only that. Its clients do not see them.
+ */
+export const bookmarksHeader = "millrace-bookmarks";
+
 /** As text that fits a header of any protocol: JSON with only ASCII. */
 export function encodeCaller(caller: CallerInfo): string {
   return JSON.stringify(caller).replace(

@@ -22,7 +22,7 @@ export { access as accessRule, type Access } from "./gen/millrace/options/v1/acc
 export { http as httpRule } from "./gen/google/api/annotations_pb.ts";
 export type { HttpRule } from "./gen/google/api/http_pb.ts";
 export { backoffDelayMs, defaultBackoff, formatBackoff, parseBackoff, type BackoffPolicy } from "./backoff.ts";
-export { callerHeader, decodeCaller, encodeCaller, type CallerInfo } from "./caller.ts";
+export { bookmarksHeader, callerHeader, decodeCaller, encodeCaller, type CallerInfo } from "./caller.ts";
 export {
   errorTable,
   jobErrorCodes,
