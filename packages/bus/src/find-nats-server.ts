@@ -1,20 +1,23 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { access, chmod, constants, copyFile, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { access, chmod, constants, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { BusError } from "./bus-error.ts";
 import type { BusLogger } from "./bus-logger.ts";
-import { natsReleases } from "./nats-releases.ts";
+import { DebianArchive } from "./debian-archive.ts";
+import { debianNats, natsReleases } from "./nats-releases.ts";
 
 const run = promisify(execFile);
 const downloadTimeoutMs = 60_000;
+const runTimeoutMs = 10_000;
 /** Debian installs it where only root's PATH leads. */
 const moreFolders = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"];
 
 /**
- * A `nats-server` binary: from the PATH, else from `cacheDir`, else fetched into it: on Debian by `apt-get download` and
- * `dpkg -x`, elsewhere as the official release by pinned checksum. Nothing is installed and nothing needs root.
+ * A `nats-server` binary: from the PATH, else from `cacheDir`, else fetched into it: the newest version that can be had of those
+ * that the matrix ran on, on Debian as a package of the release that has it, elsewhere as the official release by pinned checksum.
+ * Nothing is installed and nothing needs root.
  * @throws BusError unavailable with each way that was tried and why it failed
  */
 export async function findNatsServer(cacheDir: string, logger: BusLogger): Promise<string> {
@@ -25,15 +28,14 @@ export async function findNatsServer(cacheDir: string, logger: BusLogger): Promi
   }
   await mkdir(cacheDir, { recursive: true });
   const causes: unknown[] = [];
-  for (const [way, fetchInto] of [
-    ["Debian package", fetchDebianPackage],
-    ["official release", fetchRelease],
-  ] as const) {
+  for (const { way, fetchInto } of waysToFetch()) {
     const folder = await mkdtemp(join(cacheDir, "fetch-"));
     try {
       logger.info({ way }, "fetching nats-server");
       const binary = await fetchInto(folder);
       await chmod(binary, 0o755);
+      // A binary of a newer Debian may want a newer C library than this machine has.
+      await run(binary, ["--version"], { timeout: runTimeoutMs });
       // Whole or not at all, though others may fetch at the same time.
       await rename(binary, cached);
       return cached;
@@ -58,14 +60,35 @@ async function isExecutable(path: string): Promise<boolean> {
   );
 }
 
-async function fetchDebianPackage(folder: string): Promise<string> {
-  await run("apt-get", ["download", "nats-server"], { cwd: folder, timeout: downloadTimeoutMs });
-  const archive = (await readdir(folder)).find((name) => name.endsWith(".deb"));
-  if (archive === undefined) throw new Error("apt-get left no package");
-  await run("dpkg", ["-x", archive, "unpacked"], { cwd: folder, timeout: downloadTimeoutMs });
-  const binary = join(folder, "nats-server");
-  await copyFile(join(folder, "unpacked/usr/sbin/nats-server"), binary);
-  return binary;
+interface WayToFetch {
+  readonly way: string;
+  /** @returns the binary, somewhere below `folder` */
+  readonly fetchInto: (folder: string) => Promise<string>;
+}
+
+/** The newest first. */
+function waysToFetch(): WayToFetch[] {
+  const packages = debianNats.map(({ version, release }) => ({
+    version,
+    way: `Debian package ${version}`,
+    fetchInto: (folder: string) => fetchDebianPackage(folder, release, version),
+  }));
+  const official = natsReleases[`${process.platform}-${process.arch}`];
+  const version = official?.version ?? "0";
+  const ways = [...packages, { version, way: `official release ${version}`, fetchInto: fetchRelease }];
+  return ways
+    .filter((way) => way.version !== "0")
+    .toSorted((a, b) => b.version.localeCompare(a.version, "en", { numeric: true }));
+}
+
+async function fetchDebianPackage(folder: string, release: string, version: string): Promise<string> {
+  const archive = await DebianArchive.open(release, join(folder, "apt"));
+  const offered = await archive.version("nats-server");
+  if (offered === undefined || !offered.startsWith(`${version}-`)) {
+    throw new Error(`${release} has ${offered ?? "none"}, should have ${version}`);
+  }
+  await archive.unpack(["nats-server"], join(folder, "unpacked"));
+  return join(folder, "unpacked/usr/sbin/nats-server");
 }
 
 async function fetchRelease(folder: string): Promise<string> {

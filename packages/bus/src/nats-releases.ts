@@ -1,4 +1,14 @@
 /**
+ * Versions that the matrix ran on, the newest first, and the release of Debian that has them. A release that has moved on is
+ * passed over until the matrix ran on what it has.
+ */
+export const debianNats = [
+  { version: "2.15.1", release: "sid" },
+  { version: "2.10.27", release: "trixie" },
+  { version: "2.9.10", release: "bookworm" },
+] as const;
+
+/**
  * Official releases by checksum, as in the project's SHA256SUMS (https://github.com/nats-io/nats-server/releases).
  * Key: `<process.platform>-<process.arch>`.
  */

@@ -14,6 +14,8 @@ export interface NatsServerOptions {
   readonly dataDir: string;
   /** JetStream's files; `<dataDir>/jetstream` by default. */
   readonly storeDir?: string;
+  /** The `nats-server` to run; found or fetched by default. */
+  readonly binary?: string;
   /** Where a fetched binary is kept; `<dataDir>/bin` by default. */
   readonly cacheDir?: string;
   /** 0, the default: any that is free. */
@@ -64,7 +66,7 @@ export async function provideNatsServer(options: NatsServerOptions): Promise<Nat
   await mkdir(portsDir, { recursive: true });
   await endStale(dataDir, logger);
   for (const name of await readdir(portsDir)) await rm(join(portsDir, name), { force: true });
-  const binary = await findNatsServer(options.cacheDir ?? join(dataDir, "bin"), logger);
+  const binary = options.binary ?? (await findNatsServer(options.cacheDir ?? join(dataDir, "bin"), logger));
   const configFile = join(dataDir, "nats.conf");
   await writeFile(configFile, configText(options, portsDir));
   await writeFile(join(dataDir, "owner.pid"), String(process.pid));

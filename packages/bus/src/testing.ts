@@ -1,7 +1,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { provideNatsServer, type NatsServer } from "./nats-server.ts";
+import { provideNatsServer, type NatsServer, type NatsServerOptions } from "./nats-server.ts";
+
+export { DebianArchive } from "./debian-archive.ts";
+export { debianNats } from "./nats-releases.ts";
 
 /** A server of its own for one test file: a free port, files in a temporary folder, gone when disposed. */
 export class TestNats implements AsyncDisposable {
@@ -53,7 +56,8 @@ export function startTestNats(): Promise<TestNats> {
   return TestNats.start();
 }
 
-function serverOptions(dataDir: string, port: number): { dataDir: string; port: number; cacheDir: string } {
-  // Shared by all tests of a machine: where it must be fetched, it is fetched once.
-  return { dataDir, port, cacheDir: join(tmpdir(), "millrace-nats-bin") };
+/** The binary of MILLRACE_TEST_NATS_BIN, else what is found, or fetched once for all tests of a machine. */
+function serverOptions(dataDir: string, port: number): NatsServerOptions {
+  const binary = process.env["MILLRACE_TEST_NATS_BIN"] ?? "";
+  return { dataDir, port, ...(binary === "" ? { cacheDir: join(tmpdir(), "millrace-nats-bin") } : { binary }) };
 }
