@@ -41,6 +41,10 @@ export const natsCodes = {
   messageTooLarge: 10054,
   insufficientResources: 10023,
   storageExceeded: 10047,
+  /** By a create, of another configuration. */
+  streamNameInUse: 10058,
+  /** By an update. */
+  cannotChange: 10052,
 } as const;
 
 /** The `error` member of a JetStream answer. */

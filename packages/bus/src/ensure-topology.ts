@@ -1,159 +1,169 @@
 import {
   buckets,
   defaultTopologyLimits,
+  eventsStream,
+  jobLogs,
   moduleBucket,
+  scheduleStream,
   streamTopology,
-  type BucketTopology,
-  type StreamTopology,
   type TopologyLimits,
 } from "@millrace/protocol";
-import { BusError } from "./bus-error.ts";
+import { BusError, natsCodes } from "./bus-error.ts";
+import { alignStream, createStream, raiseIfAllowed } from "./ensure-stream.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 import type { JsonObject } from "./json.ts";
+import { leastStreamBytes, planSizes, type SizedStream } from "./plan-sizes.ts";
+import { requireReplicas } from "./require-replicas.ts";
+import { storeBudget } from "./store-budget.ts";
+import { bucketConfig, objectStoreConfig, streamConfig, type StreamConfig } from "./stream-config.ts";
 
+/** What is left out stays as it is where a stream is there, and is Millrace's choice for a new one. */
 export interface TopologyOptions {
-  readonly limits?: TopologyLimits;
-  /** Copies of every stream in a cluster: 1, 3 or 5. */
-  readonly replicas?: number;
-  readonly moduleBytes?: number;
+  readonly limits?: { readonly [K in keyof TopologyLimits]?: TopologyLimits[K] | undefined };
+  /** Copies of every stream and bucket in a cluster: 1, 3 or 5. */
+  readonly replicas?: number | undefined;
+  readonly moduleBytes?: number | undefined;
+  /** Where the broker keeps its streams, when that is on this machine: new ones leave a reserve of that disk. */
+  readonly storeDir?: string | undefined;
 }
 
-type StreamConfig = Readonly<Record<string, unknown>>;
+/** What there should be of one stream. */
+interface Wanted extends SizedStream {
+  readonly config: StreamConfig;
+}
 
-const nanosecondsPerMs = 1_000_000;
-const bucketDuplicateWindowMs = 120_000;
 const defaultModuleBytes = 2 * 2 ** 30;
-
-/** What cannot be changed on a live stream, or should not be without a person. */
-const fixedFields = ["retention", "storage", "discard", "max_msgs_per_subject"] as const;
-/** What is brought in line with what is asked for. */
-const adjustableFields = [
-  "subjects",
-  "max_bytes",
-  "max_age",
-  "duplicate_window",
-  "republish",
-  "allow_rollup_hdrs",
-  "allow_direct",
-  "num_replicas",
-] as const;
 
 /**
  * Makes every stream and bucket that Millrace needs, or brings it in line. Many processes may do this at the same time.
  * What came of it is read back and compared.
- * @throws BusError failed_precondition when a stream of that name differs in a way that cannot be changed, with the differences
+ * @throws BusError failed_precondition when a stream of that name differs in a way that cannot be changed, with the differences, or
+ * the cluster is too old for `replicas`; resource_exhausted when the broker has no room for the smallest streams
  */
 export async function ensureTopology(api: JetStreamApi, options: TopologyOptions = {}): Promise<void> {
-  const replicas = options.replicas ?? 1;
-  for (const stream of streamTopology(options.limits ?? defaultTopologyLimits)) {
-    await ensureStream(api, { ...streamConfig(stream), num_replicas: replicas });
+  const { replicas } = options;
+  if (replicas !== undefined && replicas > 1) await requireReplicas(api, replicas);
+  const missing: Wanted[] = [];
+  let reservedBytes = 0;
+  for (const wanted of wantedStreams(options)) {
+    const found = await configOf(api, wanted.name);
+    if (found === undefined) missing.push(wanted);
+    else {
+      reservedBytes += Math.max(0, found.number("max_bytes"));
+      await align(api, wanted, found, replicas);
+    }
   }
-  for (const bucket of Object.values(buckets))
-    await ensureStream(api, { ...bucketConfig(bucket), num_replicas: replicas });
-  const modules = objectStoreConfig(moduleBucket, options.moduleBytes ?? defaultModuleBytes);
-  await ensureStream(api, { ...modules, num_replicas: replicas });
+  if (missing.length > 0) await makeStreams(api, missing, { ...options, reservedBytes });
 }
 
-function streamConfig(stream: StreamTopology): StreamConfig {
-  return {
-    name: stream.name,
-    subjects: stream.subjects,
-    retention: stream.retention,
-    storage: "file",
-    discard: stream.discard,
-    max_bytes: stream.maxBytes,
-    max_msgs: -1,
-    max_consumers: -1,
-    max_msgs_per_subject: -1,
-    max_msg_size: -1,
-    max_age: stream.maxAgeMs * nanosecondsPerMs,
-    duplicate_window: stream.duplicateWindowMs * nanosecondsPerMs,
-    allow_rollup_hdrs: false,
-    allow_direct: false,
-    ...(stream.republish === undefined
-      ? {}
-      : { republish: { src: stream.republish.source, dest: stream.republish.destination } }),
+function wantedStreams({ limits = {}, moduleBytes }: TopologyOptions): Wanted[] {
+  const all: TopologyLimits = {
+    jobStreamBytes: limits.jobStreamBytes ?? defaultTopologyLimits.jobStreamBytes,
+    scheduleStreamBytes: limits.scheduleStreamBytes ?? defaultTopologyLimits.scheduleStreamBytes,
+    eventsBytes: limits.eventsBytes ?? defaultTopologyLimits.eventsBytes,
+    eventsMaxAgeMs: limits.eventsMaxAgeMs ?? defaultTopologyLimits.eventsMaxAgeMs,
   };
-}
-
-/** A bucket as every NATS client makes it, so that theirs work with it too. */
-export function bucketConfig(bucket: BucketTopology): StreamConfig {
-  const windowMs = bucket.ttlMs === 0 ? bucketDuplicateWindowMs : Math.min(bucket.ttlMs, bucketDuplicateWindowMs);
-  return {
-    name: `KV_${bucket.name}`,
-    subjects: [`$KV.${bucket.name}.>`],
-    retention: "limits",
-    storage: "file",
-    discard: "new",
-    max_bytes: bucket.maxBytes,
-    max_msgs: -1,
-    max_consumers: -1,
-    max_msgs_per_subject: 1,
-    max_msg_size: -1,
-    max_age: bucket.ttlMs * nanosecondsPerMs,
-    duplicate_window: windowMs * nanosecondsPerMs,
-    allow_rollup_hdrs: true,
-    allow_direct: true,
+  const isGiven = (name: string): boolean => {
+    if (name === eventsStream) return limits.eventsBytes !== undefined;
+    if (name === scheduleStream) return limits.scheduleStreamBytes !== undefined;
+    return jobLogs.includes(name) && limits.jobStreamBytes !== undefined;
   };
-}
-
-export function objectStoreConfig(name: string, maxBytes: number): StreamConfig {
-  return {
-    name: `OBJ_${name}`,
-    subjects: [`$O.${name}.C.>`, `$O.${name}.M.>`],
-    retention: "limits",
-    storage: "file",
-    discard: "new",
-    max_bytes: maxBytes,
-    max_msgs: -1,
-    max_consumers: -1,
-    max_msgs_per_subject: -1,
-    max_msg_size: -1,
-    max_age: 0,
-    duplicate_window: bucketDuplicateWindowMs * nanosecondsPerMs,
-    allow_rollup_hdrs: true,
-    allow_direct: true,
-  };
-}
-
-/** Makes one stream, or brings it in line. */
-export async function ensureStream(api: JetStreamApi, wanted: StreamConfig): Promise<void> {
-  const name = String(wanted["name"]);
-  let found = await api.find(`STREAM.INFO.${name}`);
-  if (found === undefined) {
-    await api.requestPatiently(`STREAM.CREATE.${name}`, wanted);
-    found = await api.requestPatiently(`STREAM.INFO.${name}`, undefined);
-  }
-  let current = found.object("config");
-  const fixed = differences(current, wanted, fixedFields);
-  if (fixed.length > 0) throw refuse(name, fixed);
-  if (differences(current, wanted, adjustableFields).length === 0) return;
-  // What we do not know of (a newer broker's fields) stays as it is.
-  await api.requestPatiently(`STREAM.UPDATE.${name}`, { ...current.raw(), ...wanted });
-  current = (await api.requestPatiently(`STREAM.INFO.${name}`, undefined)).object("config");
-  const left = differences(current, wanted, adjustableFields);
-  if (left.length > 0) throw refuse(name, left);
-}
-
-function refuse(name: string, differing: readonly string[]): BusError {
-  return new BusError("failed_precondition", `stream ${name} is not as Millrace needs it: ${differing.join("; ")}`);
-}
-
-function differences(current: JsonObject, wanted: StreamConfig, fields: readonly string[]): string[] {
-  return fields.flatMap((field) => {
-    const is = comparable(current.raw()[field]);
-    const should = comparable(wanted[field]);
-    return is === should ? [] : [`${field} is ${is}, should be ${should}`];
+  const wanted = (config: StreamConfig, kind: SizedStream["kind"], given: boolean): Wanted => ({
+    name: config.name,
+    maxBytes: config.max_bytes,
+    kind,
+    given,
+    config,
   });
+  return [
+    ...Object.values(buckets).map((bucket) => wanted(bucketConfig(bucket), "bucket", false)),
+    wanted(objectStoreConfig(moduleBucket, moduleBytes ?? defaultModuleBytes), "bucket", moduleBytes !== undefined),
+    ...streamTopology(all).map((stream) => wanted(streamConfig(stream), "log", isGiven(stream.name))),
+  ];
 }
 
-/** Old brokers leave out what is off, zero or empty; republish comes back with its defaults filled in. */
-function comparable(value: unknown): string {
-  if (value === undefined || value === null || value === false || value === 0) return "off";
-  if (Array.isArray(value)) return JSON.stringify([...value].toSorted());
-  if (typeof value === "object") {
-    const { src, dest } = value as { src?: unknown; dest?: unknown };
-    return `${String(src)} → ${String(dest)}`;
+async function configOf(api: JetStreamApi, stream: string): Promise<JsonObject | undefined> {
+  return (await api.find(`STREAM.INFO.${stream}`))?.object("config");
+}
+
+async function align(
+  api: JetStreamApi,
+  { config, given, kind }: Wanted,
+  found: JsonObject,
+  replicas: number | undefined,
+): Promise<void> {
+  const { max_bytes: maxBytes, ...rest } = config;
+  const wanted = {
+    ...rest,
+    ...(given ? { max_bytes: maxBytes } : {}),
+    ...(replicas === undefined ? {} : { num_replicas: replicas }),
+  };
+  let current = await alignStream(api, wanted, found);
+  // A log's size is the operator's business, a bucket's is ours.
+  if (kind === "bucket" && !given) current = await raiseIfAllowed(api, config, current, "max_bytes");
+  await raiseIfAllowed(api, config, current, "max_consumers");
+}
+
+/** New streams, together within what the store has left; where it does not tell, half as large until it takes them. */
+async function makeStreams(
+  api: JetStreamApi,
+  missing: readonly Wanted[],
+  options: TopologyOptions & { readonly reservedBytes: number },
+): Promise<void> {
+  const { replicas = 1, storeDir, reservedBytes } = options;
+  const budget = await storeBudget(api, { replicas, storeDir, reservedBytes });
+  const made = new Set<string>();
+  for (let budgetBytes = budget.bytes; ;) {
+    const sizes = planSizes(missing, budgetBytes);
+    if (await makeAll(api, missing, sizes, replicas, made)) return report(api, missing, sizes, budget.from);
+    const planned = [...sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
+    if (missing.every(({ name, given }) => given || (sizes.get(name) ?? 0) <= leastStreamBytes)) {
+      throw new BusError("resource_exhausted", `the broker has no room for streams of ${planned} bytes`);
+    }
+    budgetBytes = planned / 2;
   }
-  return String(value);
+}
+
+/** @returns false when the store has no room for as much; what was made by then is in `made`, to be made smaller */
+async function makeAll(
+  api: JetStreamApi,
+  missing: readonly Wanted[],
+  sizes: ReadonlyMap<string, number>,
+  replicas: number,
+  made: Set<string>,
+): Promise<boolean> {
+  // Those that are there first: they give room to the others.
+  for (const wanted of missing.toSorted((a, b) => Number(made.has(b.name)) - Number(made.has(a.name)))) {
+    const { name } = wanted;
+    const config = { ...wanted.config, max_bytes: sizes.get(name) ?? wanted.maxBytes, num_replicas: replicas };
+    try {
+      const found = await configOf(api, name);
+      if (found === undefined) {
+        if (await createStream(api, config)) made.add(name);
+      } else if (made.has(name)) await alignStream(api, config, found);
+      // Another process was faster, and chose the size.
+      else await align(api, wanted, found, undefined);
+    } catch (error) {
+      if (error instanceof BusError && error.natsCode === natsCodes.storageExceeded) return false;
+      throw error;
+    }
+  }
+  // What came of it, whoever made it.
+  for (const { name, config } of missing) {
+    const { max_bytes: _chosen, ...rest } = config;
+    const found = await configOf(api, name);
+    if (found === undefined) throw new BusError("unavailable", `stream ${name} is gone again`);
+    await alignStream(api, rest, found);
+  }
+  return true;
+}
+
+function report(api: JetStreamApi, missing: readonly Wanted[], sizes: ReadonlyMap<string, number>, from: string): void {
+  const smaller = missing.filter(({ name, maxBytes }) => (sizes.get(name) ?? maxBytes) < maxBytes);
+  api.link.logger.info({ streams: Object.fromEntries(sizes) }, "streams made");
+  if (smaller.length === 0) return;
+  const streams = Object.fromEntries(
+    smaller.map(({ name, maxBytes }) => [name, { wanted: maxBytes, has: sizes.get(name) }]),
+  );
+  api.link.logger.warn({ streams, from }, "streams are smaller than they should be: the broker's store has no room");
 }

@@ -17,6 +17,7 @@ import { silentLogger, type BusLogger } from "./bus-logger.ts";
 import { asClientHeaders, type EncodedHeaders } from "./encode-headers.ts";
 import { BusError, notConnected } from "./bus-error.ts";
 import { CertificateFiles, type CertificatePaths } from "./certificate-files.ts";
+import type { TopologyOptions } from "./ensure-topology.ts";
 import { inboxRoot, type InboxPurpose } from "./inbox.ts";
 import { pause } from "./pause.ts";
 
@@ -39,6 +40,8 @@ export interface BusOptions {
   readonly inboxPrefix?: string;
   /** Another user has made the streams, and this one may not: they are taken as they are. */
   readonly topologyGiven?: boolean;
+  /** How streams are made, where a call of `ensureTopology` does not say. */
+  readonly topology?: TopologyOptions;
   /** How long the first connection is tried for; later ones are tried for ever. */
   readonly connectTimeoutMs?: number;
   readonly logger?: BusLogger;
@@ -76,6 +79,7 @@ export class Link implements AsyncDisposable {
   readonly logger: BusLogger;
   readonly inboxPrefix: string;
   readonly topologyGiven: boolean;
+  readonly topology: TopologyOptions;
   #status: BusStatus = { connected: true, epoch: 1, lostAtMs: 0 };
   #closed = false;
   #callbackFailures = 0;
@@ -88,6 +92,7 @@ export class Link implements AsyncDisposable {
     this.logger = options.logger ?? silentLogger;
     this.inboxPrefix = options.inboxPrefix ?? inboxRoot;
     this.topologyGiven = options.topologyGiven ?? false;
+    this.topology = options.topology ?? {};
     this.#files = files;
     void this.#follow();
   }

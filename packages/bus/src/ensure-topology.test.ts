@@ -1,0 +1,160 @@
+/** Streams are made as a broker's store allows, and what somebody has set on them stays. */
+import { mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  buckets,
+  defaultTopologyLimits,
+  eventsStream,
+  jobLogs,
+  moduleBucket,
+  scheduleStream,
+} from "@millrace/protocol";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { connectBus, type Bus } from "./bus.ts";
+import type { BusLogger } from "./bus-logger.ts";
+import type { BusOptions } from "./link.ts";
+import { JsonObject } from "./json.ts";
+import { provideNatsServer } from "./nats-server.ts";
+
+const encoder = new TextEncoder();
+const logs = [...jobLogs, eventsStream];
+const kv = Object.values(buckets).map(({ name }) => `KV_${name}`);
+const all = [...logs, ...kv, `OBJ_${moduleBucket}`];
+let root: string;
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "millrace-topology-"));
+});
+
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+/** A broker whose `jetstream` block, or accounts, are as given. */
+async function startBroker(
+  name: string,
+  config: (folder: string) => string,
+): Promise<AsyncDisposable & { url: string }> {
+  const folder = join(root, name);
+  const include = join(root, `${name}.conf`);
+  await writeFile(include, config(folder));
+  const binary = process.env["MILLRACE_TEST_NATS_BIN"] ?? "";
+  return provideNatsServer({
+    dataDir: folder,
+    include: [include],
+    ...(binary === "" ? { cacheDir: join(tmpdir(), "millrace-nats-bin") } : { binary }),
+  });
+}
+
+const limitedTo = (bytes: number) => (folder: string) =>
+  `jetstream { store_dir: ${JSON.stringify(join(folder, "store"))}, max_file_store: ${bytes} }\n`;
+
+function busAt(url: string, options: Partial<BusOptions> = {}): Promise<Bus> {
+  return connectBus({ servers: url, name: "test", ...options });
+}
+
+async function ask(bus: Bus, subject: string, body?: object): Promise<JsonObject> {
+  const data = body === undefined ? new Uint8Array(0) : encoder.encode(JSON.stringify(body));
+  return JsonObject.parse((await bus.request(`$JS.API.${subject}`, data, { timeoutMs: 5000 })).data);
+}
+
+async function config(bus: Bus, stream: string): Promise<JsonObject> {
+  return (await ask(bus, `STREAM.INFO.${stream}`)).object("config");
+}
+
+async function sizes(bus: Bus): Promise<Map<string, number>> {
+  return new Map(
+    await Promise.all(all.map(async (name) => [name, (await config(bus, name)).number("max_bytes")] as const)),
+  );
+}
+
+const total = (some: ReadonlyMap<string, number>): number => [...some.values()].reduce((sum, bytes) => sum + bytes, 0);
+
+it("keeps what an operator has set, unless it is told otherwise", { timeout: 60_000 }, async () => {
+  await using server = await startBroker("kept", limitedTo(2 ** 40));
+  await using bus = await busAt(server.url);
+  await bus.ensureTopology();
+  expect((await config(bus, "JOBS_HIGH")).number("max_bytes")).toBe(defaultTopologyLimits.jobStreamBytes);
+  const changed = { ...(await config(bus, "JOBS_HIGH")).raw(), max_bytes: 123 << 20 };
+  await ask(bus, "STREAM.UPDATE.JOBS_HIGH", changed);
+  await bus.ensureTopology();
+  expect((await config(bus, "JOBS_HIGH")).number("max_bytes")).toBe(123 << 20);
+  // As the settings of a service say.
+  await using told = await busAt(server.url, { topology: { limits: { jobStreamBytes: 200 << 20 } } });
+  await told.ensureTopology();
+  const limits = await told.limits();
+  expect(limits.maxPayloadBytes).toBe(2 << 20);
+  expect(limits.streams.map(({ name }) => name)).toEqual(logs);
+  for (const { name, maxBytes, maxConsumers, replicas } of limits.streams) {
+    expect([name, maxConsumers, replicas]).toEqual([name, 100_000, 1]);
+    if (name.startsWith("JOBS_")) expect(maxBytes).toBe(200 << 20);
+  }
+});
+
+it("leaves the number of consumers of a stream that is there, where the broker holds it fixed", async () => {
+  await using server = await startBroker("consumers", limitedTo(2 ** 40));
+  await using bus = await busAt(server.url);
+  await ask(bus, `STREAM.CREATE.${scheduleStream}`, {
+    name: scheduleStream,
+    subjects: ["schedule.*.*.*.*", "schedule.*.*.*.*.*"],
+    discard: "new",
+    storage: "file",
+    max_consumers: 50,
+    max_bytes: 1 << 30,
+  });
+  await bus.ensureTopology();
+  const schedule = await config(bus, scheduleStream);
+  expect([50, 100_000]).toContain(schedule.number("max_consumers"));
+  expect([schedule.number("max_bytes"), schedule.number("duplicate_window")]).toEqual([1 << 30, 20_000_000_000]);
+});
+
+it("makes all streams, smaller, where the store does not say what it holds", { timeout: 60_000 }, async () => {
+  await using server = await startBroker("small", limitedTo(12 * 2 ** 30));
+  const said: string[] = [];
+  const quiet = (): void => undefined;
+  const logger: BusLogger = { debug: quiet, info: quiet, warn: (_, words) => void said.push(words), error: quiet };
+  await using bus = await busAt(server.url, { logger });
+  await using other = await busAt(server.url);
+  await Promise.all([bus.ensureTopology(), other.ensureTopology()]);
+  const found = await sizes(bus);
+  expect(total(found)).toBeLessThanOrEqual(12 * 2 ** 30);
+  expect(total(found)).toBeGreaterThan(4 * 2 ** 30);
+  await bus.ensureTopology();
+  expect(await sizes(bus)).toEqual(found);
+});
+
+it("stays below an account's limit, and the smallest still works", { timeout: 60_000 }, async () => {
+  const limit = 200 << 20;
+  await using server = await startBroker(
+    "account",
+    () => `accounts { A { jetstream { max_mem: 10000000, max_file: ${limit} }, users: [{ user: a, password: a }] } }\n`,
+  );
+  const said: object[] = [];
+  const quiet = (): void => undefined;
+  const logger: BusLogger = { debug: quiet, info: quiet, warn: (fields) => void said.push(fields), error: quiet };
+  await using bus = await busAt(server.url, { user: "a", password: "a", logger });
+  await bus.ensureTopology();
+  const found = await sizes(bus);
+  expect(total(found)).toBeLessThanOrEqual(limit);
+  expect(Math.min(...logs.map((name) => found.get(name) ?? 0))).toBeGreaterThan(1 << 20);
+  expect(said).toContainEqual(expect.objectContaining({ from: "the account's limit" }));
+  await bus.publishDurable("jobs.high.q.t.1", new Uint8Array(1000));
+});
+
+it("leaves a reserve of the disk that its folder is on", async () => {
+  await using server = await startBroker("disk", limitedTo(2 ** 50));
+  await using bus = await busAt(server.url);
+  await bus.ensureTopology({ storeDir: root });
+  const free = await statfs(root);
+  const reserved = (free.blocks * free.bsize) / 10;
+  // What others write meanwhile counts too.
+  expect(total(await sizes(bus))).toBeLessThan(free.bavail * free.bsize - reserved + 2 ** 30);
+});
+
+it("refuses copies where a server of the cluster is too old, and other numbers of them", async () => {
+  await using server = await startBroker("replicas", limitedTo(2 ** 40));
+  await using bus = await busAt(server.url);
+  await expect(bus.ensureTopology({ replicas: 2 })).rejects.toMatchObject({ code: "invalid_argument" });
+  const old = /^2\.(9|10\.1?\d$)/.test(bus.info.version);
+  const reason = old ? `2.10.20 or newer on every server of the cluster: millrace has ${bus.info.version}` : "replicas";
+  await expect(bus.ensureTopology({ replicas: 3 })).rejects.toThrow(reason);
+});
