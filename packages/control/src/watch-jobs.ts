@@ -1,8 +1,16 @@
 import type { HandlerContext } from "@connectrpc/connect";
-import { EventKind, eventName, MillraceError, type JobEventView, type WatchJobsRequest } from "@millrace/protocol";
-import { maxPageSize } from "@millrace/store";
+import {
+  bookmarksHeader,
+  EventKind,
+  eventName,
+  MillraceError,
+  type JobEventView,
+  type WatchJobsRequest,
+} from "@millrace/protocol";
+import { formatPosition, maxPageSize } from "@millrace/store";
 import type { ControlContext } from "./control-context.ts";
 import { positionOf, viewOf, type JobEventAt } from "./job-event-at.ts";
+import { withBookmarks } from "./with-bookmarks.ts";
 
 /** Jobs of one correlation id that a watcher follows. */
 const mostCorrelated = 10_000;
@@ -12,13 +20,15 @@ export async function* watchJobs(
   context: ControlContext,
   request: WatchJobsRequest,
   call: HandlerContext,
-): AsyncGenerator<{ position: string; event: JobEventView }> {
+): AsyncGenerator<{ position: string; event?: JobEventView }> {
   const { queue, type, resumeAfter, correlationId } = request;
   const kinds = kindsOf(request.kinds);
   const resumed = resumeAfter !== "";
   const after = resumed ? await context.eventSource.resumePosition(resumeAfter) : await context.eventSource.present();
   const correlated = correlationId === "" ? undefined : await correlatedJobs(context, correlationId);
+  let seen = after;
   const wants = (event: JobEventAt): boolean => {
+    seen = event.position;
     // Every submission counts, whether its kind is wanted or not: later events do not carry the correlation id.
     if (correlated !== undefined && event.correlationId === correlationId) remember(correlated, event.jobId);
     return (
@@ -28,8 +38,18 @@ export async function* watchJobs(
       (correlated === undefined || correlated.has(event.jobId))
     );
   };
-  for await (const event of context.eventSource.follow({ after, strict: resumed, wants, signal: call.signal })) {
-    yield { position: positionOf(event), event: viewOf(event) };
+  async function* updates(): AsyncGenerator<{ position: string; event: JobEventView }> {
+    for await (const event of context.eventSource.follow({ after, strict: resumed, wants, signal: call.signal })) {
+      yield { position: positionOf(event), event: viewOf(event) };
+    }
+  }
+  if (call.requestHeader.get(bookmarksHeader) === null) yield* updates();
+  else {
+    yield* withBookmarks(
+      updates(),
+      () => formatPosition(seen),
+      (position) => ({ position }),
+    );
   }
 }
 
