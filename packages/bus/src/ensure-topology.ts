@@ -32,6 +32,8 @@ interface Wanted extends SizedStream {
   readonly config: StreamConfig;
 }
 
+/** A cluster that starts needs so long to find its leaders. */
+const clusterStartMs = 60_000;
 const defaultModuleBytes = 2 * 2 ** 30;
 
 /**
@@ -40,8 +42,9 @@ const defaultModuleBytes = 2 * 2 ** 30;
  * @throws BusError failed_precondition when a stream of that name differs in a way that cannot be changed, with the differences, or
  * the cluster is too old for `replicas`; resource_exhausted when the broker has no room for the smallest streams
  */
-export async function ensureTopology(api: JetStreamApi, options: TopologyOptions = {}): Promise<void> {
+export async function ensureTopology(jetStream: JetStreamApi, options: TopologyOptions = {}): Promise<void> {
   const { replicas } = options;
+  const api = jetStream.withPatience(clusterStartMs);
   if (replicas !== undefined && replicas > 1) await requireReplicas(api, replicas);
   const missing: Wanted[] = [];
   let reservedBytes = 0;

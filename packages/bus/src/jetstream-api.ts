@@ -14,9 +14,17 @@ export class JetStreamApi {
   readonly link: Link;
   readonly mux: RequestMux;
 
-  constructor(link: Link, mux: RequestMux) {
+  readonly #patienceMs: number;
+
+  constructor(link: Link, mux: RequestMux, patienceMs = startupMs) {
     this.link = link;
     this.mux = mux;
+    this.#patienceMs = patienceMs;
+  }
+
+  /** The same with another bound on how long it tries again. */
+  withPatience(patienceMs: number): JetStreamApi {
+    return new JetStreamApi(this.link, this.mux, patienceMs);
   }
 
   /** @throws BusError by JetStream's own error, or as RequestMux.request does */
@@ -37,7 +45,7 @@ export class JetStreamApi {
 
   /** As `request`, tried again while the broker is starting or away. For what may be done twice. */
   async requestPatiently(subject: string, body: object | undefined): Promise<JsonObject> {
-    const deadline = Date.now() + startupMs;
+    const deadline = Date.now() + this.#patienceMs;
     for (let failures = 0; ; failures++) {
       try {
         return await this.request(subject, body);
