@@ -1,4 +1,4 @@
-import { deriveJobId, eventsStream, jobStream, moduleBucket, queueConsumer } from "@millrace/protocol";
+import { eventsStream, jobStream, moduleBucket, queueConsumer } from "@millrace/protocol";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectBus, type Bus } from "./bus.ts";
 import { BusError } from "./bus-error.ts";
@@ -74,20 +74,17 @@ describe("topology", () => {
     expect(state.filter).toBe("jobs.high.emails.>");
   });
 
-  it("republishes each job into EVENTS", async () => {
-    const before = await bus.streamState(eventsStream);
-    await bus.publishDurable("jobs.low.other.kind.one", text("payload"));
-    const seen = Promise.withResolvers<Delivery>();
-    await using _ = bus.readEvents({
-      startSeq: before.lastSeq + 1,
-      onBatch: (messages) => {
-        if (messages[0] !== undefined) seen.resolve(messages[0]);
-      },
-    });
-    const copy = await seen.promise;
-    expect(copy.subject).toBe("events.submitted.low.other.kind.one");
-    expect(read(copy.data)).toBe("payload");
-    expect(copy.header("Nats-Stream")).toBe("JOBS_LOW");
+  it("makes logs of the job streams: an ack removes nothing", async () => {
+    await bus.ensureQueueConsumers("logged", { ackWaitMs: 30_000 });
+    const { seq } = await bus.publishDurable("jobs.low.logged.kind.one", text("payload"));
+    const delivered = Promise.withResolvers<string>();
+    const handlers = { onMessage: (message: Delivery) => delivered.resolve(message.reply), onEnd: () => undefined };
+    bus.pull(jobStream("low"), queueConsumer("logged"), { batch: 1, expiresMs: 5000 }, handlers);
+    bus.ack(await delivered.promise);
+    await bus.flush();
+    const consumer = await bus.consumerState(jobStream("low"), queueConsumer("logged"));
+    expect(consumer).toMatchObject({ pending: 0, ackPending: 0, ackFloorSeq: seq, acks: true, ackWaitMs: 30_000 });
+    expect(new TextDecoder().decode((await bus.messageAt(jobStream("low"), seq))?.data)).toBe("payload");
   });
 });
 
@@ -153,22 +150,21 @@ describe("pull", () => {
     });
   });
 
+  it("trims a log below a sequence, and never all of it", async () => {
+    for (let i = 0; i < 3; i++) await bus.publishDurable(`jobs.critical.trim.t.c${i}`, text(""));
+    const { lastSeq } = await bus.streamState("JOBS_CRITICAL");
+    for (const seq of [0, 1, lastSeq + 1]) {
+      await expect(bus.upkeep.purgeBelow("JOBS_CRITICAL", seq), `below ${seq}`).rejects.toThrow(RangeError);
+    }
+    await bus.upkeep.purgeBelow("JOBS_CRITICAL", lastSeq);
+    expect(await bus.streamState("JOBS_CRITICAL")).toMatchObject({ messages: 1, firstSeq: lastSeq, lastSeq });
+  });
+
   it("deletes one message by sequence", async () => {
     const ack = await bus.publishDurable("jobs.high.emails.send.d0", text(""));
-    expect(await bus.deleteMessage("JOBS_HIGH", ack.seq)).toBe(true);
-    expect(await bus.deleteMessage("JOBS_HIGH", ack.seq)).toBe(false);
+    expect(await bus.upkeep.deleteMessage("JOBS_HIGH", ack.seq)).toBe(true);
+    expect(await bus.upkeep.deleteMessage("JOBS_HIGH", ack.seq)).toBe(false);
   });
-});
-
-it("takes a job out of its place, and no other that has its number by now", async () => {
-  const named = await bus.publishDurable("jobs.low.x.y.mine.ada", text(""));
-  expect(await bus.deleteJob("JOBS_LOW", named.seq, "theirs")).toBe(false);
-  expect(await bus.deleteJob("JOBS_LOW", named.seq, "mine")).toBe(true);
-  expect(await bus.deleteJob("JOBS_LOW", named.seq, "mine")).toBe(false);
-  const { seq } = await bus.publishDurable("jobs.low.x.y", text(""));
-  const derived = deriveJobId("JOBS_LOW", await bus.streamCreatedMs("JOBS_LOW"), seq);
-  expect(await bus.deleteJob("JOBS_LOW", seq, derived.replace(/.$/, "-"))).toBe(false);
-  expect(await bus.deleteJob("JOBS_LOW", seq, derived)).toBe(true);
 });
 
 describe("modules", () => {

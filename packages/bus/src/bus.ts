@@ -4,7 +4,6 @@ import { BrokerClock } from "./broker-clock.ts";
 import { brokerLimits, type BrokerLimits } from "./broker-limits.ts";
 import type { BusLogger } from "./bus-logger.ts";
 import { BusMessage } from "./bus-message.ts";
-import { deleteJob } from "./delete-job.ts";
 import { EncodedHeaders, encodeHeaders, type HeaderList } from "./encode-headers.ts";
 import { ensureQueueConsumers, type QueueConsumer, type QueueConsumerOptions } from "./ensure-queue-consumers.ts";
 import { ensureTopology, type TopologyOptions } from "./ensure-topology.ts";
@@ -14,6 +13,7 @@ import { JetStreamApi } from "./jetstream-api.ts";
 import { KvBucket } from "./kv-bucket.ts";
 import { lastMessage, type LoggedMessage } from "./last-message.ts";
 import { Link, type BusOptions, type BusStatus } from "./link.ts";
+import { LogUpkeep } from "./log-upkeep.ts";
 import { ModuleStore } from "./module-store.ts";
 import { pause } from "./pause.ts";
 import { PipelinedPublisher, type OutgoingMessage, type PublisherOptions } from "./pipelined-publisher.ts";
@@ -23,7 +23,6 @@ import { RequestMux } from "./request-mux.ts";
 import { serverInfo, type ServerInfo } from "./server-info.ts";
 import { StreamReader, type ReadOptions } from "./stream-reader.ts";
 import { consumerState, listConsumers, streamState, type ConsumerState, type StreamState } from "./stream-state.ts";
-import { deleteMessage, sweepZombies, type SweepOptions, type SweepReport } from "./sweep-zombies.ts";
 import { watchFill, type FillOptions } from "./watch-fill.ts";
 
 export interface SendOptions {
@@ -202,18 +201,9 @@ export class Bus implements AsyncDisposable {
     return lastMessage(this.#api, stream, { seq });
   }
 
-  /** @returns false when there is no such message */
-  deleteMessage(stream: string, seq: number): Promise<boolean> {
-    return deleteMessage(this.#api, stream, seq);
-  }
-
-  /** As deleteMessage, when this job lies there; see deleteJob. */
-  deleteJob(stream: string, seq: number, id: string): Promise<boolean> {
-    return deleteJob(this.#api, stream, seq, id);
-  }
-
-  sweepZombies(options: SweepOptions = {}): Promise<SweepReport> {
-    return sweepZombies(this.#api, this.#defaultPublisher, options);
+  /** What the projector alone does to logs. */
+  get upkeep(): LogUpkeep {
+    return new LogUpkeep(this.#api, this.kv("consumers"));
   }
 
   watchFill(options: FillOptions): AsyncDisposable {

@@ -81,6 +81,10 @@ export async function ensureQueueConsumers(
   );
 }
 
+export function encodeMadeAnew(anew: ReadonlyMap<string, number>): Uint8Array {
+  return encoder.encode(JSON.stringify({ anew: Object.fromEntries(anew) }));
+}
+
 /** What an entry of the bucket `consumers` says: up to which sequence of which log its consumers deliver again. */
 export function decodeMadeAnew(value: Uint8Array): ReadonlyMap<string, number> {
   try {

@@ -52,7 +52,7 @@ it("says that a stream is full, and takes jobs again when there is room", async 
   };
   await expect(fill()).rejects.toMatchObject({ code: "resource_exhausted", retryAfterMs: 1000 });
   expect(acks.length).toBeGreaterThan(5);
-  await bus.deleteMessage("JOBS_NORMAL", acks[0]?.seq ?? 0);
+  await bus.upkeep.deleteMessage("JOBS_NORMAL", acks[0]?.seq ?? 0);
   await bus.publishDurable("jobs.normal.q.t.again", data);
 });
 

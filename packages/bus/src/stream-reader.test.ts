@@ -73,7 +73,7 @@ it("gives each message once and in order, in bounded batches, across a kill -9 o
 
 it("begins at a sequence, and tells of what had gone before", async () => {
   const { lastSeq } = await bus.streamState(eventsStream);
-  for (let seq = 1; seq <= 10; seq++) await bus.deleteMessage(eventsStream, seq);
+  for (let seq = 1; seq <= 10; seq++) await bus.upkeep.deleteMessage(eventsStream, seq);
   const gap = Promise.withResolvers<[number, number]>();
   const got = new Collector();
   await using _ = bus.readEvents({

@@ -43,18 +43,25 @@ export interface ConsumerState {
   /** Everything up to here was acked. */
   readonly ackFloorSeq: number;
   readonly deliveredSeq: number;
+  /** Whether what it delivers is acknowledged at all. */
+  readonly acks: boolean;
+  /** The lease. */
+  readonly ackWaitMs: number;
 }
 
 export function decodeConsumerState(info: JsonObject): ConsumerState {
+  const config = info.object("config");
   return {
     name: info.string("name"),
-    filter: info.object("config").string("filter_subject"),
+    filter: config.string("filter_subject"),
     pending: info.number("num_pending"),
     ackPending: info.number("num_ack_pending"),
     redelivered: info.number("num_redelivered"),
     waiting: info.number("num_waiting"),
     ackFloorSeq: info.object("ack_floor").number("stream_seq"),
     deliveredSeq: info.object("delivered").number("stream_seq"),
+    acks: config.string("ack_policy") !== "none",
+    ackWaitMs: config.number("ack_wait") / 1_000_000,
   };
 }
 

@@ -155,6 +155,7 @@ export {
   moduleBucket,
   queueConsumer,
   queueFilter,
+  queueOfConsumer,
   scheduleStream,
   streamTopology,
   type BucketTopology,

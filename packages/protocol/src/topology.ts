@@ -37,6 +37,11 @@ export function queueConsumer(queue: string): string {
   return `w_${queue}`;
 }
 
+/** @returns undefined for a consumer that is no queue's */
+export function queueOfConsumer(name: string): string | undefined {
+  return name.startsWith("w_") ? name.slice(2) : undefined;
+}
+
 export function queueFilter(level: PriorityLevel, queue: string): string {
   return `${subjectRoots.jobs}.${priorityName(level)}.${queue}.>`;
 }

@@ -1,0 +1,79 @@
+import { BusError } from "./bus-error.ts";
+import { queueOfConsumer } from "@millrace/protocol";
+import { createConsumer, encodeMadeAnew } from "./ensure-queue-consumers.ts";
+import type { JetStreamApi } from "./jetstream-api.ts";
+import type { KvBucket } from "./kv-bucket.ts";
+import { listConsumers, streamState, type ConsumerState } from "./stream-state.ts";
+
+/** What nobody but the projector does to a log: broker permissions say so too. */
+export class LogUpkeep {
+  readonly #api: JetStreamApi;
+  readonly #consumers: KvBucket;
+
+  /** @param consumers the bucket of that name, by which workers hear that a consumer was made anew */
+  constructor(api: JetStreamApi, consumers: KvBucket) {
+    this.#api = api;
+    this.#consumers = consumers;
+  }
+
+  /**
+   * Removes everything below a sequence. That one stays, or the broker could forget the place of an empty stream.
+   * @throws RangeError below 2, which means everything to a broker of 2.9, and above the log's last message, which means so to all
+   */
+  async purgeBelow(stream: string, seq: number): Promise<void> {
+    if (seq < 2) throw new RangeError(`a purge below ${seq} would empty ${stream}`);
+    const { lastSeq } = await streamState(this.#api, stream);
+    if (seq > lastSeq) throw new RangeError(`a purge below ${seq} would empty ${stream}, which ends at ${lastSeq}`);
+    await this.#api.requestPatiently(`STREAM.PURGE.${stream}`, { seq });
+  }
+
+  /** @returns false when there is no such message */
+  async deleteMessage(stream: string, seq: number): Promise<boolean> {
+    try {
+      await this.#api.requestPatiently(`STREAM.MSG.DELETE.${stream}`, { seq, no_erase: true });
+      return true;
+    } catch (error) {
+      if (error instanceof BusError && /no message found|not found/i.test(error.message)) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * A broker that was killed may count on from before what its consumers have seen: it would give the next messages old numbers,
+   * and the consumers would pass over them. Such a consumer is made anew, and sees all that is stored; what it delivers is looked up
+   * before it runs.
+   * @returns the names of those that were made anew
+   */
+  async turnBackConsumers(stream: string): Promise<string[]> {
+    const turned: string[] = [];
+    for (const { name, filter, deliveredSeq } of await listConsumers(this.#api, stream)) {
+      // Asked in this order: the stream may have grown since, but its end is never behind what was delivered before.
+      const { lastSeq } = await streamState(this.#api, stream);
+      if (filter === "" || deliveredSeq <= lastSeq) continue;
+      const info = await this.#api.find(`CONSUMER.INFO.${stream}.${name}`);
+      if (info === undefined) continue;
+      const config = info.object("config").raw();
+      // Readers of no name of ours begin anew by themselves.
+      if (config["durable_name"] === undefined) continue;
+      await this.#api.requestPatiently(`CONSUMER.DELETE.${stream}.${name}`, undefined);
+      const { opt_start_seq: _, ...kept } = config;
+      const made = {
+        deliver_policy: "all",
+        description: `anew:${lastSeq}`,
+        durable_name: name,
+        filter_subject: filter,
+      };
+      await createConsumer(this.#api, stream, { ...kept, ...made });
+      const queue = queueOfConsumer(name);
+      if (queue !== undefined) await this.#consumers.put(queue, encodeMadeAnew(new Map([[stream, lastSeq]])));
+      turned.push(name);
+    }
+    return turned;
+  }
+
+  /** Consumers of a log that acknowledge and are held to no part of it: a purge may lose what they have out (nats-server#3892). */
+  async unfilteredConsumers(stream: string): Promise<ConsumerState[]> {
+    const consumers = await listConsumers(this.#api, stream);
+    return consumers.filter(({ filter, acks }) => acks && (filter === "" || filter === ">" || /^\w+\.>$/.test(filter)));
+  }
+}
