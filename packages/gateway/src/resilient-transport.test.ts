@@ -12,6 +12,7 @@ function setUp(limits: Partial<typeof defaultResilience> = {}) {
   const jobs: Partial<ServiceImpl<typeof JobService>> = {
     getJob({ id }) {
       calls.get++;
+      if (id === "hangs") return new Promise<never>(() => {});
       if (calls.away || (id === "once" && calls.get === 1))
         throw new MillraceError("unavailable", "the database is away");
       if (id === "missing") throw new MillraceError("not_found", "no job missing");
@@ -87,7 +88,17 @@ test("calls that hang leave room for no more than there is, and end by the timeo
   release();
   await Promise.all(held);
   const slow = setUp({ timeoutMs: 20 });
-  expect(await failure(slow.client.submitJob({ type: "held" }))).toMatchObject({ code: Code.DeadlineExceeded });
+  const unanswered = await failure(slow.client.submitJob({ type: "held" }));
+  expect(unanswered).toMatchObject({ code: Code.Unavailable });
+  expect(unanswered?.rawMessage).toBe("the service has not answered within 20 ms: it may have been done");
+  expect(unanswered?.metadata.get("retry-after")).toBe("1");
+  // Who waits for a job's end by its own wish waits for as long on top; who has a deadline hears of that.
+  const waiting = slow.client.submitJob({ type: "held", waitMs: 100 });
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  slow.release();
+  expect((await waiting).id).toBe("a");
+  const call = slow.client.submitJob({ type: "held" }, { timeoutMs: 10 });
+  expect(await failure(call)).toMatchObject({ code: Code.DeadlineExceeded });
 });
 
 test("streams that do not open open the breaker of their method; those that open do not, however they end", async () => {
@@ -134,6 +145,17 @@ test("a call that is over before it begins ends as its signal says", async () =>
   expect(calls.get).toBe(0);
 });
 
+test("the bound holds for all attempts of a read together", async () => {
+  const { client, calls } = setUp({ timeoutMs: 50 });
+  expect(await failure(client.getJob({ id: "hangs" }))).toMatchObject({
+    code: Code.Unavailable,
+    rawMessage: "the service has not answered within 50 ms",
+  });
+  expect(calls.get).toBe(1);
+});
+
 test("a call whose answer is lost is answered before its connection is cut", () => {
-  expect(defaultResilience.timeoutMs).toBeLessThan(idleSocketMs - 10_000);
+  const longestWaitMs = 60_000;
+  expect(defaultResilience.timeoutMs + longestWaitMs).toBeLessThan(idleSocketMs - 10_000);
+  expect(defaultResilience.pluginTimeoutMs).toBeLessThan(idleSocketMs - 10_000);
 });

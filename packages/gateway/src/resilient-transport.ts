@@ -16,6 +16,7 @@ import {
   type BulkheadPolicy,
   type IPolicy,
 } from "cockatiel";
+import { PluginService } from "@millrace/protocol";
 import { Code, ConnectError, type RpcTransport } from "@millrace/rpc";
 import type { Metrics } from "@millrace/service-kit";
 
@@ -26,8 +27,10 @@ export interface ResilienceLimits {
   readonly failuresToOpen: number;
   /** Then one call tries, ms. */
   readonly openMs: number;
-  /** Of calls whose caller gives none; above the longest wait of the contract, and below `idleSocketMs`, which ends it unanswered. */
+  /** Of calls whose caller gives none, ms; what a call waits for by its own wish comes on top. */
   readonly timeoutMs: number;
+  /** Of calls that move plugins, which workers and hooks have a say in, ms. */
+  readonly pluginTimeoutMs: number;
   /** A stream that is accepted and has not failed for so long is open, ms; it may be silent for hours. */
   readonly streamSilenceMs: number;
 }
@@ -36,10 +39,13 @@ export const defaultResilience: ResilienceLimits = {
   maxPerService: 5_000,
   failuresToOpen: 20,
   openMs: 1_000,
-  timeoutMs: 90_000,
+  timeoutMs: 20_000,
+  pluginTimeoutMs: 60_000,
   streamSilenceMs: 1_000,
 };
 
+/** What a plugin may take that is called from outside without a bound. */
+const mostPluginCallMs = 60_000;
 const retries = { maxAttempts: 2, initialDelay: 20, maxDelay: 200 };
 
 type Meters = Pick<Metrics, "upstreamRetries" | "upstreamRejections" | "upstreamOpen">;
@@ -56,6 +62,7 @@ export function createResilientTransport(
 ): RpcTransport {
   const bulkheads = new Map<string, BulkheadPolicy>();
   const policies = new Map<DescMethod, IPolicy>();
+  const late = new WeakSet<object>();
 
   function policyOf(method: DescMethod): IPolicy {
     let policy = policies.get(method);
@@ -78,10 +85,14 @@ export function createResilientTransport(
       open = state !== CircuitState.Closed;
     });
     if (method.methodKind !== "unary" || !isRepeatable(method)) return wrap(room, breaker, noop);
-    const again = retry(handleWhen(isAway), {
-      maxAttempts: retries.maxAttempts,
-      backoff: new ExponentialBackoff(retries),
-    });
+    // What has used up its time is not asked for again.
+    const again = retry(
+      handleWhen((reason) => isAway(reason) && !late.has(reason)),
+      {
+        maxAttempts: retries.maxAttempts,
+        backoff: new ExponentialBackoff(retries),
+      },
+    );
     again.onRetry(() => metrics.upstreamRetries.labels({ service }).inc());
     return wrap(room, again, breaker);
   }
@@ -101,7 +112,21 @@ export function createResilientTransport(
 
   return {
     async unary(method, signal, timeoutMs, header, input, contextValues) {
-      const call = () => transport.unary(method, signal, timeoutMs ?? limits.timeoutMs, header, input, contextValues);
+      const boundMs = timeoutMs ?? timeoutOf(method, input, limits);
+      const deadline = performance.now() + boundMs;
+      const call = async () => {
+        // Of all attempts together.
+        const leftMs = Math.max(1, deadline - performance.now());
+        try {
+          return await transport.unary(method, signal, leftMs, header, input, contextValues);
+        } catch (reason) {
+          // The caller has set no deadline: it hears that somebody does not answer, and not that it was impatient.
+          if (timeoutMs !== undefined || !isCode(reason, Code.DeadlineExceeded)) throw reason;
+          const error = notAnswered(method, boundMs, reason);
+          late.add(error);
+          throw error;
+        }
+      };
       try {
         return await policyOf(method).execute(call, signal);
       } catch (reason) {
@@ -146,8 +171,32 @@ function watchFirst<T>(messages: AsyncIterable<T>, silenceMs: number): [AsyncIte
   return [{ [Symbol.asyncIterator]: watched }, promise];
 }
 
-function isAway(reason: unknown): boolean {
-  return reason instanceof ConnectError && reason.code === Code.Unavailable;
+/** How long a call may take whose caller does not say. */
+function timeoutOf(method: DescMethod, input: unknown, limits: ResilienceLimits): number {
+  if (method === PluginService.method.callPlugin) {
+    return limits.timeoutMs + (numberIn(input, "timeoutMs") || mostPluginCallMs);
+  }
+  if (method.parent.typeName === PluginService.typeName && !isRepeatable(method)) return limits.pluginTimeoutMs;
+  return limits.timeoutMs + numberIn(input, "waitMs");
+}
+
+function numberIn(input: unknown, name: string): number {
+  const value = (input as Readonly<Record<string, unknown>>)[name];
+  return typeof value === "number" ? value : 0;
+}
+
+function notAnswered(method: DescMethod, timeoutMs: number, cause: unknown): ConnectError {
+  const words = `the service has not answered within ${Math.round(timeoutMs)} ms`;
+  const message = isRepeatable(method) ? words : `${words}: it may have been done`;
+  return new ConnectError(message, Code.Unavailable, { "retry-after": "1" }, undefined, cause);
+}
+
+function isAway(reason: unknown): reason is ConnectError {
+  return isCode(reason, Code.Unavailable);
+}
+
+function isCode(reason: unknown, code: Code): reason is ConnectError {
+  return reason instanceof ConnectError && reason.code === code;
 }
 
 function isRepeatable({ idempotency }: DescMethod): boolean {

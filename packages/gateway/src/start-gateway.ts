@@ -44,6 +44,7 @@ import { measureCalls, observeBoth } from "./measure-calls.ts";
 import { probeControl } from "./probe-control.ts";
 import { createRefusals } from "./refusals.ts";
 import { createResilientTransport } from "./resilient-transport.ts";
+import { createResumingTransport } from "./resuming-transport.ts";
 import { serveEndpoints } from "./serve-endpoints.ts";
 import { SessionGuard } from "./session-guard.ts";
 import { SlowReaders } from "./slow-readers.ts";
@@ -96,7 +97,7 @@ export async function startGateway(config: GatewayConfig, deps: GatewayDeps): Pr
   const { logger, metrics } = deps;
   const offered = guarded ? [...services, ...identityServices] : services;
   const refusals = createRefusals(metrics);
-  const transport = createResilientTransport(deps.transport, metrics);
+  const transport = createResumingTransport(createResilientTransport(deps.transport, metrics), metrics);
   const identityTransport =
     deps.identityTransport === undefined || deps.identityTransport === deps.transport
       ? transport
