@@ -15,17 +15,25 @@ const runTimeoutMs = 10_000;
 const moreFolders = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"];
 
 /**
- * A `nats-server` binary: from the PATH, else from `cacheDir`, else fetched into it: the newest version that can be had of those
- * that the matrix ran on, on Debian as a package of the release that has it, elsewhere as the official release by pinned checksum.
- * Nothing is installed and nothing needs root.
+ * A `nats-server` binary: from the PATH, else from `cacheDir`, else fetched into it. Nothing is installed and nothing needs root.
  * @throws BusError unavailable with each way that was tried and why it failed
  */
 export async function findNatsServer(cacheDir: string, logger: BusLogger): Promise<string> {
-  const cached = join(cacheDir, "nats-server");
   const folders = [...(process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== ""), ...moreFolders];
-  for (const path of [...folders.map((folder) => join(folder, "nats-server")), cached]) {
+  for (const path of folders.map((folder) => join(folder, "nats-server"))) {
     if (await isExecutable(path)) return path;
   }
+  return fetchNatsServer(cacheDir, logger);
+}
+
+/**
+ * The binary that was fetched into `cacheDir` before, else the newest version that can be had of those that the matrix ran on: on
+ * Debian as a package of the release that has it, elsewhere as the official release by pinned checksum.
+ * @throws BusError unavailable with each way that was tried and why it failed
+ */
+export async function fetchNatsServer(cacheDir: string, logger: BusLogger): Promise<string> {
+  const cached = join(cacheDir, "nats-server");
+  if (await isExecutable(cached)) return cached;
   await mkdir(cacheDir, { recursive: true });
   const causes: unknown[] = [];
   for (const { way, fetchInto } of waysToFetch()) {

@@ -6,6 +6,7 @@ import { silentLogger, type BusLogger } from "./bus-logger.ts";
 import { BusError } from "./bus-error.ts";
 import { findNatsServer } from "./find-nats-server.ts";
 import { pause } from "./pause.ts";
+import { signalProcess } from "./signal-process.ts";
 
 export interface NatsServerOptions {
   /** A server that runs already: nothing is started. */
@@ -21,7 +22,9 @@ export interface NatsServerOptions {
   /** 0, the default: any that is free. */
   readonly port?: number;
   readonly maxPayloadBytes?: number;
-  /** Configuration files to include: users, TLS. */
+  /** Of each server of a cluster its own; `millrace` by default. */
+  readonly serverName?: string;
+  /** Configuration files to include: users, TLS, cluster. */
   readonly include?: readonly string[];
   readonly logger?: BusLogger;
 }
@@ -105,7 +108,7 @@ function configText(options: NatsServerOptions, portsDir: string): string {
   const { dataDir } = options;
   const text = (value: string): string => JSON.stringify(value);
   return `# Written at each start.
-server_name: millrace
+server_name: ${options.serverName ?? "millrace"}
 host: 127.0.0.1
 port: ${options.port === undefined || options.port === 0 ? -1 : options.port}
 ports_file_dir: ${text(portsDir)}
@@ -171,12 +174,4 @@ async function isOurs(pid: number, dataDir: string): Promise<boolean> {
   if (!(pid > 0) || !signalProcess(pid, 0)) return false;
   const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => undefined);
   return command === undefined ? process.platform !== "linux" : command.includes(join(dataDir, "nats.conf"));
-}
-
-function signalProcess(pid: number, signal: NodeJS.Signals | 0): boolean {
-  try {
-    return process.kill(pid, signal);
-  } catch {
-    return false;
-  }
 }
