@@ -22,6 +22,7 @@ const entries = {
   hostile: ["node_modules/vitest/vitest.mjs", "run", "test/hostile/hostile.test.ts"],
   siege: ["node_modules/vitest/vitest.mjs", "run", "test/siege/siege.test.ts"],
   fuzz: ["test/fuzz/main.ts"],
+  matrix: ["test/matrix/main.ts"],
   bench: ["test/bench/main.ts"],
 };
 
