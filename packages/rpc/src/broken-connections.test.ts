@@ -184,7 +184,6 @@ test("calls at a server that is killed fail within seconds, and what only reads 
   using listening = bus.subscribe("_INBOX.>", {}, ({ data }) => {
     if (data.byteLength > 0 && decodeFrame(data).kind === frameKinds.taken && (count += 1) === 2) taken.resolve();
   });
-  void listening;
   const submitted = outcome(jobs.submitJob({ type: "t", id: "w" }));
   const read = jobs.getJob({ id: "r" });
   const watched = outcome(
@@ -195,6 +194,9 @@ test("calls at a server that is killed fail within seconds, and what only reads 
   await Promise.all(["submit w", "get r", "watch 7"].map((line) => killed.said(line)));
   await using other = await startInstance(nats.url);
   await taken.promise;
+  // Who listens where the server was would be taken for it.
+  listening[Symbol.dispose]();
+  await bus.flush();
   killed.send("SIGKILL");
   const tookMs = await duration(Promise.all([submitted, read, watched]));
   expect(await submitted).toMatchObject({
