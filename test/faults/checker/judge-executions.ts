@@ -1,0 +1,66 @@
+import { JobState } from "@millrace/protocol";
+import type { Execution, JobRow } from "./evidence.ts";
+import type { FaultLog } from "./fault-log.ts";
+import type { JobCase } from "./jobs-of.ts";
+import { failuresOf, shaOf } from "./job-plan.ts";
+
+/** What a clock may be read late. */
+const clockMs = 50;
+/** A caller who is told of a cancellation and a worker that begins may just miss each other. */
+const missMs = 250;
+
+/** What is wrong with how often, when and with what a job was run, as its handlers wrote it down. */
+export function judgeExecutions(job: JobCase, row: JobRow, log: FaultLog): string[] {
+  const { submission, executions } = job;
+  const { plan, sends, cancels } = submission;
+  const wrong: string[] = [];
+  const begins = executions.filter(({ kind }) => kind === "begin");
+  const ends = executions.filter(({ kind }) => kind === "end");
+
+  for (const run of begins) {
+    if (run.id !== row.id) wrong.push(`ran as ${run.id}, and its row is ${row.id}`);
+    if (run.queue !== row.queue || run.type !== row.type) wrong.push(`ran as ${run.type} of ${run.queue}`);
+  }
+  // Of two jobs with one id, the second may have begun before anybody knew of the first.
+  const alone = sends.filter(({ outcome }) => outcome !== "refused").length === 1;
+  if (alone) {
+    const sha = shaOf(row.payload);
+    for (const run of begins)
+      if (run.sha !== sha) wrong.push(`ran with the payload ${run.sha}, and its row has ${sha}`);
+    wrong.push(...judgeRepeats(begins, log));
+  }
+  const [first] = sends.filter(({ outcome }) => outcome !== "refused");
+  if (plan.delayMs > 0 && first !== undefined) {
+    const early = begins.find(({ atMs }) => atMs < first.atMs + plan.delayMs - clockMs);
+    if (early !== undefined) wrong.push(`ran ${first.atMs + plan.delayMs - early.atMs} ms before its time`);
+  }
+  if (row.state === JobState.SUCCEEDED && !ends.some(({ ok, attempt }) => ok === true && attempt === row.attempt))
+    wrong.push(`succeeded at attempt ${row.attempt}, and no handler ended that well`);
+  if (
+    row.state === JobState.DEAD &&
+    row.attempt <= failuresOf(plan.type) &&
+    !begins.some((run) => run.attempt === row.attempt)
+  )
+    wrong.push(`dead at attempt ${row.attempt}, which never ran`);
+  const told = cancels.find(({ status, detail }) => status === 200 && detail === "JOB_STATE_CANCELLED");
+  const after = told === undefined ? undefined : begins.find(({ atMs }) => atMs > told.doneMs + missMs);
+  if (told !== undefined && after !== undefined)
+    wrong.push(`began ${after.atMs - told.doneMs} ms after a caller was told that it is cancelled`);
+  return wrong;
+}
+
+/** An attempt runs once. Once more only when something has happened in between that may have kept its end from being known. */
+function judgeRepeats(begins: readonly Execution[], log: FaultLog): string[] {
+  const wrong: string[] = [];
+  for (const [attempt, runs] of Map.groupBy(begins, (run) => run.attempt)) {
+    const inOrder = runs.toSorted((a, b) => a.atMs - b.atMs);
+    for (const [index, run] of inOrder.entries()) {
+      const before = inOrder[index - 1];
+      if (before === undefined || log.mayRepeat(before.atMs, run.atMs)) continue;
+      wrong.push(
+        `attempt ${attempt} ran again ${run.atMs - before.atMs} ms after it had begun, with no fault in between`,
+      );
+    }
+  }
+  return wrong;
+}
