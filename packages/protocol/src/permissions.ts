@@ -18,6 +18,7 @@ export const permissions = [
   "settings:manage",
   "audit:read",
   "system:read",
+  "system:repair",
 ] as const;
 
 export type Permission = (typeof permissions)[number];
