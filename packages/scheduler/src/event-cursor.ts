@@ -1,4 +1,4 @@
-import type { Bus, KvBucket } from "@millrace/bus";
+import type { Bus, KvBucket, StreamState } from "@millrace/bus";
 import { eventsStream } from "@millrace/protocol";
 
 /** The place of the last event that a plugin has heard, or was not to hear. */
@@ -23,14 +23,23 @@ export class EventCursor {
   readonly #bucket: KvBucket;
   readonly #key: string;
   readonly #createdMs: number;
+  /** Of EVENTS, when the cursor was opened. */
+  readonly lastSeq: number;
   #place: EventPlace;
   #savedAtMs = -Infinity;
   #dirty: boolean;
 
-  private constructor(bucket: KvBucket, key: string, createdMs: number, place: EventPlace, isNew: boolean) {
+  private constructor(
+    bucket: KvBucket,
+    key: string,
+    { createdMs, lastSeq }: StreamState,
+    place: EventPlace,
+    isNew: boolean,
+  ) {
     this.#bucket = bucket;
     this.#key = key;
     this.#createdMs = createdMs;
+    this.lastSeq = lastSeq;
     this.#place = place;
     this.#dirty = isNew;
   }
@@ -39,14 +48,15 @@ export class EventCursor {
   static async open(bus: Bus, plugin: string): Promise<EventCursor> {
     const bucket = bus.kv("eventCursors");
     const key = keyOf(plugin);
-    const { createdMs, lastSeq } = await bus.streamState(eventsStream);
+    const state = await bus.streamState(eventsStream);
+    const { createdMs, lastSeq } = state;
     const entry = await bucket.get(key);
     const saved = entry === undefined ? undefined : read(entry.value);
     let place: EventPlace = { seq: lastSeq, index: wholeMessage };
     if (saved !== undefined && saved.createdMs !== createdMs) place = { seq: 0, index: wholeMessage };
     // A crashed broker may have forgotten its newest messages.
     else if (saved !== undefined && saved.seq <= lastSeq) place = saved;
-    const cursor = new EventCursor(bucket, key, createdMs, place, saved === undefined);
+    const cursor = new EventCursor(bucket, key, state, place, saved === undefined);
     await cursor.save();
     return cursor;
   }
@@ -66,8 +76,14 @@ export class EventCursor {
     return seq < this.#place.seq || (seq === this.#place.seq && index <= this.#place.index);
   }
 
-  /** Moves on, and writes it now and then. @param index all of the message when left out */
+  /** Of the last message that was heard of, in whole or in part. */
+  get seq(): number {
+    return this.#place.seq;
+  }
+
+  /** Moves on, never back, and writes it now and then. @param index all of the message when left out */
   async advance(seq: number, index: number = wholeMessage): Promise<void> {
+    if (this.isPast({ seq, index })) return;
     this.#place = { seq, index };
     this.#dirty = true;
     if (performance.now() - this.#savedAtMs >= saveEveryMs) await this.save();

@@ -1,14 +1,11 @@
-import { create, fromJson, fromBinary, fromJsonString } from "@bufbuild/protobuf";
+import { create, fromBinary, fromJson, fromJsonString } from "@bufbuild/protobuf";
 import { timestampFromMs, ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { Delivery } from "@millrace/bus";
 import {
-  deriveJobId,
   EventBatchSchema,
   EventKind,
   eventName,
-  headerNames,
   isOwnQueue,
-  parseJobSubject,
   PlatformEventSchema,
   priorityLevels,
   priorityName,
@@ -42,20 +39,16 @@ export const jobEventNames: readonly string[] = [
 const roots = {
   batch: `${subjectRoots.batch}.`,
   submitted: `${subjectRoots.submitted}.`,
-  scheduled: `${subjectRoots.scheduled}.`,
   app: `${subjectRoots.platformEvents}.`,
 };
 
 /**
  * What a message of EVENTS offers to plugins. What happens to the jobs by which plugins hear of events, or run their tasks, is
- * not offered: it would be an event without end.
- * @param streamCreatedMs when a stream of jobs was made; ids that publishers left out depend on it
+ * not offered: it would be an event without end. Neither is the coming of a later attempt, or of a later run: the job was submitted
+ * long ago.
  * @throws when the message does not decode
  */
-export async function platformEvents(
-  message: Delivery,
-  streamCreatedMs: (stream: string) => Promise<number>,
-): Promise<EventOffer[]> {
+export function platformEvents(message: Delivery): EventOffer[] {
   const { subject } = message;
   if (subject.startsWith(roots.app)) {
     const event = fromJsonString(PlatformEventSchema, new TextDecoder().decode(message.data), {
@@ -63,21 +56,31 @@ export async function platformEvents(
     });
     return [{ index: 0, name: subject.slice(roots.app.length), make: () => event }];
   }
-  if (subject.startsWith(roots.batch)) {
-    const { source, events } = fromBinary(EventBatchSchema, message.data.slice());
-    return events.flatMap((event, index) => (isOwnQueue(event.queue) ? [] : [offerOf(source, event, index)]));
-  }
-  if (subject.startsWith(roots.submitted)) return copyOf(message, EventKind.SUBMITTED, streamCreatedMs);
-  if (subject.startsWith(roots.scheduled)) return copyOf(message, EventKind.SCHEDULED, streamCreatedMs);
-  return [];
+  if (!subject.startsWith(roots.batch) && !isAnnouncement(subject)) return [];
+  const { source, events } = fromBinary(EventBatchSchema, message.data.slice());
+  return events.flatMap((event, index) =>
+    isOwnQueue(event.queue) || isComingAgain(event) ? [] : [offerOf(source, event, index)],
+  );
+}
+
+/** By the name of a log: former versions had copies of jobs under longer subjects. */
+function isAnnouncement(subject: string): boolean {
+  return subject.startsWith(roots.submitted) && !subject.slice(roots.submitted.length).includes(".");
+}
+
+function isComingAgain({ kind, attempt, run }: JobEvent): boolean {
+  return (kind === EventKind.SUBMITTED || kind === EventKind.SCHEDULED) && (attempt > 1 || run > 1);
 }
 
 function offerOf(source: string, event: JobEvent, index: number): EventOffer {
   const word = eventName(event.kind);
   const name = `job.${word}`;
+  // Events of former versions have no run.
+  const run = event.run || 1;
   const make = (): PlatformEvent =>
     create(PlatformEventSchema, {
-      id: `${event.jobId}-${event.attempt}-${word}`,
+      // No job's id makes two of these alike.
+      id: `${event.jobId}-${event.attempt}${run === 1 ? "" : `r${run}`}-${word}`,
       name,
       at: timestampFromMs(Math.round(event.atMs)),
       source,
@@ -86,6 +89,7 @@ function offerOf(source: string, event: JobEvent, index: number): EventOffer {
         queue: event.queue,
         type: event.type,
         priority: wordOf(event.priority),
+        run,
         attempt: event.attempt,
         maxAttempts: event.maxAttempts,
         runMs: event.runUs / 1000,
@@ -94,39 +98,11 @@ function offerOf(source: string, event: JobEvent, index: number): EventOffer {
           : { error: { code: event.errorCode, message: event.errorMessage, retryable: event.errorRetryable } }),
         ...(event.reason === "" ? {} : { reason: event.reason }),
         ...(event.plugin === "" ? {} : { plugin: event.plugin }),
+        ...(event.owner === "" ? {} : { owner: event.owner }),
+        ...(event.correlationId === "" ? {} : { correlationId: event.correlationId }),
       }),
     });
   return { index, name, make };
-}
-
-/** The republished copy of a job: a job whose attempt is not the first was submitted long ago. */
-async function copyOf(
-  message: Delivery,
-  kind: EventKind,
-  streamCreatedMs: (stream: string) => Promise<number>,
-): Promise<EventOffer[]> {
-  const place = parseJobSubject(message.subject);
-  const attempt = Number(message.header(headerNames.attempt) ?? 1) || 1;
-  if (place === undefined || isOwnQueue(place.queue) || attempt > 1) return [];
-  const stream = message.header(headerNames.stream) ?? "";
-  const seq = Number(message.header(headerNames.sequence));
-  const jobId = place.id ?? deriveJobId(stream, await streamCreatedMs(stream), seq);
-  const word = eventName(kind);
-  const make = (): PlatformEvent =>
-    create(PlatformEventSchema, {
-      id: `${jobId}-1-${word}`,
-      name: `job.${word}`,
-      at: timestampFromMs(message.timestampMs),
-      source: "control",
-      data: fromJson(ValueSchema, {
-        jobId,
-        queue: place.queue,
-        type: place.type,
-        priority: place.priority,
-        attempt,
-      }),
-    });
-  return [{ index: 0, name: `job.${word}`, make }];
 }
 
 function wordOf(level: number): string {

@@ -13,6 +13,7 @@ import {
 import type { Store } from "@millrace/store";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import {
+  announce,
   install,
   publishBatch,
   silent,
@@ -22,6 +23,7 @@ import {
   takeJobs,
 } from "./scheduler-fixture.ts";
 import type { SchedulerFixture } from "./scheduler-fixture.ts";
+import { startScheduler } from "./start-scheduler.ts";
 
 const encoder = new TextEncoder();
 const setUpMs = 60_000;
@@ -47,6 +49,11 @@ async function listening(name: string): Promise<void> {
   await using watch = fixture.bus.kv("eventCursors").watch({ keys: `cursor.${name}`, onEntry: () => resolve() });
   void watch;
   await promise;
+}
+
+async function purgeEventsBelow(seq: number): Promise<void> {
+  const body = encoder.encode(JSON.stringify({ seq }));
+  await fixture.bus.request("$JS.API.STREAM.PURGE.EVENTS", body, { timeoutMs: 5000 });
 }
 
 let count = 0;
@@ -90,23 +97,35 @@ test("events of jobs are offered, but not those of plugins' own jobs", { timeout
   await start(fixture);
   await install(fixture.bus, "watcher", { events: hears("job.*") });
   await listening("watcher");
-  await fixture.bus.publishDurable("jobs.high.mail.send.j1", encoder.encode("{}"));
+  await fixture.bus.publishDurable("events.submitted.high.mail.send.former", encoder.encode("{}"));
+  await announce(fixture.bus, "JOBS_HIGH", [
+    { jobId: "j1", kind: EventKind.SUBMITTED },
+    { jobId: "p1", kind: EventKind.SUBMITTED, queue: "plugin-events" },
+    { jobId: "j2", kind: EventKind.SUBMITTED, attempt: 2 },
+    { jobId: "j3", kind: EventKind.SUBMITTED, run: 2 },
+  ]);
+  // By a projector that did not know what the one before had announced.
+  await announce(fixture.bus, "JOBS_HIGH", [{ jobId: "j1", kind: EventKind.SUBMITTED }]);
+  await announce(fixture.bus, "SCHEDULE", [{ jobId: "j4", kind: EventKind.SCHEDULED }]);
   await publishBatch(fixture.bus, [
     { jobId: "j1", kind: EventKind.STARTED },
+    { jobId: "j3", kind: EventKind.STARTED, run: 2 },
     { jobId: "p1", kind: EventKind.SUCCEEDED, queue: "plugin-events" },
     { jobId: "p2", kind: EventKind.SUCCEEDED, queue: "plugin-tasks" },
     { jobId: "j1", kind: EventKind.SUCCEEDED },
   ]);
   const seen: unknown[] = [];
-  for (let n = 0; n < 3; n++) {
+  for (let n = 0; n < 5; n++) {
     const { event, end } = await next();
     seen.push([event.id, event.name, event.source]);
-    if (n === 2) expect(toJsonString(PlatformEventSchema, event)).toContain('"queue":"mail"');
+    if (n === 4) expect(toJsonString(PlatformEventSchema, event)).toContain('"queue":"mail"');
     end();
   }
   expect(seen).toEqual([
-    ["j1-1-submitted", "job.submitted", "control"],
+    ["j1-1-submitted", "job.submitted", "projector"],
+    ["j4-1-scheduled", "job.scheduled", "projector"],
     ["j1-1-started", "job.started", "w1"],
+    ["j3-1r2-started", "job.started", "w1"],
     ["j1-1-succeeded", "job.succeeded", "w1"],
   ]);
 });
@@ -160,6 +179,70 @@ test(
     last.end();
   },
 );
+
+test("an announcement that comes again after a restart is delivered once", { timeout: 60_000 }, async () => {
+  const next = await takeJobs(fixture.bus, "plugin-events");
+  fixture.stack.use(await startProjector({}, { bus: fixture.bus, store: fixture.store, logger: silent }));
+  const scheduler = await start(fixture);
+  await install(fixture.bus, "once", { events: hears("job.submitted") });
+  await listening("once");
+  await announce(fixture.bus, "JOBS_HIGH", [{ jobId: "once1", kind: EventKind.SUBMITTED }]);
+  await announce(fixture.bus, "JOBS_HIGH", [{ jobId: "once2", kind: EventKind.SUBMITTED }]);
+  for (const id of ["once1-1-submitted", "once2-1-submitted"]) {
+    const taken = await next();
+    expect(taken.event.id).toBe(id);
+    await taken.record();
+    taken.end();
+  }
+  await scheduler[Symbol.asyncDispose]();
+  await announce(fixture.bus, "JOBS_HIGH", [
+    { jobId: "once1", kind: EventKind.SUBMITTED },
+    { jobId: "once2", kind: EventKind.SUBMITTED },
+    { jobId: "once3", kind: EventKind.SUBMITTED },
+  ]);
+  await start(fixture);
+  const last = await next();
+  expect(last.event.id).toBe("once3-1-submitted");
+  last.end();
+});
+
+test("a plugin that hears of no jobs is not behind because of them", { timeout: 60_000 }, async () => {
+  await start(fixture);
+  await install(fixture.bus, "quiet", { events: hears("user.*") });
+  await listening("quiet");
+  await install(fixture.bus, "quiet", { events: hears("user.*") }, PluginState.RESOLVED);
+  await publishBatch(fixture.bus, [{ jobId: "j1", kind: EventKind.STARTED }]);
+  const { lastSeq } = await fixture.bus.streamState("EVENTS");
+  const caughtUp = Promise.withResolvers<void>();
+  await using watch = fixture.bus.kv("eventCursors").watch({
+    keys: "cursor.quiet",
+    onEntry: (_, entry) => {
+      const { seq } = JSON.parse(new TextDecoder().decode(entry?.value)) as { seq: number };
+      if (seq === lastSeq) caughtUp.resolve();
+    },
+  });
+  void watch;
+  await install(fixture.bus, "quiet", { events: hears("user.*") });
+  await caughtUp.promise;
+});
+
+test("what was gone before a plugin was offered it is counted", { timeout: 60_000 }, async () => {
+  const next = await takeJobs(fixture.bus, "plugin-events");
+  let missed = 0;
+  const metrics = { missed: (_: string, count: number) => void (missed += count) };
+  const first = await start(fixture);
+  await install(fixture.bus, "late", { events: hears("job.dead") });
+  await listening("late");
+  await first[Symbol.asyncDispose]();
+  for (const jobId of ["l1", "l2", "l3"]) await publishBatch(fixture.bus, [{ jobId, kind: EventKind.DEAD }]);
+  const { lastSeq } = await fixture.bus.streamState("EVENTS");
+  // As a trim does.
+  await purgeEventsBelow(lastSeq);
+  fixture.stack.use(await startScheduler({}, { bus: fixture.bus, store, logger: silent, metrics }));
+  const taken = await next();
+  expect([taken.event.id, missed]).toEqual(["l3-1-dead", 2]);
+  taken.end();
+});
 
 test("delivery goes on after the broker was away", { timeout: 60_000 }, async () => {
   const next = await takeJobs(fixture.bus, "plugin-events");

@@ -3,8 +3,9 @@ import type { Bus, PublishAck } from "@millrace/bus";
 import {
   formatJobOptions,
   headerNames,
-  jobSubject,
+  isJobId,
   ownIdPrefix,
+  sharedJobSubject,
   type PlatformEvent,
   type pluginQueues,
 } from "@millrace/protocol";
@@ -34,8 +35,8 @@ export function submitPluginJob(bus: Bus, job: PluginJob): Promise<PublishAck> {
     deadlineMs,
     replyTo,
   });
-  headers.push([headerNames.messageId, id]);
-  return bus.publishDurable(jobSubject("normal", queue, plugin, id), new TextEncoder().encode(payload), headers);
+  headers.push([headerNames.id, id], [headerNames.messageId, id]);
+  return bus.publishDurable(sharedJobSubject("normal", queue, plugin, ""), new TextEncoder().encode(payload), headers);
 }
 
 /**
@@ -48,8 +49,8 @@ export function eventJobId(
   exportName: string,
 ): string {
   const id = `${ownIdPrefix}${event.id}-${shortHash(plugin, exportName, event.source, event.name)}`;
-  if (id.length <= longestId) return id;
-  // An id may have the length of a job's id itself.
+  if (isJobId(id)) return id;
+  // An event's id may have the length of a job's id itself, or characters that one has not.
   return `${ownIdPrefix}${sha256(event.id).slice(0, 40)}-${shortHash(plugin, exportName, event.source, event.name)}`;
 }
 

@@ -43,7 +43,7 @@ test("each tick is one job, however many schedulers there are", { timeout: 60_00
   for (let n = 0; n < 3; n++) {
     const { id, plugin, tags, end } = await next();
     expect([plugin, tags]).toEqual(["clock", "export:run,task:beat"]);
-    seconds.push(Number(/^clock-beat-(\d+)$/.exec(id)?.[1]));
+    seconds.push(Number(/^_clock-beat-(\d+)$/.exec(id)?.[1]));
     end();
   }
   const [first = 0] = seconds;

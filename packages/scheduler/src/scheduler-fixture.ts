@@ -3,20 +3,25 @@ import { create, fromJsonString, toBinary } from "@bufbuild/protobuf";
 import { connectBus, type Bus, type Delivery } from "@millrace/bus";
 import { startTestNats, type TestNats } from "@millrace/bus/testing";
 import {
+  announcementSubject,
   encodePluginRecord,
   EventBatchSchema,
   eventBatchSubject,
+  eventsStream,
   EventKind,
   headerNames,
   JobResultSchema,
   JobState,
+  jobVersion,
   PlatformEventSchema,
   PluginSchema,
   PluginState,
+  Priority,
+  type JobEvent,
   type PlatformEvent,
   type PluginManifest,
 } from "@millrace/protocol";
-import { openStore, type Store } from "@millrace/store";
+import { openStore, type JobPatch, type LogCursors, type Store } from "@millrace/store";
 import { startScheduler, type Scheduler } from "./start-scheduler.ts";
 
 export const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -62,7 +67,8 @@ export async function takeJobs(bus: Bus, queue: "plugin-events" | "plugin-tasks"
   const waiting: ((taken: Taken) => void)[] = [];
   const there: Taken[] = [];
   const onMessage = (message: Delivery): void => {
-    const [, , , plugin = "", id = ""] = message.subject.split(".");
+    const [, , , plugin = ""] = message.subject.split(".");
+    const id = message.header(headerNames.id) ?? "";
     const replyTo = message.header(headerNames.replyTo);
     const text = new TextDecoder().decode(message.data);
     const taken: Taken = {
@@ -112,10 +118,86 @@ export function install(
   return bus.kv("plugins").put(name, encodePluginRecord(plugin));
 }
 
-export function publishBatch(bus: Bus, events: { jobId: string; kind: EventKind; queue?: string; type?: string }[]) {
+type TestEvent = Pick<JobEvent, "jobId" | "kind"> & Partial<Pick<JobEvent, "queue" | "type" | "run" | "attempt">>;
+
+function encodeBatch(source: string, events: readonly TestEvent[]): Uint8Array {
   const batch = create(EventBatchSchema, {
-    source: "w1",
-    events: events.map((event) => ({ queue: "mail", type: "send", attempt: 1, priority: 3, atMs: 1000, ...event })),
+    source,
+    events: events.map((event) => ({
+      queue: "mail",
+      type: "send",
+      run: 1,
+      attempt: 1,
+      priority: 3,
+      atMs: 1000,
+      ...event,
+    })),
   });
-  return bus.publishDurable(eventBatchSubject("w1"), toBinary(EventBatchSchema, batch));
+  return toBinary(EventBatchSchema, batch);
+}
+
+export function publishBatch(bus: Bus, events: readonly TestEvent[]) {
+  return bus.publishDurable(eventBatchSubject("w1"), encodeBatch("w1", events));
+}
+
+/** As the projector tells what came in by a log. */
+export function announce(bus: Bus, log: string, events: readonly TestEvent[]) {
+  return bus.publishDurable(announcementSubject(log), encodeBatch("projector", events));
+}
+
+/** Of a job that waits for its time, as the projector makes it of a message in SCHEDULE. */
+export function waitingPatch(
+  id: string,
+  dueAtMs: number,
+  { run = 1, move = 0, ...more }: Partial<JobPatch> & { run?: number; move?: number } = {},
+): JobPatch {
+  const state = JobState.SCHEDULED;
+  const attempt = more.attempt ?? 1;
+  return {
+    id,
+    queue: "mail",
+    type: "send",
+    priority: Priority.NORMAL,
+    version: jobVersion({ run, attempt, move, state }),
+    state,
+    attempt,
+    worker: "",
+    startedAtMs: 0,
+    finishedAtMs: 0,
+    runUs: 0,
+    result: undefined,
+    resultContentType: "",
+    waitReason: "",
+    updatedAtMs: dueAtMs,
+    dueAtMs,
+    eventSeq: 0,
+    eventIndex: 0,
+    submission: {
+      payload: new TextEncoder().encode("{}"),
+      contentType: "",
+      headers: {},
+      tags: [],
+      correlationId: "",
+      uniqueKey: "",
+    },
+    place: undefined,
+    traceparent: "",
+    submittedAtMs: dueAtMs,
+    maxAttempts: 0,
+    runAtMs: dueAtMs,
+    failures: [],
+    cancelRequestedAtMs: 0,
+    ...more,
+  };
+}
+
+/** Writes rows, as the projector does. */
+export function rowWriter(store: Store): (...patches: JobPatch[]) => Promise<unknown> {
+  let from: LogCursors = new Map();
+  return (...patches) => {
+    const seq = (from.get(eventsStream)?.seq ?? 0) + 1;
+    const step = { name: "test", from, to: new Map([[eventsStream, { seq, streamCreatedMs: 1, atMs: 0 }]]) };
+    from = step.to;
+    return store.applyEvents(patches, step);
+  };
 }

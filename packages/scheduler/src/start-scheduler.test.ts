@@ -1,14 +1,12 @@
 import { connectBus, type Bus, type Delivery } from "@millrace/bus";
 import { startTestNats, type TestNats } from "@millrace/bus/testing";
-import { fromBinary } from "@bufbuild/protobuf";
-import { EventBatchSchema, EventKind, eventsStream, scheduleStream, scheduleSubject } from "@millrace/protocol";
+import { defaultTopologyLimits, JobState, jobVersion, scheduleSubject } from "@millrace/protocol";
 import { openStore, type Store } from "@millrace/store";
 import { findPostgresBinaries, startTestPostgres } from "@millrace/store/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { defaultSchedulerConfig } from "./config.ts";
+import { rowWriter, silent, waitingPatch } from "./scheduler-fixture.ts";
 import { startScheduler } from "./start-scheduler.ts";
 
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 const setUpMs = 60_000;
 
@@ -21,20 +19,19 @@ beforeEach(async () => {
   stack = new AsyncDisposableStack();
   nats = stack.use(await startTestNats());
   bus = stack.use(await connectBus({ servers: nats.url, name: "test" }));
-  await bus.ensureTopology();
+  await bus.ensureTopology({ limits: { ...defaultTopologyLimits, jobStreamBytes: 1 << 20 } });
   store = stack.use(await openStore({ dataDir: "memory://" }));
   await store.migrate();
 }, setUpMs);
 
 afterEach(() => stack.disposeAsync(), setUpMs);
 
-/** Messages of EVENTS as they arrive. */
-function follow(filter = "events.>") {
+/** Messages of a log as they arrive. */
+function follow(stream = "JOBS_NORMAL") {
   const seen: Delivery[] = [];
   let wake = Promise.withResolvers<void>();
   const reader = bus.readStream({
-    stream: eventsStream,
-    filter,
+    stream,
     start: "first",
     onBatch: (messages) => {
       seen.push(...messages);
@@ -52,133 +49,171 @@ function follow(filter = "events.>") {
   };
 }
 
-function schedule(id: string, runAtMs: number, more: [string, string][] = []) {
-  const headers: [string, string][] = [["Millrace-Run-At", String(runAtMs)], ...more];
-  return bus.publishDurable(scheduleSubject("normal", "mail", "send", id), text(id), headers);
-}
-
-/** Resolves when SCHEDULE is empty: the broker settles acks in its own time. */
-async function drained(): Promise<void> {
-  while ((await bus.streamState(scheduleStream)).messages > 0) await bus.flush();
-}
-
-/** A scheduler, and promises of what it did. */
+/** A scheduler, and a promise of what it did. */
 async function start(to: Store = store) {
-  const progress = { stored: 0, published: 0, wake: Promise.withResolvers<void>() };
-  const note = (what: "stored" | "published", count: number): void => {
-    progress[what] += count;
-    progress.wake.resolve();
-    progress.wake = Promise.withResolvers();
-  };
+  const progress = { published: 0, wake: Promise.withResolvers<void>() };
   const metrics = {
-    stored: (count: number) => note("stored", count),
-    published: (count: number) => note("published", count),
-    refused() {},
+    published: (count: number) => {
+      progress.published += count;
+      progress.wake.resolve();
+      progress.wake = Promise.withResolvers();
+    },
   };
   const scheduler = stack.use(await startScheduler({}, { bus, store: to, logger: silent, metrics }));
   return {
     scheduler,
-    async stores(count: number): Promise<void> {
-      while (progress.stored < count) await progress.wake.promise;
-    },
-    /** Published, and forgotten in the table. */
+    /** Published, and marked in the table. */
     async publishes(count: number): Promise<void> {
       while (progress.published < count) await progress.wake.promise;
     },
   };
 }
 
-test("a job is published when its time has come, with its headers, and only then", { timeout: 30_000 }, async () => {
+const idOf = (message: Delivery | undefined): string | undefined => message?.header("Millrace-Id");
+
+test("a job is published when its time has come, as it was sent, and only then", { timeout: 30_000 }, async () => {
   const jobs = follow();
-  const { stores, publishes } = await start();
-  const soon = Date.now() + 1500;
-  await schedule("later", Date.now() + 3_600_000);
-  await schedule("soon", soon, [
-    ["Millrace-Attempt", "3"],
-    ["X-Own", "kept"],
-  ]);
-  await stores(2);
-  await drained();
-  // Two copies of what was scheduled, then the one that ran out.
-  const [, , published] = await jobs.reaches(3);
-  expect(published?.subject).toBe("events.submitted.normal.mail.send.soon");
-  expect(published?.timestampMs).toBeGreaterThanOrEqual(soon);
-  expect(published?.timestampMs).toBeLessThan(soon + defaultSchedulerConfig.recheckMs / 2);
-  expect(published?.header("X-Own")).toBe("kept");
-  expect(published?.header("Millrace-Attempt")).toBe("3");
-  expect(published?.header("Nats-Msg-Id")).toBe("soon:3");
-  expect(published?.header("Millrace-Run-At")).toBeUndefined();
+  const write = rowWriter(store);
+  const soonMs = Date.now() + 1500;
+  const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  await write(
+    waitingPatch("later", Date.now() + 3_600_000),
+    waitingPatch("soon", soonMs, {
+      run: 2,
+      attempt: 3,
+      move: 1,
+      maxAttempts: 9,
+      traceparent,
+      submission: {
+        payload: text("soon"),
+        contentType: "text/plain",
+        headers: { "X-Own": "kept", "Millrace-Content-Type": "text/plain", "Millrace-Max-Attempts": "7" },
+        tags: [],
+        correlationId: "",
+        uniqueKey: "",
+        owner: "ada",
+        replyTo: "_INBOX.answer",
+      },
+    }),
+  );
+  const { publishes } = await start();
+  const [published] = await jobs.reaches(1);
+  expect(published?.subject).toBe("jobs.normal.mail.send.-.ada");
+  expect(Object.fromEntries(published?.headers() ?? [])).toEqual({
+    "Nats-Msg-Id": "soon:2:3:1",
+    "Millrace-Id": "soon",
+    "X-Own": "kept",
+    "Millrace-Content-Type": "text/plain",
+    "Millrace-Run": "2",
+    "Millrace-Attempt": "3",
+    "Millrace-Move": "1",
+    "Millrace-Max-Attempts": "9",
+    "Millrace-Reply-To": "_INBOX.answer",
+    traceparent,
+  });
+  expect(new TextDecoder().decode(published?.data)).toBe("soon");
+  expect(published?.timestampMs).toBeGreaterThanOrEqual(soonMs);
+  expect(published?.timestampMs).toBeLessThan(soonMs + 250);
   await publishes(1);
-  expect(await store.cancelSchedule("soon")).toBe(false);
-  expect(await store.cancelSchedule("later")).toBe(true);
+  expect(await store.getJob("soon")).toMatchObject({
+    dueAtMs: 0,
+    place: {
+      stream: "JOBS_NORMAL",
+      seq: 1,
+      version: jobVersion({ run: 2, attempt: 3, move: 1, state: JobState.QUEUED }),
+    },
+    job: { state: JobState.SCHEDULED },
+  });
+  expect((await store.getJob("later"))?.dueAtMs).toBeGreaterThan(Date.now());
 });
 
-test("one that is due earlier than the next wakes the scheduler", { timeout: 30_000 }, async () => {
+test("one that is due earlier than the next is there in time", { timeout: 30_000 }, async () => {
   const jobs = follow();
-  const { stores } = await start();
-  await schedule("far", Date.now() + 3_600_000);
-  await stores(1);
-  await schedule("now", Date.now() - 1000);
-  const messages = await jobs.reaches(3);
-  expect(messages[2]?.subject).toBe("events.submitted.normal.mail.send.now");
+  const write = rowWriter(store);
+  await write(waitingPatch("far", Date.now() + 3_600_000), waitingPatch("now", Date.now()));
+  await start();
+  // It has looked, and sleeps.
+  await jobs.reaches(1);
+  await bus.flush();
+  // A projector takes its time, and other rows come in between.
+  const soonMs = Date.now() + 400;
+  await bus.publishDurable(scheduleSubject("normal", "mail", "send", "soon"), text("{}"), [
+    ["Millrace-Run-At", String(soonMs)],
+  ]);
+  await write(waitingPatch("other", Date.now() + 50));
+  await jobs.reaches(2);
+  await write(waitingPatch("soon", soonMs));
+  const [, , published] = await jobs.reaches(3);
+  expect(idOf(published)).toBe("soon");
+  expect(published?.timestampMs).toBeGreaterThanOrEqual(soonMs);
+  expect(published?.timestampMs).toBeLessThan(soonMs + 250);
 });
 
 test("a header with a zero byte, which no table keeps, holds up nobody", { timeout: 30_000 }, async () => {
-  const { seen, reaches } = follow("events.submitted.>");
+  const { seen, reaches } = follow();
+  const submission = { ...waitingPatch("odd", 0).submission!, headers: { "X-Own": "a\0b" } };
+  await rowWriter(store)(waitingPatch("odd", 1000, { submission }), waitingPatch("next", 1000));
   await start();
-  await schedule("odd", Date.now(), [["X-Own", "a\0b"]]);
-  await schedule("next", Date.now());
   await reaches(2);
-  expect(seen.map(({ subject }) => subject.split(".").at(-1)).toSorted()).toEqual(["next", "odd"]);
-  expect(seen.find(({ subject }) => subject.endsWith("odd"))?.header("X-Own")).toBe("a\u{fffd}b");
+  expect(seen.map(idOf).toSorted()).toEqual(["next", "odd"]);
+  expect(seen.find((message) => idOf(message) === "odd")?.header("X-Own")).toBe("a\u{fffd}b");
 });
 
 test("two schedulers publish each job once", { timeout: 30_000 }, async () => {
-  const count = 200;
-  const jobs = follow("events.submitted.>");
+  const count = 1200;
+  const jobs = follow();
+  const dueMs = Date.now() + 500;
   await start();
-  await start();
-  const dueAt = Date.now() + 500;
-  await Promise.all(Array.from({ length: count }, (_, i) => schedule(`j${i}`, dueAt)));
+  const { publishes } = await start();
+  await rowWriter(store)(...Array.from({ length: count }, (_, i) => waitingPatch(`j${i}`, dueMs)));
   const published = await jobs.reaches(count);
-  expect(new Set(published.map((message) => message.subject)).size).toBe(count);
+  expect(new Set(published.map(idOf)).size).toBe(count);
+  await publishes(1);
   expect((await bus.streamState("JOBS_NORMAL")).messages).toBe(count);
 });
 
-test("what can never run is dead, and leaves its stream", { timeout: 30_000 }, async () => {
-  const events = follow();
-  await start();
-  await bus.publishDurable("schedule.normal.Bad.send.j1", text("bytes"));
-  await bus.publishDurable("schedule.normal.mail.send.j2", text("bytes"), [["Millrace-Run-At", "tomorrow"]]);
-  const messages = await events.reaches(4);
-  const batches = messages.filter((message) => message.subject.startsWith("events.batch."));
-  const dead = batches.flatMap((message) => fromBinary(EventBatchSchema, message.data).events);
-  expect(dead.map((event) => [event.jobId, event.kind, event.errorCode])).toEqual([
-    ["j1", EventKind.DEAD, "POISONED"],
-    ["j2", EventKind.DEAD, "POISONED"],
+test("what was published just before a crash is not published again", { timeout: 30_000 }, async () => {
+  await rowWriter(store)(waitingPatch("a", 1000));
+  const before = await bus.publishDurable("jobs.normal.mail.send", text("{}"), [
+    ["Nats-Msg-Id", "a:1:1:0"],
+    ["Millrace-Id", "a"],
   ]);
-  expect(Buffer.from(dead[0]?.payload ?? []).toString()).toBe("bytes");
+  const { publishes } = await start();
+  await publishes(1);
+  expect((await bus.streamState("JOBS_NORMAL")).messages).toBe(1);
+  expect(await store.getJob("a")).toMatchObject({ dueAtMs: 0, place: { stream: "JOBS_NORMAL", seq: before.seq } });
+});
+
+test("a job whose log is full stays due, and holds up nobody", { timeout: 30_000 }, async () => {
+  const fill = async (bytes: number): Promise<void> => {
+    for (;;) await bus.publishDurable("jobs.low.mail.send", text("x".repeat(bytes)));
+  };
+  for (const bytes of [64 << 10, 1 << 10, 1]) {
+    await expect(fill(bytes)).rejects.toMatchObject({ code: "resource_exhausted" });
+  }
+  const jobs = follow();
+  await rowWriter(store)(waitingPatch("stuck", 1000, { priority: 4 }), waitingPatch("free", 2000));
+  const { publishes } = await start();
+  await publishes(1);
+  expect((await jobs.reaches(1)).map(idOf)).toEqual(["free"]);
+  expect((await store.getJob("stuck"))?.dueAtMs).toBeGreaterThan(0);
+  expect((await store.getJob("free"))?.dueAtMs).toBe(0);
 });
 
 const binaries = findPostgresBinaries();
 describe.skipIf(binaries === undefined)("while PostgreSQL is away", () => {
-  test("schedules stay in their stream, and are published when it is back", { timeout: 60_000 }, async () => {
+  test("jobs wait, and are published when it is back", { timeout: 60_000 }, async () => {
     await using server = await startTestPostgres(binaries ?? "");
     await using remote = await openStore({ databaseUrl: server.url });
-    const jobs = follow("events.submitted.>");
-    const { scheduler, stores } = await start(remote);
-    await schedule("before", Date.now() + 1000);
-    await stores(1);
+    await remote.migrate();
+    const jobs = follow();
+    await rowWriter(remote)(waitingPatch("meanwhile", Date.now() + 2000), waitingPatch("first", Date.now()));
+    const { scheduler, publishes } = await start(remote);
+    await publishes(1);
     await server.stop();
-    await schedule("meanwhile", Date.now());
-    expect((await bus.streamState(scheduleStream)).messages).toBe(1);
     await server.start();
-    const published = await jobs.reaches(2);
-    expect(published.map((message) => message.subject).sort()).toEqual([
-      "events.submitted.normal.mail.send.before",
-      "events.submitted.normal.mail.send.meanwhile",
-    ]);
+    expect((await jobs.reaches(2)).map(idOf)).toEqual(["first", "meanwhile"]);
+    await publishes(2);
     await scheduler[Symbol.asyncDispose]();
-    await drained();
   });
 });

@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
-import { LeaderLease, type Bus } from "@millrace/bus";
-import { backoffDelayMs, scheduleStream, type BackoffPolicy } from "@millrace/protocol";
+import { LeaderLease, type Bus, type BusMessage } from "@millrace/bus";
+import { backoffDelayMs, headerNames, parseJobOptions, subjectRoots, type BackoffPolicy } from "@millrace/protocol";
 import type { Store } from "@millrace/store";
 import { defaultSchedulerConfig, type SchedulerConfig } from "./config.ts";
 
+import { NextLook } from "./next-look.ts";
 import { PluginDesk } from "./plugin-desk.ts";
-import { claimLimit, deliveryTimeoutMs, publishDue } from "./publish-due.ts";
+import { deliveryTimeoutMs, publishDue } from "./publish-due.ts";
 import { noSchedulerMetrics, type SchedulerLogger, type SchedulerMetrics } from "./scheduler-signals.ts";
-import { takeSchedules } from "./take-schedules.ts";
 import { wait } from "./wait.ts";
 
 export interface SchedulerDeps {
@@ -29,11 +29,14 @@ export interface Scheduler extends AsyncDisposable {
 }
 
 const retry: BackoffPolicy = { kind: "exponential", baseMs: 100, maxMs: 5000, jitter: 0.3 };
+/** Some job was not published: its log is full, or away. */
+const failurePauseMs = 1_000;
+/** What is due is in another scheduler's hands at this moment. */
+const takenPauseMs = 20;
 
 /**
- * Keeps delayed jobs and long retries in the database, and publishes each when its time has come; runs what plugins run by
- * time and by event. Several may run at one time: they share the messages by the stream's consumer, and the rows by
- * claims; one of them leads for the plugins. Starts at once, whatever is away.
+ * Publishes jobs that wait for their time when it has come, from their rows; runs what plugins run by time and by event. Several
+ * may run at one time: they share the rows by claims, and one of them leads for the plugins. Starts at once, whatever is away.
  */
 export async function startScheduler(config: Partial<SchedulerConfig>, deps: SchedulerDeps): Promise<Scheduler> {
   return new RunningScheduler({ ...defaultSchedulerConfig, ...config }, deps);
@@ -46,8 +49,6 @@ class RunningScheduler implements Scheduler {
   readonly #abort = new AbortController();
   readonly #reasons = new Map<string, string>();
   readonly #ended: Promise<unknown>;
-  /** Ends the wait for the next due time. */
-  #wake = Promise.withResolvers<void>();
 
   constructor(config: SchedulerConfig, deps: SchedulerDeps) {
     this.#config = config;
@@ -55,7 +56,6 @@ class RunningScheduler implements Scheduler {
     this.#metrics = { ...noSchedulerMetrics, ...deps.metrics };
     const migrate = (): Promise<void> => deps.store.migrate();
     this.#ended = Promise.all([
-      this.#keepRunning("taking", migrate, () => this.#take()),
       this.#keepRunning("publishing", migrate, () => this.#publish()),
       // No event waits for the database.
       this.#keepRunning("plugins", undefined, () => this.#lead()),
@@ -69,7 +69,6 @@ class RunningScheduler implements Scheduler {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#abort.abort();
-    this.#wake.resolve();
     await this.#ended;
   }
 
@@ -116,39 +115,33 @@ class RunningScheduler implements Scheduler {
     if (!signal.aborted) logger.warn({}, "another scheduler leads for the plugins");
   }
 
-  async #take(): Promise<void> {
-    const { bus, store, logger } = this.#deps;
-    const { signal } = this.#abort;
-    const metrics = this.#metrics;
-    await bus.ensureSchedulerConsumer({ ackWaitMs: this.#config.ackWaitMs });
-    const streamCreatedMs = await bus.streamCreatedMs(scheduleStream);
-    while (!signal.aborted) {
-      const earliest = await takeSchedules({ bus, store, logger, metrics, streamCreatedMs, signal });
-      if (earliest !== undefined) this.#wake.resolve();
-    }
-  }
-
   async #publish(): Promise<void> {
     const { bus, store, logger } = this.#deps;
     const { signal } = this.#abort;
     const metrics = this.#metrics;
+    const next = new NextLook(this.#config.recheckMs);
+    using _ear = bus.subscribe(`${subjectRoots.schedule}.>`, {}, (message) => next.heard(dueMsOf(message)));
     await using publisher = bus.publisher({ deliveryTimeoutMs });
     while (!signal.aborted) {
-      // Before the look at the table: a row that is stored during it must not be slept over.
-      this.#wake = Promise.withResolvers();
+      next.begin();
       if (!bus.connected) await Promise.race([bus.whenConnected(), aborted(signal)]);
-      const claimed = await publishDue({ publisher, store, logger, metrics });
-      if (claimed === claimLimit) continue;
-      const delayMs = await store.nextScheduleDelayMs();
-      const sleep = new AbortController();
-      const stopSleep = (): void => sleep.abort();
-      void this.#wake.promise.then(stopSleep);
-      signal.addEventListener("abort", stopSleep, { once: true });
-      // Rows of other schedulers, and clocks that are set, are seen by then.
-      await wait(Math.ceil(Math.min(delayMs ?? Infinity, this.#config.recheckMs)), sleep.signal);
-      signal.removeEventListener("abort", stopSleep);
+      const { delayMs, nowMs } = await store.nextDue();
+      next.plan(delayMs, nowMs);
+      if (delayMs !== 0) {
+        await next.wait(signal);
+        continue;
+      }
+      const { claimed, failed } = await publishDue({ publisher, store, logger, metrics });
+      if (failed > 0) await wait(failurePauseMs, signal);
+      else if (claimed === 0) await wait(takenPauseMs, signal);
     }
   }
+}
+
+/** When a job that waits for its time is due, Unix ms; 0: at once. What cannot be read is the projector's to refuse. */
+function dueMsOf(message: BusMessage): number {
+  const parsed = parseJobOptions((name) => (name === headerNames.runAt ? message.header(name) : undefined));
+  return parsed.ok ? parsed.options.runAtMs : 0;
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {
