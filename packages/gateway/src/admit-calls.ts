@@ -18,6 +18,8 @@ export interface Admission {
   byAddress(call: CallContext, access: MethodAccess | undefined): void | Promise<void>;
   /** Before credentials that are not known are looked into. @throws ConnectError resource_exhausted */
   stranger(call: CallContext): void | Promise<void>;
+  /** Takes back what a stranger's call has cost: its credentials could not be looked into. */
+  forgive(call: CallContext): void;
   /** @throws ConnectError resource_exhausted */
   byIdentity(call: CallContext): void | Promise<void>;
   /** Before a caller is told that it may not, where that is written down. @throws ConnectError resource_exhausted */
@@ -56,11 +58,12 @@ export function createAdmission(
     settle(call, rate, answer, reason);
   }
 
-  const stranger = (call: CallContext): void | Promise<void> =>
-    take(call, `stranger:${limitKey(addressOf(call))}`, limits.strangers);
+  const strangerKey = (call: CallContext): string => `stranger:${limitKey(addressOf(call))}`;
+  const stranger = (call: CallContext): void | Promise<void> => take(call, strangerKey(call), limits.strangers);
 
   return {
     stranger,
+    forgive: (call) => limiter.give(strangerKey(call), limits.strangers),
     byAddress(call, access) {
       if (call.service.typeName === exempt) return;
       if (access?.permission === "public") return stranger(call);

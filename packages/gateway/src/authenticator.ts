@@ -14,6 +14,7 @@ import {
 import type { Logger } from "@millrace/service-kit";
 import { BoundedCache } from "./bounded-cache.ts";
 import { KeyRing } from "./key-ring.ts";
+import type { Admission } from "./admit-calls.ts";
 import type { Refusals } from "./refusals.ts";
 import { RevocationFeed } from "./revocation-feed.ts";
 import { verifyAccessToken, type KnownCaller } from "./verify-access-token.ts";
@@ -27,6 +28,12 @@ const maxTokenChars = 4_096;
 /** An API token is looked up again after so long; a revocation is heard of long before. */
 const apiTokenMs = 30_000;
 const lookUpTimeoutMs = 3_000;
+/** While it cannot be looked up again, what was known of a caller counts for so long, if revocations are heard. */
+const staleMs = 5 * 60_000;
+/** Then it is tried again after so long. */
+const lookUpAgainMs = 2_000;
+/** A look-up that takes longer says that identity is slow. */
+const slowMs = 1_000;
 const apiTokenForm = /^mr_[A-Za-z0-9_-]{20,128}$/;
 const bearer = /^Bearer +([^ ]+) *$/i;
 
@@ -39,16 +46,19 @@ export class Authenticator implements AsyncDisposable {
   readonly #client;
   readonly #revoked: RevocationFeed;
   readonly #known = new BoundedCache<string, KnownCaller>(cacheSize);
-  readonly #pending = new Map<string, Promise<KnownCaller>>();
+  /** The oldest first. */
+  readonly #pending = new Map<string, { readonly since: number; readonly caller: Promise<KnownCaller> }>();
+  /** The last look-up had no answer. */
+  #unanswered = false;
   /** Those that calls were given, for as long as a call has one. */
   readonly #callers = new WeakMap<Identity, KnownCaller>();
   /** How often the callers were forgotten. */
   #forgotten = 0;
-  readonly #admitStranger: (call: CallContext) => void | Promise<void>;
+  readonly #strangers: Pick<Admission, "stranger" | "forgive">;
 
   /**
    * @param options.secureCookies only cookies that a browser ties to this host count
-   * @param options.admitStranger asked before credentials that are not known are looked into, which costs; throws to refuse
+   * @param options.strangers asked before credentials that are not known are looked into, which costs; throws to refuse
    * @param options.onNews told when some of those who were let in may not go on
    */
   constructor(
@@ -57,13 +67,13 @@ export class Authenticator implements AsyncDisposable {
     logger: Logger,
     options: {
       readonly secureCookies: boolean;
-      readonly admitStranger: (call: CallContext) => void | Promise<void>;
+      readonly strangers: Pick<Admission, "stranger" | "forgive">;
       readonly onNews: () => void;
     },
   ) {
     this.#secureCookies = options.secureCookies;
     this.#refusals = refusals;
-    this.#admitStranger = options.admitStranger;
+    this.#strangers = options.strangers;
     this.keys = new KeyRing(transport);
     this.#client = createClient(IdentityRuntimeService, transport);
     // Which of the secrets in the cache they belong to is not worth an index: it happens rarely.
@@ -108,19 +118,40 @@ export class Authenticator implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#revoked[Symbol.asyncDispose]();
-    await Promise.allSettled(this.#pending.values());
+    await Promise.allSettled([...this.#pending.values()].map(({ caller }) => caller));
   }
 
   #identifyToken(call: CallContext, token: string): Identity | Promise<Identity> {
     const known = this.#known.get(token);
     if (known !== undefined && known.expiresAtMs > Date.now()) return this.#admit(known);
     if (token.length > maxTokenChars) throw this.#refusals.unauthenticated("invalid_token");
+    if (known !== undefined && known.endsAtMs > Date.now()) return this.#meetAgain(token, known);
     return this.#meet(call, token);
   }
 
+  /** Who was let in before is no stranger. While identity is away what is known counts on: an end of it would be heard of. */
+  async #meetAgain(token: string, known: KnownCaller): Promise<Identity> {
+    try {
+      return this.#admit(await (this.#pending.get(token)?.caller ?? this.#learn(token, undefined)));
+    } catch (reason) {
+      const now = Date.now();
+      const counts = now - known.issuedAtMs < staleMs && known.endsAtMs > now && this.#known.get(token) === known;
+      if (!this.#refusals.isAway(reason) || !counts) throw reason;
+      this.#known.set(token, { ...known, expiresAtMs: Math.min(known.endsAtMs, now + lookUpAgainMs) });
+      return this.#admit(known);
+    }
+  }
+
   async #meet(call: CallContext, token: string): Promise<Identity> {
-    await this.#admitStranger(call);
-    return this.#admit(await this.#learn(token));
+    // However many calls bring it, a token is looked into once, and costs once.
+    const pending = this.#pending.get(token);
+    try {
+      return this.#admit(await (pending?.caller ?? this.#learn(token, call)));
+    } catch (reason) {
+      // Whoever asked first had no room; that says nothing of this caller.
+      if (pending === undefined || !this.#refusals.isLimit(reason)) throw reason;
+      return this.#admit(await (this.#pending.get(token)?.caller ?? this.#learn(token, call)));
+    }
   }
 
   /** The last word, on every call: a caller may have been known for minutes. */
@@ -140,21 +171,51 @@ export class Authenticator implements AsyncDisposable {
     return ended ? this.#refusals.unauthenticated("revoked") : undefined;
   }
 
-  #learn(token: string): Promise<KnownCaller> {
-    const pending = this.#pending.get(token);
-    if (pending !== undefined) return pending;
+  /** @param stranger the call that pays for it */
+  #learn(token: string, stranger: CallContext | undefined): Promise<KnownCaller> {
     if (this.#pending.size >= maxVerifying) throw this.#refusals.away("overloaded", "too many new callers at once");
     const forgotten = this.#forgotten;
-    const learned = this.#verify(token)
-      .then((caller) => {
-        this.#callers.set(caller.identity, caller);
+    const caller = this.#verifyFor(token, stranger)
+      .then((known) => {
+        this.#callers.set(known.identity, known);
         // What ended meanwhile may not have been in the answer yet.
-        if (forgotten === this.#forgotten) this.#known.set(token, caller);
-        return caller;
+        if (forgotten === this.#forgotten) this.#known.set(token, known);
+        return known;
       })
       .finally(() => this.#pending.delete(token));
-    this.#pending.set(token, learned);
-    return learned;
+    this.#pending.set(token, { since: performance.now(), caller });
+    return caller;
+  }
+
+  async #verifyFor(token: string, stranger: CallContext | undefined): Promise<KnownCaller> {
+    if (stranger !== undefined) await this.#admitStranger(stranger);
+    try {
+      const known = await this.#verify(token);
+      this.#unanswered = false;
+      return known;
+    } catch (reason) {
+      this.#unanswered = this.#refusals.isAway(reason);
+      // Nobody has failed: nothing was looked into.
+      if (this.#unanswered && stranger !== undefined) this.#strangers.forgive(stranger);
+      throw reason;
+    }
+  }
+
+  async #admitStranger(call: CallContext): Promise<void> {
+    try {
+      await this.#strangers.stranger(call);
+    } catch (reason) {
+      if (!this.#refusals.isLimit(reason) || !this.#isSlow()) throw reason;
+      // They would have been looked into long ago, and given back what they cost.
+      throw this.#refusals.away("identity_away", "it cannot be told who calls", reason);
+    }
+  }
+
+  /** Whether credentials wait for identity longer than they should, or have just waited in vain. */
+  #isSlow(): boolean {
+    if (this.#unanswered) return true;
+    const [oldest] = this.#pending.values();
+    return oldest !== undefined && performance.now() - oldest.since > slowMs;
   }
 
   async #verify(token: string): Promise<KnownCaller> {

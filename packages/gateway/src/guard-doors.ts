@@ -52,7 +52,7 @@ export function guardDoors(config: GatewayConfig, deps: DoorGuardDeps): DoorGuar
   const admission = createAdmission(new RateLimiter(identityTransport), limits, addressOf, refusals);
   const authenticator: Authenticator = new Authenticator(identityTransport, refusals, logger, {
     secureCookies: config.secureCookies,
-    admitStranger: admission.stranger,
+    strangers: admission,
     onNews: () => streams.check(),
   });
   const streams = new OpenStreams(addressOf, refusals, (identity) => authenticator.standing(identity));

@@ -44,6 +44,8 @@ export interface TestIdentity {
   audited(count: number): Promise<AuditEntry[]>;
   readonly callers: (CallerInfo | undefined)[];
   away: boolean;
+  /** While it is set, tokens and keys are looked up, and nobody is told. */
+  hangs: boolean;
 }
 
 export interface Guarded extends AsyncDisposable {
@@ -111,6 +113,7 @@ export async function startGuarded(
     },
     callers: [],
     away: false,
+    hangs: false,
   };
   function settleAudits(): void {
     for (const one of waiting) if (identity.audit.length >= one.count) one.resolve(identity.audit);
@@ -119,15 +122,19 @@ export async function startGuarded(
     if (identity.away) throw new MillraceError("unavailable", "away");
   };
 
+  const answering = (): Promise<void> => (identity.hangs ? new Promise(() => {}) : Promise.resolve());
+
   const runtime: ServiceImpl<typeof IdentityRuntimeService> = {
-    getKeys() {
+    async getKeys() {
       requireHere();
       counts.getKeys++;
+      await answering();
       return { jwks: JSON.stringify({ keys: keys.map(({ jwk }) => jwk) }) };
     },
-    findToken({ secretHash }) {
+    async findToken({ secretHash }) {
       requireHere();
       counts.findToken++;
+      await answering();
       const caller = tokens.get(Buffer.from(secretHash).toString("hex"));
       return caller === undefined ? {} : { caller };
     },

@@ -70,6 +70,13 @@ export class RateLimiter {
     });
   }
 
+  /** Gives back what was taken for something that could not be tried. */
+  give(key: string, rate: BucketRate, count = 1): void {
+    const account = this.#accounts.get(key);
+    if (account === undefined || account.rate !== rate) return;
+    account.held = Math.min(rate.burst, account.held + count);
+  }
+
   #lease(key: string, account: Account, tokens: number): Promise<void> {
     account.leasing = this.#ask(key, account, tokens).finally(() => (account.leasing = undefined));
     return account.leasing;

@@ -32,7 +32,8 @@ export type Refusals = ReturnType<typeof createRefusals>;
 
 /** Makes the errors that doors answer with, and counts each. */
 export function createRefusals(metrics: Pick<Metrics, "refusals">) {
-  const limits = new WeakSet<ConnectError>();
+  const limits = new WeakSet<object>();
+  const aways = new WeakSet<object>();
   const count = (reason: RefusalReason): void => metrics.refusals.labels({ reason }).inc();
   return {
     count,
@@ -53,10 +54,14 @@ export function createRefusals(metrics: Pick<Metrics, "refusals">) {
       return error;
     },
     /** Whether a door refused for how much was asked, and nobody has looked at what. */
-    isLimit: (error: ConnectError | undefined): boolean => error !== undefined && limits.has(error),
+    isLimit: (error: unknown): boolean => error instanceof ConnectError && limits.has(error),
     away(reason: RefusalReason, message: string, cause?: unknown): ConnectError {
       count(reason);
-      return new ConnectError(message, Code.Unavailable, { "retry-after": "1" }, undefined, cause);
+      const error = new ConnectError(message, Code.Unavailable, { "retry-after": "1" }, undefined, cause);
+      aways.add(error);
+      return error;
     },
+    /** Whether a door refused because somebody behind it did not answer. */
+    isAway: (error: unknown): boolean => error instanceof ConnectError && aways.has(error),
   };
 }
