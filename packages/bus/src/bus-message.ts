@@ -1,4 +1,5 @@
 import type { Msg } from "nats";
+import type { Namespace } from "./namespace.ts";
 
 const decoder = new TextDecoder();
 const empty = new Uint8Array(0);
@@ -12,14 +13,17 @@ interface ClientMessage {
 /** A message from the broker. Nothing is decoded before it is asked for. */
 export class BusMessage {
   protected readonly source: Msg;
+  protected readonly namespace: Namespace | undefined;
   #headerText: string | undefined;
 
-  constructor(source: Msg) {
+  constructor(source: Msg, namespace?: Namespace) {
     this.source = source;
+    this.namespace = namespace;
   }
 
   get subject(): string {
-    return this.source.subject;
+    const { subject } = this.source;
+    return this.namespace === undefined ? subject : this.namespace.ownSubject(subject);
   }
 
   /** A view into the receive buffer, on Node of class Buffer: `new Uint8Array(data)` copies what is kept for long. */
@@ -29,7 +33,9 @@ export class BusMessage {
 
   /** Empty when no answer is expected. */
   get reply(): string {
-    return hasReply(this.source) ? (this.source.reply ?? "") : "";
+    if (!hasReply(this.source)) return "";
+    const { reply = "" } = this.source;
+    return this.namespace === undefined ? reply : this.namespace.ownSubject(reply);
   }
 
   /** The header block as it came, empty when there is none. */
@@ -49,7 +55,7 @@ export class BusMessage {
     const start = text.indexOf(`\r\n${name}:`);
     if (start < 0) return undefined;
     const from = start + name.length + 3;
-    return text.slice(from, text.indexOf("\r\n", from)).trim();
+    return this.#own(name, text.slice(from, text.indexOf("\r\n", from)).trim());
   }
 
   /** All headers in their order. */
@@ -57,8 +63,17 @@ export class BusMessage {
     const lines = this.headerText.split("\r\n").slice(1);
     return lines.flatMap((line): [string, string][] => {
       const colon = line.indexOf(":");
-      return colon > 0 ? [[line.slice(0, colon), line.slice(colon + 1).trim()]] : [];
+      if (colon <= 0) return [];
+      const name = line.slice(0, colon);
+      return [[name, this.#own(name, line.slice(colon + 1).trim())]];
     });
+  }
+
+  /** Where JetStream tells of a place, by the names on the wire. */
+  #own(header: string, value: string): string {
+    if (this.namespace === undefined) return value;
+    if (header === "Nats-Stream") return this.namespace.ownStream(value);
+    return header === "Nats-Subject" ? this.namespace.ownSubject(value) : value;
   }
 }
 

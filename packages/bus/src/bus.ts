@@ -115,7 +115,7 @@ export class Bus implements AsyncDisposable {
     const subscription: Subscription = this.#link.subscribe(
       subject,
       (message) => {
-        const received = new BusMessage(message);
+        const received = new BusMessage(message, this.#link.namespace);
         if (passedOn(received, subject)) this.logger.warn({ subject }, "message that JetStream was made to pass on");
         // As it may be a promise, whose rejection is caught there.
         else return onMessage(received);

@@ -14,7 +14,8 @@ export class Delivery extends BusMessage {
   }
 
   get stream(): string {
-    return this.#part(0);
+    const stream = this.#part(0);
+    return this.namespace === undefined ? stream : this.namespace.ownStream(stream);
   }
 
   get consumer(): string {

@@ -7,7 +7,7 @@ export {
   type BrokerKey,
 } from "./broker-config.ts";
 export type { BrokerLimits, StreamLimits } from "./broker-limits.ts";
-export { brokerOptions, type BrokerSettings } from "./broker-settings.ts";
+export { brokerOptions, topologyOptions, type BrokerSettings, type StreamSettings } from "./broker-settings.ts";
 export { brokerUsers, permissionsOf, type BrokerPermissions, type BrokerUser } from "./broker-users.ts";
 export { Bus, connectBus, type SendOptions } from "./bus.ts";
 export { BusError } from "./bus-error.ts";

@@ -29,7 +29,9 @@ export class JetStreamApi {
 
   /** @throws BusError by JetStream's own error, or as RequestMux.request does */
   async request(subject: string, body: object | undefined): Promise<JsonObject> {
-    const data = body === undefined ? new Uint8Array(0) : encoder.encode(JSON.stringify(body));
+    const { namespace } = this.link;
+    const named = body === undefined || namespace === undefined ? body : namespace.request(body);
+    const data = named === undefined ? new Uint8Array(0) : encoder.encode(JSON.stringify(named));
     const answer = await this.mux.request(`$JS.API.${subject}`, data, { timeoutMs: requestTimeoutMs });
     const json = JsonObject.parse(answer.data);
     if (json.has("error")) {
@@ -40,7 +42,7 @@ export class JetStreamApi {
         description: error.string("description"),
       });
     }
-    return json;
+    return namespace === undefined ? json : new JsonObject(namespace.answer(json.raw()));
   }
 
   /** As `request`, tried again while the broker is starting or away. For what may be done twice. */

@@ -116,6 +116,24 @@ export class KvBucket {
     return [...found.values()];
   }
 
+  /**
+   * The keys alone, without their values, in no order: those that were deleted too, as long as their markers are there.
+   * @param filter with wildcards; all by default
+   */
+  async keys(filter = ">"): Promise<string[]> {
+    const prefix = `$KV.${this.name}.`;
+    const found = new Set<string>();
+    // It comes in pages of 100,000.
+    for (let offset = 0; ;) {
+      const request = { subjects_filter: `${prefix}${filter}`, offset };
+      const info = await this.#api.request(`STREAM.INFO.KV_${this.name}`, request);
+      const subjects = Object.keys(info.object("state").object("subjects").raw());
+      for (const subject of subjects) found.add(subject.slice(prefix.length));
+      offset += subjects.length;
+      if (subjects.length === 0 || offset >= info.number("total")) return [...found];
+    }
+  }
+
   /** Tells what is there and then each change; goes on after reconnects and restarts of the broker. */
   watch(options: KvWatchOptions): KvWatch {
     const prefix = `$KV.${this.name}.`;

@@ -19,6 +19,7 @@ import { BusError, notConnected } from "./bus-error.ts";
 import { CertificateFiles, type CertificatePaths } from "./certificate-files.ts";
 import type { TopologyOptions } from "./ensure-topology.ts";
 import { inboxRoot, type InboxPurpose } from "./inbox.ts";
+import { Namespace } from "./namespace.ts";
 import { pause } from "./pause.ts";
 
 export interface BusOptions {
@@ -31,6 +32,8 @@ export interface BusOptions {
   readonly token?: string;
   /** Content of a `.creds` file. */
   readonly creds?: Uint8Array;
+  /** A `.creds` file, of a user of an account (operator mode); read at each connection. */
+  readonly credsFile?: string;
   /** File that holds the seed of an nkey; read at each connection. */
   readonly seedFile?: string;
   readonly tls?: TlsOptions;
@@ -40,6 +43,10 @@ export interface BusOptions {
   readonly inboxPrefix?: string;
   /** Another user has made the streams, and this one may not: they are taken as they are. */
   readonly topologyGiven?: boolean;
+  /** In front of every subject, stream and bucket; see Namespace. */
+  readonly prefix?: string;
+  /** JetStream's domain, when the streams are not those of the server that is connected to. */
+  readonly domain?: string;
   /** How streams are made, where a call of `ensureTopology` does not say. */
   readonly topology?: TopologyOptions;
   /** How long the first connection is tried for; later ones are tried for ever. */
@@ -79,6 +86,8 @@ export class Link implements AsyncDisposable {
   readonly logger: BusLogger;
   readonly inboxPrefix: string;
   readonly topologyGiven: boolean;
+  /** Undefined without prefix and domain: names are the same on the wire. */
+  readonly namespace: Namespace | undefined;
   readonly topology: TopologyOptions;
   #status: BusStatus = { connected: true, epoch: 1, lostAtMs: 0 };
   #closed = false;
@@ -87,8 +96,14 @@ export class Link implements AsyncDisposable {
   readonly #refusalListeners = new Set<RefusalListener>();
   readonly #files: CertificateFiles | undefined;
 
-  private constructor(client: NatsConnection, options: BusOptions, files: CertificateFiles | undefined) {
+  private constructor(
+    client: NatsConnection,
+    options: BusOptions,
+    namespace: Namespace | undefined,
+    files: CertificateFiles | undefined,
+  ) {
     this.client = client;
+    this.namespace = namespace;
     this.logger = options.logger ?? silentLogger;
     this.inboxPrefix = options.inboxPrefix ?? inboxRoot;
     this.topologyGiven = options.topologyGiven ?? false;
@@ -99,9 +114,10 @@ export class Link implements AsyncDisposable {
 
   static async open(options: BusOptions): Promise<Link> {
     const { certificates: paths, logger = silentLogger } = options;
+    const namespace = Namespace.of(options);
     using starting = new DisposableStack();
     const files = paths === undefined ? undefined : starting.use(new CertificateFiles(paths, logger));
-    const link = new Link(await Link.#connect(options, files), options, files);
+    const link = new Link(await Link.#connect(options, files), options, namespace, files);
     starting.move();
     return link;
   }
@@ -159,19 +175,24 @@ export class Link implements AsyncDisposable {
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
-  /** Hears of each message that the broker did not take, as this user may not publish on its subject. */
+  /** Hears of each message that the broker did not take, as this user may not publish on its subject: that on the wire. */
   onRefused(listener: RefusalListener): Disposable {
     this.#refusalListeners.add(listener);
     return { [Symbol.dispose]: () => void this.#refusalListeners.delete(listener) };
+  }
+
+  /** Where a message to this subject goes on the wire. */
+  onWire(subject: string): string {
+    return this.namespace === undefined ? subject : this.namespace.published(subject);
   }
 
   /** @returns false when there is no connection: the message went nowhere */
   publish(subject: string, data: Uint8Array, reply?: string, headers?: EncodedHeaders): boolean {
     if (!this.#status.connected || this.#closed) return false;
     const options: PublishOptions = {};
-    if (reply !== undefined) options.reply = reply;
+    if (reply !== undefined) options.reply = this.namespace === undefined ? reply : this.namespace.stored(reply);
     if (headers !== undefined) options.headers = asClientHeaders(headers);
-    this.client.publish(subject, data, options);
+    this.client.publish(this.onWire(subject), data, options);
     return true;
   }
 
@@ -197,7 +218,7 @@ export class Link implements AsyncDisposable {
   /** Survives reconnects. What the callback throws goes to the log. */
   subscribe(subject: string, onMessage: (message: Msg) => void, queue?: string): Subscription {
     if (this.#closed) throw notConnected();
-    return this.client.subscribe(subject, {
+    return this.client.subscribe(this.namespace === undefined ? subject : this.namespace.stored(subject), {
       ...(queue === undefined ? {} : { queue }),
       callback: (error: NatsError | null, message: Msg) => {
         if (error !== null) return this.logger.error({ subject, err: error }, "subscription refused");
@@ -304,7 +325,7 @@ function errorCodeOf(cause: unknown): string {
 }
 
 function clientOptions(options: BusOptions, files: CertificateFiles | undefined): ConnectionOptions {
-  const { seedFile } = options;
+  const { seedFile, credsFile } = options;
   return {
     servers: typeof options.servers === "string" ? options.servers.split(",") : [...options.servers],
     name: options.name,
@@ -312,10 +333,13 @@ function clientOptions(options: BusOptions, files: CertificateFiles | undefined)
     ...(options.password === undefined ? {} : { pass: options.password }),
     ...(options.token === undefined ? {} : { token: options.token }),
     ...(options.creds === undefined ? {} : { authenticator: credsAuthenticator(options.creds) }),
-    // A new key is found when it is there: no refusal is the last.
+    // New ones are found when they are there: no refusal is the last.
     ...(seedFile === undefined
       ? {}
       : { authenticator: nkeyAuthenticator(() => readSeed(seedFile)), ignoreAuthErrorAbort: true }),
+    ...(credsFile === undefined
+      ? {}
+      : { authenticator: credsAuthenticator(() => readFileSync(credsFile)), ignoreAuthErrorAbort: true }),
     ...(options.tls === undefined ? {} : { tls: options.tls }),
     ...(files === undefined ? {} : { tls: followingTls(files) }),
     ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),

@@ -288,7 +288,7 @@ export class PipelinedPublisher implements AsyncDisposable {
     const error = publishError(entry.subject, data);
     if (error === undefined) {
       if (this.#mostInFlight < this.#windowMessages) this.#mostInFlight++;
-      this.#settle(token, entry, undefined, new PublishAck(data));
+      this.#settle(token, entry, undefined, new PublishAck(data, this.#link.namespace));
     } else if (error.natsCode === natsCodes.tooManyRequests) this.#slowDown(entry, error);
     else if (error.code === "unavailable") this.#retryLater(entry, error);
     // Its own subject is taken: by the copy that was sent first.
@@ -299,7 +299,7 @@ export class PipelinedPublisher implements AsyncDisposable {
 
   #refuse(subject: string): void {
     // A copy: the callee may change it.
-    const refused = [...this.#inFlight].filter(([, entry]) => entry.subject === subject);
+    const refused = [...this.#inFlight].filter(([, entry]) => this.#link.onWire(entry.subject) === subject);
     for (const [token, entry] of refused) this.#settle(token, entry, notAllowed(subject), undefined);
   }
 

@@ -1,5 +1,6 @@
 import { JsonObject } from "./json.ts";
 import { apiError, type BusError } from "./bus-error.ts";
+import type { Namespace } from "./namespace.ts";
 
 /** That a stream holds a message. Decoded when it is asked for: most publishers only count. */
 export class PublishAck {
@@ -7,14 +8,17 @@ export class PublishAck {
   static readonly storedBefore = new PublishAck(new TextEncoder().encode('{"duplicate":true}'));
 
   readonly #bytes: Uint8Array;
+  readonly #namespace: Namespace | undefined;
   #json: JsonObject | undefined;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, namespace?: Namespace) {
     this.#bytes = bytes;
+    this.#namespace = namespace;
   }
 
   get stream(): string {
-    return this.#decoded.string("stream");
+    const stream = this.#decoded.string("stream");
+    return this.#namespace === undefined ? stream : this.#namespace.ownStream(stream);
   }
 
   get seq(): number {

@@ -159,7 +159,7 @@ class PullChannel {
     if (!hasReply(message)) return this.#receiveStatus(message);
     // A message carries its own subject, not the pull's; the broker serves pulls in the order they came.
     const pull = this.#open[0];
-    const delivery = new Delivery(message);
+    const delivery = new Delivery(message, this.#link.namespace);
     // After its end was given up for lost, a message still belongs to somebody.
     if (pull === undefined) return this.#tell(this.#last, delivery);
     pull.received++;

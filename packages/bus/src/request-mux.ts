@@ -91,12 +91,12 @@ export class RequestMux implements Disposable {
     if (request === undefined) return;
     this.#pending.delete(token);
     if (messageStatus(message)?.code === 503) request.reject(noResponders(request.subject));
-    else request.resolve(new BusMessage(message));
+    else request.resolve(new BusMessage(message, this.#link.namespace));
   }
 
   #refuse(subject: string): void {
     for (const [token, request] of this.#pending) {
-      if (request.subject !== subject) continue;
+      if (this.#link.onWire(request.subject) !== subject) continue;
       this.#pending.delete(token);
       request.reject(notAllowed(subject));
     }
