@@ -1,4 +1,5 @@
 // What the tests of plugins' events and tasks stand on: a NATS server, PGlite, and a hand that plays the workers.
+import { randomUUID } from "node:crypto";
 import { create, fromJsonString, toBinary } from "@bufbuild/protobuf";
 import { connectBus, type Bus, type Delivery } from "@millrace/bus";
 import { startTestNats, type TestNats } from "@millrace/bus/testing";
@@ -8,7 +9,6 @@ import {
   EventBatchSchema,
   eventBatchSubject,
   eventsStream,
-  EventKind,
   headerNames,
   JobResultSchema,
   JobState,
@@ -57,8 +57,6 @@ export interface Taken {
   readonly id: string;
   /** Ends the job, as a worker does. */
   end(state?: JobState): void;
-  /** Has the projection know that it has ended. */
-  record(): Promise<unknown>;
 }
 
 /** Stands for the workers: hands out the jobs of a queue as they come. */
@@ -76,7 +74,6 @@ export async function takeJobs(bus: Bus, queue: "plugin-events" | "plugin-tasks"
       id,
       event: queue === "plugin-events" ? fromJsonString(PlatformEventSchema, text) : create(PlatformEventSchema),
       tags: message.header(headerNames.tags) ?? "",
-      record: () => publishBatch(bus, [{ jobId: id, kind: EventKind.SUCCEEDED, queue, type: plugin }]),
       end(state = JobState.SUCCEEDED) {
         bus.ack(message.reply);
         const result = create(JobResultSchema, { id, state, attempt: 1 });
@@ -191,12 +188,20 @@ export function waitingPatch(
   };
 }
 
+/** Has the table know that a job has ended. */
+export function recordEnd(store: Store, id: string): Promise<unknown> {
+  const state = JobState.SUCCEEDED;
+  const version = jobVersion({ run: 1, attempt: 1, move: 0, state });
+  return rowWriter(store)(waitingPatch(id, Date.now(), { state, version, dueAtMs: 0, finishedAtMs: Date.now() }));
+}
+
 /** Writes rows, as the projector does. */
 export function rowWriter(store: Store): (...patches: JobPatch[]) => Promise<unknown> {
+  const name = randomUUID();
   let from: LogCursors = new Map();
   return (...patches) => {
     const seq = (from.get(eventsStream)?.seq ?? 0) + 1;
-    const step = { name: "test", from, to: new Map([[eventsStream, { seq, streamCreatedMs: 1, atMs: 0 }]]) };
+    const step = { name, from, to: new Map([[eventsStream, { seq, streamCreatedMs: 1, atMs: 0 }]]) };
     from = step.to;
     return store.applyEvents(patches, step);
   };
