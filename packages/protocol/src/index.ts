@@ -13,6 +13,7 @@ export * from "./gen/millrace/system/v1/audit_runtime_pb.ts";
 export * from "./gen/millrace/system/v1/audit_service_pb.ts";
 export * from "./gen/millrace/system/v1/settings_runtime_pb.ts";
 export * from "./gen/millrace/system/v1/settings_service_pb.ts";
+export * from "./gen/millrace/system/v1/log_service_pb.ts";
 export * from "./gen/millrace/system/v1/system_service_pb.ts";
 export * from "./gen/millrace/events/v1/event_service_pb.ts";
 export * from "./gen/millrace/events/v1/events_pb.ts";
@@ -55,6 +56,7 @@ export {
   type CancelMark,
   type PlaceMark,
 } from "./cancel-mark.ts";
+export { anewMessageId, jobAnew, type JobAnew } from "./job-anew.ts";
 export { deriveJobId, jobIdOf, newJobId, type LogPlace } from "./job-id.ts";
 export {
   decodeJson,

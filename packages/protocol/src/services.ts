@@ -5,6 +5,7 @@ import { EventService } from "./gen/millrace/events/v1/event_service_pb.ts";
 import { JobService } from "./gen/millrace/jobs/v1/job_service_pb.ts";
 import { PluginService } from "./gen/millrace/plugins/v1/plugin_service_pb.ts";
 import { AuditService } from "./gen/millrace/system/v1/audit_service_pb.ts";
+import { LogService } from "./gen/millrace/system/v1/log_service_pb.ts";
 import { SettingsService } from "./gen/millrace/system/v1/settings_service_pb.ts";
 import { SystemService } from "./gen/millrace/system/v1/system_service_pb.ts";
 
@@ -15,6 +16,7 @@ export const services = [
   EventService,
   SettingsService,
   AuditService,
+  LogService,
   SystemService,
 ] as const;
 

@@ -14,107 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file millrace/system/v1/system_service.proto.
  */
 export const file_millrace_system_v1_system_service: GenFile = /*@__PURE__*/
-  fileDesc("CidtaWxscmFjZS9zeXN0ZW0vdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SEm1pbGxyYWNlLnN5c3RlbS52MSIkChFSZXBhaXJMb2dzUmVxdWVzdBIPCgdkcnlfcnVuGAEgASgIIoEBChJSZXBhaXJMb2dzUmVzcG9uc2USCgoCb2sYASABKAgSDgoGcmVhc29uGAIgASgJEg4KBmxvb2tlZBgDIAEoBBItCgRqb2JzGAQgAygLMh8ubWlsbHJhY2Uuc3lzdGVtLnYxLlN0cmFuZGVkSm9iEhAKCHJlcGFpcmVkGAUgASgEIkMKC1N0cmFuZGVkSm9iEgoKAmlkGAEgASgJEg4KBnN0cmVhbRgCIAEoCRILCgNzZXEYAyABKAQSCwoDd2h5GAQgASgJIhAKDkdldEluZm9SZXF1ZXN0Im4KD0dldEluZm9SZXNwb25zZRIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDAoEbm9kZRgDIAEoCRIuCgpzdGFydGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDKqAgoNU3lzdGVtU2VydmljZRKDAQoHR2V0SW5mbxIiLm1pbGxyYWNlLnN5c3RlbS52MS5HZXRJbmZvUmVxdWVzdBojLm1pbGxyYWNlLnN5c3RlbS52MS5HZXRJbmZvUmVzcG9uc2UiL5ACAYrOGA0KC3N5c3RlbTpyZWFkgtPkkwIVEhMvYXBpL3YxL3N5c3RlbS9pbmZvEpIBCgpSZXBhaXJMb2dzEiUubWlsbHJhY2Uuc3lzdGVtLnYxLlJlcGFpckxvZ3NSZXF1ZXN0GiYubWlsbHJhY2Uuc3lzdGVtLnYxLlJlcGFpckxvZ3NSZXNwb25zZSI1is4YEQoNc3lzdGVtOnJlcGFpchABgtPkkwIaOgEqIhUvYXBpL3YxL3N5c3RlbTpyZXBhaXJiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_millrace_options_v1_access]);
-
-/**
- * @generated from message millrace.system.v1.RepairLogsRequest
- */
-export type RepairLogsRequest = Message<"millrace.system.v1.RepairLogsRequest"> & {
-  /**
-   * Only tell what would be done.
-   *
-   * @generated from field: bool dry_run = 1;
-   */
-  dryRun: boolean;
-};
-
-/**
- * Describes the message millrace.system.v1.RepairLogsRequest.
- * Use `create(RepairLogsRequestSchema)` to create a new message.
- */
-export const RepairLogsRequestSchema: GenMessage<RepairLogsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_system_service, 0);
-
-/**
- * @generated from message millrace.system.v1.RepairLogsResponse
- */
-export type RepairLogsResponse = Message<"millrace.system.v1.RepairLogsResponse"> & {
-  /**
-   * @generated from field: bool ok = 1;
-   */
-  ok: boolean;
-
-  /**
-   * Why nothing was done, or what keeps repairs from running by themselves; empty when nothing does.
-   *
-   * @generated from field: string reason = 2;
-   */
-  reason: string;
-
-  /**
-   * Unfinished jobs that were looked at.
-   *
-   * @generated from field: uint64 looked = 3;
-   */
-  looked: bigint;
-
-  /**
-   * The first 1000 of those that nobody would deliver.
-   *
-   * @generated from field: repeated millrace.system.v1.StrandedJob jobs = 4;
-   */
-  jobs: StrandedJob[];
-
-  /**
-   * How many were published again.
-   *
-   * @generated from field: uint64 repaired = 5;
-   */
-  repaired: bigint;
-};
-
-/**
- * Describes the message millrace.system.v1.RepairLogsResponse.
- * Use `create(RepairLogsResponseSchema)` to create a new message.
- */
-export const RepairLogsResponseSchema: GenMessage<RepairLogsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_system_service, 1);
-
-/**
- * An unfinished job whose message nobody delivers.
- *
- * @generated from message millrace.system.v1.StrandedJob
- */
-export type StrandedJob = Message<"millrace.system.v1.StrandedJob"> & {
-  /**
-   * @generated from field: string id = 1;
-   */
-  id: string;
-
-  /**
-   * Where it lay.
-   *
-   * @generated from field: string stream = 2;
-   */
-  stream: string;
-
-  /**
-   * @generated from field: uint64 seq = 3;
-   */
-  seq: bigint;
-
-  /**
-   * @generated from field: string why = 4;
-   */
-  why: string;
-};
-
-/**
- * Describes the message millrace.system.v1.StrandedJob.
- * Use `create(StrandedJobSchema)` to create a new message.
- */
-export const StrandedJobSchema: GenMessage<StrandedJob> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_system_service, 2);
+  fileDesc("CidtaWxscmFjZS9zeXN0ZW0vdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SEm1pbGxyYWNlLnN5c3RlbS52MSIQCg5HZXRJbmZvUmVxdWVzdCJuCg9HZXRJbmZvUmVzcG9uc2USDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEgwKBG5vZGUYAyABKAkSLgoKc3RhcnRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAylQEKDVN5c3RlbVNlcnZpY2USgwEKB0dldEluZm8SIi5taWxscmFjZS5zeXN0ZW0udjEuR2V0SW5mb1JlcXVlc3QaIy5taWxscmFjZS5zeXN0ZW0udjEuR2V0SW5mb1Jlc3BvbnNlIi+QAgGKzhgNCgtzeXN0ZW06cmVhZILT5JMCFRITL2FwaS92MS9zeXN0ZW0vaW5mb2IGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp, file_millrace_options_v1_access]);
 
 /**
  * @generated from message millrace.system.v1.GetInfoRequest
@@ -127,7 +27,7 @@ export type GetInfoRequest = Message<"millrace.system.v1.GetInfoRequest"> & {
  * Use `create(GetInfoRequestSchema)` to create a new message.
  */
 export const GetInfoRequestSchema: GenMessage<GetInfoRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_system_service, 3);
+  messageDesc(file_millrace_system_v1_system_service, 0);
 
 /**
  * @generated from message millrace.system.v1.GetInfoResponse
@@ -159,7 +59,7 @@ export type GetInfoResponse = Message<"millrace.system.v1.GetInfoResponse"> & {
  * Use `create(GetInfoResponseSchema)` to create a new message.
  */
 export const GetInfoResponseSchema: GenMessage<GetInfoResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_system_v1_system_service, 4);
+  messageDesc(file_millrace_system_v1_system_service, 1);
 
 /**
  * Facts about the running system.
@@ -176,17 +76,6 @@ export const SystemService: GenService<{
     methodKind: "unary";
     input: typeof GetInfoRequestSchema;
     output: typeof GetInfoResponseSchema;
-  },
-  /**
-   * Finds unfinished jobs that nobody would deliver any more, and publishes them again. This runs by itself, too, unless a log has a gap
-   * or the database was restored from a backup: then only this does it.
-   *
-   * @generated from rpc millrace.system.v1.SystemService.RepairLogs
-   */
-  repairLogs: {
-    methodKind: "unary";
-    input: typeof RepairLogsRequestSchema;
-    output: typeof RepairLogsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_millrace_system_v1_system_service, 0);
