@@ -42,8 +42,9 @@ const answers: Partial<Record<string, (context: OpsContext) => Promise<Answer>>>
     return reason === undefined ? json(200, { status: "live" }) : json(503, { status: "broken", reason });
   },
   "/health/ready": async ({ health }) => {
-    const { ready, missing } = await health.readiness();
-    return ready ? json(200, { status: "ready", missing }) : json(503, { status: "not ready", missing });
+    const { ready, missing, degraded } = await health.readiness();
+    const body = { missing, ...(degraded.length === 0 ? {} : { degraded }) };
+    return ready ? json(200, { status: "ready", ...body }) : json(503, { status: "not ready", ...body });
   },
   "/metrics": async ({ metrics }) => {
     const { contentType, text } = await metrics.expose();

@@ -6,6 +6,8 @@ export interface MissingPart {
 export interface Readiness {
   readonly ready: boolean;
   readonly missing: readonly MissingPart[];
+  /** What works, and should be looked after. */
+  readonly degraded: readonly MissingPart[];
 }
 
 /** What one part of a process says about itself. */
@@ -21,6 +23,7 @@ const checkTimeoutMs = 2_000;
 export class Health {
   readonly #parts = new Map<string, string | undefined>();
   readonly #checks = new Map<string, () => string | undefined | Promise<string | undefined>>();
+  readonly #warnings = new Map<string, () => string | undefined>();
   #broken: string | undefined;
 
   /** Adds a part that reports changes by itself. It is missing until it says that it is ready. */
@@ -37,6 +40,12 @@ export class Health {
   check(name: string, ask: () => string | undefined | Promise<string | undefined>): Disposable {
     this.#checks.set(name, ask);
     return { [Symbol.dispose]: () => void this.#checks.delete(name) };
+  }
+
+  /** Adds a part that is asked at each probe what should be looked after; the process is ready all the same. */
+  warn(name: string, ask: () => string | undefined): Disposable {
+    this.#warnings.set(name, ask);
+    return { [Symbol.dispose]: () => void this.#warnings.delete(name) };
   }
 
   /** Something broke that only a new process repairs; the liveness probe fails from here on. */
@@ -57,7 +66,11 @@ export class Health {
       [...this.#checks].map(async ([part, ask]) => ({ part, reason: await askInTime(ask) })),
     );
     for (const { part, reason } of asked) if (reason !== undefined) missing.push({ part, reason });
-    return { ready: missing.length === 0, missing };
+    const degraded = [...this.#warnings].flatMap(([part, ask]) => {
+      const reason = ask();
+      return reason === undefined ? [] : [{ part, reason }];
+    });
+    return { ready: missing.length === 0, missing, degraded };
   }
 }
 
