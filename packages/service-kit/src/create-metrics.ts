@@ -36,12 +36,22 @@ export interface Metrics {
   readonly leaseRenewals: Counter;
   /** Leases that ran out while the job was held here. */
   readonly leasesLost: Counter;
+  /** Deliveries in a `Millrace-Format` that this worker does not read. */
+  readonly unknownFormats: Counter<"queue">;
+  /** Seconds that this machine's clock is ahead of the broker's. */
+  readonly clockSkew: Gauge;
   /** Stream messages that the projection is behind. */
   readonly projectionLag: Gauge;
   /** Rows that the projection wrote. */
   readonly projectionRows: Counter;
   /** What can never be projected: unreadable messages, rows that the database refuses, rows of another job's id. */
   readonly projectionSkipped: Counter;
+  readonly announcementLag: Gauge;
+  readonly logTrimmableBytes: Gauge;
+  readonly logHeldBytes: Gauge;
+  readonly logTrimmed: Counter;
+  readonly jobsRepaired: Counter;
+  readonly jobsMoved: Counter;
   /** Jobs whose subject or headers are not of a job: ended as poisoned. */
   readonly projectionRejected: Counter;
   /** Writes that failed, and are tried again. */
@@ -116,8 +126,19 @@ export function createMetrics(): Metrics {
     leases: gauge("worker_leases", "Jobs whose lease this process keeps"),
     leaseRenewals: counter("worker_lease_renewals_total", "In-progress acks sent"),
     leasesLost: counter("worker_leases_lost_total", "Leases that ran out while the job was held"),
+    unknownFormats: counter("unknown_formats_total", "Jobs of a format that the worker does not read", ["queue"]),
+    clockSkew: gauge("clock_skew_seconds", "How far the clock of this machine is ahead of the broker's"),
     projectionLag: gauge("projection_lag_messages", "Stream messages that the projection is behind"),
     projectionRows: counter("projection_rows_total", "Rows written by the projection"),
+    announcementLag: gauge(
+      "announcement_lag_messages",
+      "Messages of the job logs that are not announced in EVENTS yet",
+    ),
+    logTrimmableBytes: gauge("log_trimmable_bytes", "Bytes of a log that may be trimmed, about", ["log"]),
+    logHeldBytes: gauge("log_held_bytes", "Bytes of a log from the first message on that must stay, about", ["log"]),
+    logTrimmed: counter("log_trimmed_messages_total", "Messages that were trimmed from a log, about", ["log"]),
+    jobsRepaired: counter("jobs_repaired_total", "Stranded jobs that were published again", ["why"]),
+    jobsMoved: counter("jobs_moved_total", "Waiting jobs that were moved to the end of their log", ["log"]),
     projectionSkipped: counter("projection_skipped_total", "Messages and rows that can never be projected"),
     projectionRejected: counter("projection_rejected_total", "Jobs that cannot be read, and are dead"),
     projectionWriteFailures: counter("projection_write_failures_total", "Writes of the projection tried again"),

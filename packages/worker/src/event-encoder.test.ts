@@ -1,5 +1,5 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { EventBatchSchema, EventKind, JobEventSchema, type JobEvent } from "@millrace/protocol";
+import { EventBatchSchema, EventKind, JobEventSchema, maxMove, maxRun, type JobEvent } from "@millrace/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { EventEncoder, type EventFields } from "./event-encoder.ts";
@@ -34,6 +34,10 @@ const event = fc.record<EventFields>({
   breachUnit: text,
   fuel: double,
   plugin: text,
+  run: fc.integer({ min: 1, max: maxRun }),
+  move: fc.nat(maxMove),
+  owner: text,
+  correlationId: text,
 });
 
 test("writes what the generated encoder would", () => {

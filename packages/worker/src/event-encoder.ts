@@ -2,7 +2,7 @@ import { EventBatchSchema, JobEventSchema, type JobEvent } from "@millrace/proto
 
 /** The fields of an event that a worker writes; what is left out has its default. */
 export type EventFields = Partial<Omit<JobEvent, "$typeName" | "$unknown">> &
-  Pick<JobEvent, "jobId" | "kind" | "attempt">;
+  Pick<JobEvent, "jobId" | "kind" | "run" | "attempt">;
 
 const wireType = { varint: 0, fixed64: 1, bytes: 2 } as const;
 
@@ -40,6 +40,10 @@ const tags = {
   breachUnit: tag(field.breachUnit.number, wireType.bytes),
   fuel: tag(field.fuel.number, wireType.fixed64),
   plugin: tag(field.plugin.number, wireType.bytes),
+  run: tag(field.run.number, wireType.varint),
+  move: tag(field.move.number, wireType.varint),
+  owner: tag(field.owner.number, wireType.bytes),
+  correlationId: tag(field.correlationId.number, wireType.bytes),
 };
 const batchTags = {
   source: tag(EventBatchSchema.field.source.number, wireType.bytes),
@@ -106,6 +110,10 @@ export class EventEncoder {
     this.#string(tags.breachUnit, event.breachUnit);
     this.#double(tags.fuel, event.fuel);
     this.#string(tags.plugin, event.plugin);
+    this.#number(tags.run, event.run);
+    this.#number(tags.move, event.move);
+    this.#string(tags.owner, event.owner);
+    this.#string(tags.correlationId, event.correlationId);
     const length = this.#at - lengthAt - 4;
     this.#bytes[lengthAt] = (length & 0x7f) | 0x80;
     this.#bytes[lengthAt + 1] = ((length >>> 7) & 0x7f) | 0x80;

@@ -16,6 +16,10 @@ export interface Lane {
    */
   state: "unknown" | "asking" | "parked" | "resting";
   paused: boolean;
+  /** Of the last delivery; see RepeatBounds. */
+  consumerSeq: number;
+  /** Up to this sequence of the log, deliveries may be repeats. */
+  repeatsUpTo: number;
   timer: NodeJS.Timeout | undefined;
 }
 
@@ -63,6 +67,8 @@ export class Intake {
         prefix: `jobs.${priorityName(level)}.${queue}.`,
         state: "unknown" as const,
         paused: false,
+        consumerSeq: 0,
+        repeatsUpTo: 0,
         timer: undefined,
       })),
     );
@@ -194,6 +200,8 @@ export class Intake {
       case "disconnected":
         // The connection's return calls refill.
         return;
+      // Of a consumer that does not exist a broker may say nothing at all.
+      case "lost":
       case "gone":
         this.#rest(lane, () => this.#options.restore(lane.queue));
         return;

@@ -4,13 +4,13 @@ import { backoffDelayMs, EventKind } from "@millrace/protocol";
 import type { EventFields } from "./event-encoder.ts";
 import type { Job } from "./job.ts";
 import { failedEvent, parkedEvent, poisonedEvent, resultReply, succeededEvent } from "./job-events.ts";
-import { nextAttempt } from "./next-attempt.ts";
+import { nextAttempt, type NextPosition } from "./next-attempt.ts";
 import { Outcome } from "./outcome.ts";
 import type { Settler } from "./settler.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
-/** Longer retries are the scheduler's: a worker does not hold leases for minutes. */
-const longestHeldRetryMs = 5000;
+/** Longer waits are the scheduler's: a worker does not hold leases for minutes. */
+export const longestHeldMs = 5000;
 const mostHeldRetries = 1000;
 const republishRetryMs = 1000;
 
@@ -76,10 +76,19 @@ export class JobEndings {
     this.#options.settler.note(parkedEvent(job, reason));
   }
 
-  /** A job that may not run yet goes on to the scheduler, or waits here when it is not long. */
+  /** A job that may not run yet goes on to the scheduler. */
   postpone(job: Job, runAtMs: number): void {
-    const { attempt, maxAttempts } = job.options;
-    this.#republish(job, attempt, maxAttempts, runAtMs - Date.now(), () => this.#options.settler.ack(job));
+    job.phase = "settling";
+    const { attempt, move, maxAttempts } = job.options;
+    this.#publish(job, { attempt, move: move + 1, maxAttempts, scheduledMs: runAtMs }, () =>
+      this.#options.settler.ack(job),
+    );
+  }
+
+  /** What a caller who waits for a cancelled job is told. Its end is somebody else's to store. */
+  tellCancelled(job: Job): void {
+    const reply = resultReply(job, failedEvent(job, EventKind.CANCELLED, Outcome.cancelled(), 0), undefined);
+    if (reply !== undefined) this.#options.bus.publish(reply.subject, reply.data);
   }
 
   /** Breaks off a retry that is held. @returns whether it was */
@@ -117,37 +126,26 @@ export class JobEndings {
 
   #again(job: Job, outcome: Outcome, runUs: number, delayMs: number, maxAttempts: number): void {
     const event = failedEvent(job, EventKind.RETRIED, outcome, runUs);
-    event.nextRunAtMs = Date.now() + delayMs;
+    event.nextRunAtMs = job.clock.nowMs() + delayMs;
     if (outcome.kind === "snoozed") {
       event.errorCode = "";
       event.reason = "snoozed";
     }
-    const next = job.options.attempt + 1;
-    const held = delayMs <= longestHeldRetryMs && !this.held.full;
-    // Held: the row says at once that it will be tried again. Otherwise the schedule must have it first.
-    if (held) {
-      this.#options.onEnd(job, event);
-      this.#options.settler.note(event);
-      this.#republish(job, next, maxAttempts, delayMs, () => this.#options.settler.ack(job));
-    } else {
-      this.#republish(job, next, maxAttempts, delayMs, () => this.#end(job, event));
+    const next: NextPosition = { attempt: job.options.attempt + 1, move: 0, maxAttempts };
+    // Short waits pass here, and the row says at once that it will be tried again; for a long one the schedule must have it first.
+    if (delayMs > longestHeldMs || this.held.full) {
+      return this.#publish(job, { ...next, scheduledMs: event.nextRunAtMs }, () => this.#end(job, event));
     }
+    this.#options.onEnd(job, event);
+    this.#options.settler.note(event);
+    job.phase = "held";
+    this.held.enter(job, Math.max(0, delayMs), () => {
+      job.phase = "settling";
+      this.#publish(job, next, () => this.#options.settler.ack(job));
+    });
   }
 
-  /** Publishes the next attempt when it is due; short waits pass here, long ones with the scheduler. */
-  #republish(job: Job, attempt: number, maxAttempts: number, delayMs: number, then: () => void): void {
-    if (delayMs <= longestHeldRetryMs && !this.held.full) {
-      job.phase = "held";
-      this.held.enter(job, Math.max(0, delayMs), () => {
-        job.phase = "settling";
-        this.#publish(job, { attempt, maxAttempts }, then);
-      });
-    } else {
-      this.#publish(job, { attempt, maxAttempts, scheduledMs: Date.now() + delayMs }, then);
-    }
-  }
-
-  #publish(job: Job, next: Parameters<typeof nextAttempt>[1], then: () => void): void {
+  #publish(job: Job, next: NextPosition, then: () => void): void {
     // A lost lease ends the tries: somebody else has the job.
     if (job.phase === "lost") return;
     this.#republishing++;

@@ -10,17 +10,21 @@ const mostProgressChars = 512;
 
 /** What every event of a job says: enough to make its row from this event alone. */
 function base(job: Job, kind: EventKind): EventFields {
-  const { attempt, maxAttempts, traceparent } = job.options;
+  const { run, attempt, move, maxAttempts, traceparent, correlationId } = job.options;
   return {
     jobId: job.id,
     kind,
+    run,
     attempt,
+    move,
     maxAttempts,
     traceparent,
     queue: job.queue,
     type: job.type,
     priority: job.level,
-    atMs: Date.now(),
+    owner: job.owner,
+    correlationId,
+    atMs: job.clock.nowMs(),
     startedAtMs: job.startedAtMs,
     submittedAtMs: job.delivery.timestampMs,
     fuel: job.fuel,

@@ -14,6 +14,7 @@ export class LeaseKeeper {
   readonly #onLost: (job: Job) => void;
   /** Oldest renewal first. */
   readonly #held = new Set<Job>();
+  readonly #byPlace = new Map<number, Job>();
 
   constructor(bus: Bus, ackWaitMs: number, onLost: (job: Job) => void) {
     this.#bus = bus;
@@ -31,10 +32,29 @@ export class LeaseKeeper {
 
   add(job: Job): void {
     this.#held.add(job);
+    this.#byPlace.set(placeOf(job), job);
   }
 
   remove(job: Job): void {
     this.#held.delete(job);
+    const place = placeOf(job);
+    if (this.#byPlace.get(place) === job) this.#byPlace.delete(place);
+  }
+
+  /**
+   * Whether the message of `again` is in hand already. If so the job goes on as it is, on the lease of its new delivery: the old one
+   * belongs to a consumer, or to a run of the broker, that is no more.
+   */
+  adopt(again: Job): boolean {
+    const job = this.#byPlace.get(placeOf(again));
+    if (job === undefined || !job.isSameMessage(again)) return false;
+    job.delivery = again.delivery;
+    job.serverId = again.serverId;
+    job.renewedMs = again.renewedMs;
+    job.leaseUntilMs = again.leaseUntilMs;
+    this.#held.delete(job);
+    this.#held.add(job);
+    return true;
   }
 
   /** Jobs in hand; for rare questions only. */
@@ -66,7 +86,7 @@ export class LeaseKeeper {
     }
     for (const job of due) {
       if (nowMs >= job.leaseUntilMs) {
-        this.#held.delete(job);
+        this.remove(job);
         this.#onLost(job);
       } else if (this.#bus.inProgress(job.delivery.reply)) {
         job.renewedMs = nowMs;
@@ -76,4 +96,9 @@ export class LeaseKeeper {
       }
     }
   }
+}
+
+/** One number for a log and a sequence in it. */
+function placeOf({ level, delivery }: Job): number {
+  return delivery.seq * 4 + level - 1;
 }

@@ -102,7 +102,7 @@ export class NativeSlots {
     const handler = this.#options.handler(job.type);
     if (handler === undefined) return this.#options.onUnroutable(job);
     job.phase = "running";
-    job.startedAtMs = Date.now();
+    job.startedAtMs = job.clock.nowMs();
     job.startedMs = performance.now();
     job.timeoutAtMs = job.startedMs + (job.options.timeoutMs || this.#options.handlerTimeoutMs);
     this.#running.add(job);

@@ -107,7 +107,7 @@ export class Settler {
     for (const job of this.#acks) this.#sendAck(job);
   }
 
-  /** Whether this attempt has ended here under a broker that could not be told: another run of it would be for nothing. */
+  /** Whether this message was done with here under a broker that could not be told: to run it again would be for nothing. */
   hasEnded(job: Job): boolean {
     return this.#ended.size > 0 && this.#ended.delete(endKey(job));
   }
@@ -233,6 +233,10 @@ export class Settler {
   }
 }
 
-function endKey(job: Job): string {
-  return `${job.id}:${job.options.attempt}`;
+/**
+ * Of one message, not of an attempt: the same attempt may have been published anew, and that message is to run. And not of its
+ * number alone: a broker that was killed may give it to another job.
+ */
+function endKey({ id, level, delivery, options: { run, attempt, move } }: Job): string {
+  return `${id}:${run}:${attempt}:${move}:${level}:${delivery.seq}`;
 }

@@ -1,7 +1,6 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { EventKind, headerNames, JobResultSchema, JobState } from "@millrace/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { JobContext } from "./job-context.ts";
 import { Outcome } from "./outcome.ts";
 import { startWorker } from "./start-worker.ts";
 import { WorkerFixture } from "./testing.ts";
@@ -15,7 +14,7 @@ afterAll(() => world[Symbol.asyncDispose]());
 const decoder = new TextDecoder();
 const options = (queue: string) => ({ queues: [queue], natsUrl: world.nats.url, drainTimeoutMs: 3000 });
 
-test("runs a job and settles it: the event is stored, the message gone", async () => {
+test("runs a job and settles it: the event is stored, the message acked", async () => {
   await using _worker = await startWorker({
     ...options("run"),
     handlers: { upper: async (job) => job.text().toUpperCase() },
@@ -25,12 +24,13 @@ test("runs a job and settles it: the event is stored, the message gone", async (
   expect(event).toMatchObject({ kind: EventKind.SUCCEEDED, queue: "run", type: "upper", priority: 3, attempt: 1 });
   expect(decoder.decode(event.result)).toBe("HELLO");
   expect(event.submittedAtMs).toBeGreaterThan(0);
-  await expect.poll(() => world.left("normal")).toBe(0);
+  await expect.poll(() => world.open("normal", "run")).toBe(0);
 });
 
 test("a bare publish without an id is a complete job", async () => {
   await using worker = await startWorker({ ...options("bare"), handlers: { t: () => ({ ok: true }) } });
-  await world.submit("high", "bare", "t", undefined);
+  // As `nats pub` does it.
+  world.bus.publish("jobs.high.bare.t", new Uint8Array(0));
   await expect.poll(() => worker.status().settled).toBe(1);
   await expect.poll(() => world.events.find((e) => e.queue === "bare")).toBeDefined();
   expect(world.events.find((e) => e.queue === "bare")?.jobId).toMatch(/^_h[0-9a-z]+-[0-9a-z]+$/);
@@ -83,7 +83,7 @@ test("a long retry goes to the schedule", async () => {
   const event = await world.event("later-1", EventKind.RETRIED);
   expect(event.nextRunAtMs - event.atMs).toBeGreaterThan(50_000);
   expect((await world.bus.streamState("SCHEDULE")).messages).toBe(1);
-  await expect.poll(() => world.left("normal")).toBe(0);
+  await expect.poll(() => world.open("normal", "later")).toBe(0);
 });
 
 test("attempts used up, or a failure for good, make a dead letter", async () => {
@@ -150,29 +150,6 @@ test("a job past its deadline expires", async () => {
   expect(await world.end("expire-1")).toMatchObject({ kind: EventKind.EXPIRED, errorCode: "DEADLINE_EXCEEDED" });
 });
 
-test("a running job is cancelled by broadcast, a waiting one by its mark", async () => {
-  const running = Promise.withResolvers<JobContext>();
-  await using _worker = await startWorker({
-    ...options("cancel"),
-    handlers: {
-      t: (job) =>
-        new Promise((_, reject) => {
-          running.resolve(job);
-          job.signal.addEventListener("abort", () => reject(new Error("told")));
-        }),
-    },
-  });
-  await world.submit("normal", "cancel", "t", "cancel-1");
-  await running.promise;
-  world.bus.publish("cmd.cancel", new TextEncoder().encode("cancel-1"));
-  expect(await world.end("cancel-1")).toMatchObject({ kind: EventKind.CANCELLED });
-
-  await world.bus.kv("cancel").put("cancel-2", new Uint8Array(1));
-  await world.submit("normal", "cancel", "t", "cancel-2", "", [[headerNames.runAt, String(Date.now() + 100)]]);
-  expect(await world.end("cancel-2")).toMatchObject({ kind: EventKind.CANCELLED });
-  await expect.poll(() => world.bus.kv("cancel").get("cancel-2")).toBeUndefined();
-});
-
 test("a waiting caller gets the result", async () => {
   await using _worker = await startWorker({ ...options("wait"), handlers: { t: () => ({ n: 1 }) } });
   const inbox = world.bus.newInbox();
@@ -197,10 +174,8 @@ test("a paused queue rests until it is resumed", async () => {
   await using worker = await startWorker({ ...options("pause"), handlers: { t: () => "ran" } });
   worker.pause("pause");
   await world.submit("normal", "pause", "t", "pause-1");
-  const answer = await world.bus.request(`cmd.worker.${worker.id}`, new TextEncoder().encode('{"command":"status"}'), {
-    timeoutMs: 1000,
-  });
-  expect(JSON.parse(decoder.decode(answer.data))).toMatchObject({ paused: ["pause"], settled: 0 });
+  const status = await world.command(worker.id, { command: "status" });
+  expect(status).toMatchObject({ paused: ["pause"], settled: 0 });
   worker.resume();
   await world.end("pause-1");
 });
@@ -229,16 +204,39 @@ test("drain lets running jobs end and takes no new one", async () => {
   await world.end("drain-2");
 });
 
+test("a job that does not end keeps nothing else from being stored in time", async () => {
+  const running = Promise.withResolvers<void>();
+  const worker = await startWorker({
+    ...options("stuck"),
+    drainTimeoutMs: 500,
+    handlers: {
+      forever: (job) => {
+        running.resolve();
+        return new Promise((resolve) => job.signal.addEventListener("abort", () => resolve("too late")));
+      },
+      t: () => "in time",
+    },
+  });
+  await world.submit("normal", "stuck", "forever", "stuck-1");
+  await running.promise;
+  await world.submit("normal", "stuck", "t", "stuck-2");
+  await world.end("stuck-2");
+  const beganMs = performance.now();
+  await worker[Symbol.asyncDispose]();
+  expect(performance.now() - beganMs).toBeLessThan(1500);
+  await expect.poll(() => world.open("normal", "stuck")).toBe(1);
+});
+
 test("a lease is kept for a job that runs longer than it", async () => {
   let runs = 0;
   const gate = Promise.withResolvers<void>();
   await using _worker = await startWorker({
     ...options("lease"),
-    ackWaitMs: 400,
+    ackWaitMs: 1000,
     handlers: {
       t: async () => {
         runs++;
-        setTimeout(gate.resolve, 1500);
+        setTimeout(gate.resolve, 2500);
         await gate.promise;
       },
     },

@@ -1,6 +1,5 @@
 import { ActorSystem, type Health } from "@millrace/actor";
 import { connectBus, type Bus, type BusLogger } from "@millrace/bus";
-import { jobStream, priorityNames } from "@millrace/protocol";
 import { SecretVault } from "./host-services/secret-vault.ts";
 import type { WorkerCommand } from "./worker-command.ts";
 import { WorkerEngine } from "./worker-engine.ts";
@@ -29,6 +28,15 @@ export interface WorkerStatus {
   /** In hand, from pull to ack. */
   readonly held: number;
   readonly settled: number;
+  /** Pulled, and looked up before they run: they may have ended before. */
+  readonly lookingUp: number;
+  /** Jobs that were looked up, and those of them that had ended or moved. */
+  readonly lookedUp: number;
+  readonly foundOver: number;
+  /** Deliveries in a format that it does not read, by format; each is given back. */
+  readonly unknownFormats: Readonly<Record<string, number>>;
+  /** How far the clock of its machine is ahead of the broker's, ms. */
+  readonly clockSkewMs: number;
   readonly executorKills: number;
   /** Plugin calls that wait for host functions. */
   readonly suspended: number;
@@ -61,16 +69,12 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   await using stack = new AsyncDisposableStack();
   const bus = options.bus ?? stack.use(await connect(options, settings.id, logger));
   await bus.ensureTopology();
-  await Promise.all(settings.queues.map((queue) => bus.ensureQueueConsumers(queue, { ackWaitMs: settings.ackWaitMs })));
-  const created = await Promise.all(
-    priorityNames.map(async (name) => [jobStream(name), await bus.streamCreatedMs(jobStream(name))] as const),
-  );
-
   const secrets = await SecretVault.open({
     env: process.env,
     ...(options.secretsFile === undefined ? {} : { file: options.secretsFile }),
   });
-  const engine = stack.use(new WorkerEngine(settings, bus, new Map(created), telemetry, secrets));
+  const engine = stack.use(new WorkerEngine(settings, bus, telemetry, secrets));
+  await Promise.all(settings.queues.map((queue) => engine.ensureConsumers(queue)));
   const status = (): WorkerStatus => ({
     id: settings.id,
     mode: engine.mode,
@@ -86,6 +90,11 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     retrying: engine.endings.open,
     held: engine.leases.size,
     settled: engine.settled,
+    lookingUp: engine.lookups.size,
+    lookedUp: engine.lookups.asked,
+    foundOver: engine.lookups.dropped,
+    unknownFormats: engine.unknownFormats.counts,
+    clockSkewMs: bus.clock.skewMs,
     suspended: engine.plugins.pool.waiting,
     executorKills: engine.plugins.pool.kills,
   });
@@ -95,9 +104,10 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     }
   };
   const carryOut = async (command: WorkerCommand): Promise<object> => {
-    if (command.command === "cancel") engine.cancel(command.id);
+    if (command.command === "cancel") engine.cancel(command.id, command.run);
     else if (command.command === "drain") await engine.drain();
-    else if (command.command !== "status") setPaused(command.queue, command.command === "pause");
+    else if (command.command === "pause" || command.command === "resume")
+      setPaused(command.queue, command.command === "pause");
     return status();
   };
 
@@ -133,7 +143,8 @@ function gauges(
   status: () => WorkerStatus,
 ): () => void {
   return () => {
-    const { running, held, executors, suspended } = status();
+    const { running, held, executors, suspended, clockSkewMs } = status();
+    metrics.clockSkew.set(clockSkewMs / 1000);
     metrics.jobsRunning.set({ queue: queues.join(",") }, running);
     metrics.leases.set(held);
     metrics.workers.set(1);

@@ -39,6 +39,10 @@ export class WaitingRoom {
     return this.#guests.delete(job);
   }
 
+  jobs(): Job[] {
+    return [...this.#guests.keys()];
+  }
+
   /** All jobs, who leave with it. */
   empty(): Job[] {
     const jobs = [...this.#guests.keys()];

@@ -1,17 +1,22 @@
 import type { Bus, Delivery } from "@millrace/bus";
-import { deriveJobId, idBeforeOwner, isJobId, isJobType } from "@millrace/protocol";
+import { headerNames, idInHeader, isJobId, isJobType, jobIdOf, maxMove, maxRun, splitOwner } from "@millrace/protocol";
+import { CancelMarks } from "./cancel-marks.ts";
 import { CrashWatch } from "./crash-watch.ts";
 import type { SecretVault } from "./host-services/secret-vault.ts";
 import { Intake, type Lane } from "./intake.ts";
-import { JobEndings } from "./job-endings.ts";
+import { JobEndings, longestHeldMs } from "./job-endings.ts";
 import { progressEvent, startedEvent } from "./job-events.ts";
 import { JobHeap } from "./job-heap.ts";
 import { Job } from "./job.ts";
+import type { Standing } from "./judge-standing.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
+import { Lookups } from "./lookups.ts";
 import { NativeSlots } from "./native-slots.ts";
 import { Outcome } from "./outcome.ts";
 import { PluginRuntime } from "./plugins/plugin-runtime.ts";
+import { RepeatBounds } from "./repeat-bounds.ts";
 import { Settler } from "./settler.ts";
+import { UnknownFormats } from "./unknown-formats.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 import type { WorkerSettings } from "./worker-options.ts";
 import type { WorkerTelemetry } from "./worker-telemetry.ts";
@@ -20,12 +25,18 @@ import type { WorkerTelemetry } from "./worker-telemetry.ts";
 const overcommitMs = 20;
 const mostOvercommit = 2000;
 const mostParked = 1000;
+const mostPostponed = 1000;
 /** A parked job goes back after so long, doubled each time, so that another worker with its handler may get it. */
 const parkedBaseMs = 1000;
 const mostParkedMs = 20_000;
 const parkedOverflowMs = 30_000;
 /** A run-at this near is not worth a wait. */
 const runAtSlackMs = 5;
+/** A message of an unknown format may be for a newer worker. */
+const unknownFormatMs = 5000;
+/** Of the time to drain, what is kept for storing the last events, and at most so much. */
+const lastFlushShare = 0.2;
+const mostLastFlushMs = 3000;
 
 /** Why jobs are not started, when they are not. */
 export type WorkerMode = "running" | "draining" | "stopped";
@@ -40,31 +51,31 @@ export class WorkerEngine {
   readonly intake: Intake;
   readonly native: NativeSlots;
   readonly plugins: PluginRuntime;
+  readonly lookups: Lookups;
+  readonly repeats: RepeatBounds;
   readonly parked = new WaitingRoom(mostParked);
-  readonly marks = new Set<string>();
+  /** Jobs whose time comes soon. */
+  readonly postponed = new WaitingRoom(mostPostponed);
+  readonly marks = new CancelMarks();
+  readonly unknownFormats = new UnknownFormats();
   readonly pausedQueues = new Set<string>();
   mode: WorkerMode = "running";
   /** Jobs settled since the start. */
   settled = 0;
   readonly telemetry: WorkerTelemetry;
   readonly #crashes: CrashWatch;
-  readonly #streamCreatedMs: ReadonlyMap<string, number>;
   readonly #nativeHeap: JobHeap<Job>;
   readonly #pluginHeap: JobHeap<Job>;
+  /** Their leases are lost, and their outcomes on the way all the same. */
+  readonly #outrun = new Set<Job>();
+  readonly #restoring = new Map<string, Promise<void>>();
   #pumping = false;
   #idleWaiters: (() => void)[] = [];
 
-  constructor(
-    settings: WorkerSettings,
-    bus: Bus,
-    streamCreatedMs: ReadonlyMap<string, number>,
-    telemetry: WorkerTelemetry,
-    secrets: SecretVault,
-  ) {
+  constructor(settings: WorkerSettings, bus: Bus, telemetry: WorkerTelemetry, secrets: SecretVault) {
     this.settings = settings;
     this.bus = bus;
     this.telemetry = telemetry;
-    this.#streamCreatedMs = streamCreatedMs;
     this.#crashes = new CrashWatch({
       bus,
       crashLimit: settings.crashLimit,
@@ -90,7 +101,7 @@ export class WorkerEngine {
       bus,
       settler: this.settler,
       maxResultBytes: settings.maxResultBytes,
-      isCancelled: (job) => this.#isCancelled(job),
+      isCancelled: (job) => job.cancelRequested || this.marks.cancels(job),
       onEnd: (job, event) => telemetry.ended(job, event),
       onTrouble: (error) => telemetry.trouble("a retry cannot be published; trying again", error),
     });
@@ -128,8 +139,31 @@ export class WorkerEngine {
       criticalCredits: () =>
         Math.max(1, settings.reservedSlots) - this.#nativeHeap.sizeAt(1) - this.#pluginHeap.sizeAt(1),
       onDelivery: (delivery, lane) => this.#accept(delivery, lane),
-      restore: (queue) => bus.ensureQueueConsumers(queue, { ackWaitMs: settings.ackWaitMs }),
+      restore: (queue) => this.ensureConsumers(queue),
     });
+    this.repeats = new RepeatBounds({
+      bus,
+      lanes: this.intake.lanes,
+      onTrouble: (error) => telemetry.trouble("the end of a log is not known; looking up all it delivers", error),
+    });
+    this.lookups = new Lookups({
+      bus,
+      onStanding: (job, standing) => this.#standing(job, standing),
+      onTrouble: (error) => telemetry.trouble("a look-up failed", error),
+    });
+  }
+
+  /** Makes sure of the consumers of a queue, once for all who ask at the same time. */
+  ensureConsumers(queue: string): Promise<void> {
+    const { ackWaitMs } = this.settings;
+    const running =
+      this.#restoring.get(queue) ??
+      this.bus
+        .ensureQueueConsumers(queue, { ackWaitMs })
+        .then((consumers) => this.repeats.learn(queue, consumers))
+        .finally(() => this.#restoring.delete(queue));
+    this.#restoring.set(queue, running);
+    return running;
   }
 
   get waiting(): number {
@@ -152,11 +186,30 @@ export class WorkerEngine {
     const plugin = pool.free + pluginAhead - this.#pluginHeap.size;
     const hasNative = Object.keys(this.settings.handlers).length > 0;
     const wanted = hasNative ? Math.max(native, plugin) : this.settings.executors > 0 ? plugin : this.settings.slots;
-    return Math.max(0, Math.min(wanted, this.settings.mostHeld - this.leases.size));
+    const { allowance, size } = this.lookups;
+    return Math.max(0, Math.min(wanted + allowance - size, this.settings.mostHeld - this.leases.size));
   }
 
-  cancel(id: string): void {
-    for (const job of this.leases.jobs()) if (job.id === id) this.#cancelJob(job);
+  /** Ends runs of a job up to this one, as far as they are in hand. */
+  cancel(id: string, run = maxRun): void {
+    // A copy: who is cancelled may leave.
+    const meant = [...this.leases.jobs()].filter((job) => job.id === id && job.options.run <= run);
+    for (const job of meant) this.#cancelJob(job);
+  }
+
+  /** Lets go of messages that are barred and have not begun. */
+  dropBarred(): void {
+    const barred = [...this.leases.jobs()].filter((job) => this.marks.bars(job) && !hasBegun(job));
+    for (const job of barred) if (this.#takeOut(job)) this.settler.ack(job);
+  }
+
+  /** Those of the ids that are in hand, from pull to ack. */
+  holds(ids: readonly string[]): string[] {
+    const asked = new Set(ids);
+    const held = new Set<string>();
+    for (const job of this.leases.jobs()) if (asked.has(job.id)) held.add(job.id);
+    for (const job of this.#outrun) if (asked.has(job.id)) held.add(job.id);
+    return [...held];
   }
 
   /** Stops or goes on with the jobs of a queue; those not begun go back to the broker. */
@@ -174,18 +227,20 @@ export class WorkerEngine {
     this.mode = "draining";
     this.intake.stop();
     this.#giveBack(() => true);
-    const deadline = Promise.withResolvers<void>();
-    const timer = setTimeout(deadline.resolve, this.settings.drainTimeoutMs);
-    await Promise.race([this.#whenIdle(), deadline.promise]);
+    const { drainTimeoutMs } = this.settings;
+    const lastFlushMs = Math.min(mostLastFlushMs, drainTimeoutMs * lastFlushShare);
+    await within(drainTimeoutMs - lastFlushMs, this.#whenIdle());
     this.native.abortAll(new Error("the worker stops"));
-    await Promise.race([this.settler.flush(), deadline.promise]);
-    clearTimeout(timer);
+    await within(lastFlushMs, this.settler.flush());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.mode = "stopped";
     this.native.stop();
     this.parked.empty();
+    this.postponed.empty();
+    this.lookups[Symbol.dispose]();
+    this.repeats[Symbol.dispose]();
     this.plugins[Symbol.dispose]();
     await this.endings[Symbol.asyncDispose]();
     await this.settler[Symbol.asyncDispose]();
@@ -196,26 +251,45 @@ export class WorkerEngine {
       this.bus.nak(delivery.reply);
       return;
     }
+    const format = delivery.header(headerNames.format);
+    if (format !== undefined && format !== "") return this.#leave(delivery, lane, format);
     const rest = delivery.subject.slice(lane.prefix.length);
     const dot = rest.indexOf(".");
     const type = dot < 0 ? rest : rest.slice(0, dot);
-    const named = dot < 0 ? undefined : idBeforeOwner(rest.slice(dot + 1));
-    const id = named !== undefined && isJobId(named) ? named : this.#deriveId(delivery);
-    const job = new Job(delivery, lane, type, id, performance.now(), this.leases.firstLeaseMs);
+    const { id: given, owner } = splitOwner(dot < 0 ? idInHeader : rest.slice(dot + 1));
+    const isNamed = given !== idInHeader;
+    const id = jobIdOf(isNamed && isJobId(given) ? given : undefined, (name) => delivery.header(name), delivery);
+    const nowMs = performance.now();
+    const job = new Job(delivery, lane, { id, type, owner }, this.bus.clock, nowMs, this.leases.firstLeaseMs);
     job.serverId = this.bus.serverId;
+    const isRepeat = this.repeats.isRepeat(delivery, lane);
+    if (isRepeat && this.leases.adopt(job)) return;
     this.leases.add(job);
     if (this.settler.hasEnded(job)) return this.settler.ack(job);
     if (!isJobType(type)) return this.endings.poison(job, `"${type}" is not a job type`);
-    if (named !== undefined && id !== named) return this.endings.poison(job, `"${named}" is not a job id`);
+    if (isNamed && id !== given) return this.endings.poison(job, `"${given}" is not a job id`);
+    if (isRepeat) {
+      job.phase = "held";
+      return this.lookups.add(job);
+    }
+    this.lookups.stopAhead();
     this.#route(job);
   }
 
-  #deriveId(delivery: Delivery): string {
-    return deriveJobId(delivery.stream, this.#streamCreatedMs.get(delivery.stream) ?? 0, delivery.seq);
+  /** Not ours to read: neither run nor acked, so that who knows the format gets it. */
+  #leave(delivery: Delivery, lane: Lane, format: string): void {
+    this.bus.nak(delivery.reply, unknownFormatMs);
+    this.telemetry.unknownFormat(lane.queue, format, this.unknownFormats.count(format));
+  }
+
+  #standing(job: Job, standing: Standing): void {
+    if (job.phase !== "held") return;
+    if (standing === "due") this.#route(job);
+    else this.settler.ack(job);
   }
 
   #route(job: Job): void {
-    if (this.mode !== "running") return this.#return(job);
+    if (this.mode !== "running" || this.pausedQueues.has(job.queue)) return this.#return(job);
     job.phase = "waiting";
     const route = this.plugins.catalog.route(job);
     switch (route.kind) {
@@ -254,19 +328,16 @@ export class WorkerEngine {
       this.endings.poison(job, job.problems.map(({ field, reason }) => `${field} ${reason}`).join("; "));
       return false;
     }
-    if (this.#isCancelled(job)) {
-      this.endings.conclude(job, Outcome.cancelled(), 0);
-      return false;
-    }
+    if (this.#isOver(job)) return false;
     const { deadlineMs, runAtMs } = job.options;
     if (deadlineMs > 0 || runAtMs > 0) {
-      const nowMs = Date.now();
+      const nowMs = job.clock.nowMs();
       if (deadlineMs > 0 && nowMs > deadlineMs) {
         this.endings.expire(job);
         return false;
       }
-      if (runAtMs > nowMs + runAtSlackMs) {
-        this.endings.postpone(job, runAtMs);
+      if (runAtMs > nowMs + runAtSlackMs && job.options.move < maxMove) {
+        this.#postpone(job, runAtMs, runAtMs - nowMs);
         return false;
       }
     }
@@ -275,6 +346,13 @@ export class WorkerEngine {
       return false;
     }
     return true;
+  }
+
+  /** What is due soon waits here, with its lease kept; the rest is the scheduler's. */
+  #postpone(job: Job, runAtMs: number, waitMs: number): void {
+    if (waitMs > longestHeldMs || this.postponed.full) return this.endings.postpone(job, runAtMs);
+    job.phase = "held";
+    this.postponed.enter(job, waitMs, () => this.#route(job));
   }
 
   async #probe(job: Job): Promise<void> {
@@ -301,51 +379,63 @@ export class WorkerEngine {
     job.phase = "settled";
     this.settled++;
     this.leases.remove(job);
+    this.#outrun.delete(job);
     this.#crashes.settled(job);
-    if (this.marks.size > 0 && this.marks.has(job.id)) {
-      this.marks.delete(job.id);
-      void this.bus
-        .kv("cancel")
-        .delete(job.id)
-        .catch((error: unknown) => this.telemetry.trouble("cancel mark", error));
-    }
     this.#pump();
   }
 
   #lost(job: Job): void {
     this.telemetry.leaseLost(job);
     // An outcome that is on its way into the stream stays true, and so does its ack.
-    if (job.phase === "settling") return;
-    job.phase = "lost";
-    this.#crashes.forget(job);
-    this.parked.leave(job);
+    if (job.phase === "settling") {
+      this.#outrun.add(job);
+      return;
+    }
+    this.#takeOut(job);
     this.endings.held.leave(job);
     this.native.forget(job);
-    this.#nativeHeap.remove((other) => other === job);
-    this.#pluginHeap.remove((other) => other === job);
+    job.phase = "lost";
+    this.#crashes.forget(job);
     this.#pump();
   }
 
-  #isCancelled(job: Job): boolean {
-    return job.cancelRequested || (this.marks.size > 0 && this.marks.has(job.id));
+  /** Deals with a job that is cancelled, or a message that is barred. @returns whether it did */
+  #isOver(job: Job): boolean {
+    if (job.cancelRequested || this.marks.cancels(job)) this.#endCancelled(job);
+    else if (this.marks.bars(job) && !hasBegun(job)) this.settler.ack(job);
+    else return false;
+    return true;
   }
 
   #cancelJob(job: Job): void {
     job.cancelRequested = true;
-    if (this.parked.leave(job)) return this.endings.conclude(job, Outcome.cancelled(), 0);
-    if (this.endings.cancelHeld(job)) return;
-    if (job.phase === "waiting") {
-      this.#nativeHeap.remove((other) => other === job);
-      this.#pluginHeap.remove((other) => other === job);
-      this.endings.conclude(job, Outcome.cancelled(), 0);
-    } else if (job.phase === "running") {
+    if (job.phase === "running") {
       if (this.settings.handlers[job.type] === undefined) this.plugins.pool.cancel(job);
       else this.native.cancel(job);
-    }
+    } else if (this.#takeOut(job)) this.#endCancelled(job);
+    else this.endings.cancelHeld(job);
+  }
+
+  /**
+   * What has not begun is acked without an event: who set the mark asks the workers, and stores the end when nobody has the job. So
+   * this comes before the answer that this worker does not have it.
+   */
+  #endCancelled(job: Job): void {
+    if (hasBegun(job)) return this.endings.conclude(job, Outcome.cancelled(), 0);
+    this.endings.tellCancelled(job);
+    this.settler.ack(job);
+  }
+
+  /** Takes a job from where it waits to begin. @returns whether it did */
+  #takeOut(job: Job): boolean {
+    if (this.parked.leave(job) || this.postponed.leave(job) || this.lookups.leave(job)) return true;
+    if (job.phase !== "waiting") return false;
+    const isThis = (other: Job): boolean => other === job;
+    return this.#nativeHeap.remove(isThis).length + this.#pluginHeap.remove(isThis).length > 0;
   }
 
   #park(job: Job, reason: string): void {
-    if (this.#isCancelled(job)) return this.endings.conclude(job, Outcome.cancelled(), 0);
+    if (this.#isOver(job)) return;
     job.phase = "held";
     // Told once: later deliveries of the same wait say nothing new.
     if (job.delivery.delivered === 1) this.endings.park(job, reason);
@@ -360,9 +450,9 @@ export class WorkerEngine {
 
   #giveBack(match: (job: Job) => boolean): void {
     for (const job of [...this.#nativeHeap.remove(match), ...this.#pluginHeap.remove(match)]) this.#return(job);
-    for (const job of this.parked.empty()) {
-      if (match(job)) this.#return(job);
-      else this.#route(job);
+    for (const job of this.lookups.remove(match)) this.#return(job);
+    for (const room of [this.parked, this.postponed]) {
+      for (const job of room.jobs().filter(match)) if (room.leave(job)) this.#return(job);
     }
   }
 
@@ -386,4 +476,16 @@ export class WorkerEngine {
     if (this.#idleWaiters.length === 0 || this.running > 0 || this.endings.open > 0 || this.leases.size > 0) return;
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
+}
+
+/** Whether the attempt was under way, so that its end is this worker's to store. */
+function hasBegun(job: Job): boolean {
+  return job.startedAtMs > 0;
+}
+
+async function within(ms: number, promise: Promise<void>): Promise<void> {
+  const over = Promise.withResolvers<void>();
+  const timer = setTimeout(over.resolve, ms);
+  await Promise.race([promise, over.promise]);
+  clearTimeout(timer);
 }

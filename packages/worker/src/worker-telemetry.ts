@@ -42,6 +42,16 @@ export class WorkerTelemetry {
     );
   }
 
+  /** @param isFirst of its format: each further one is only counted */
+  unknownFormat(queue: string, format: string, isFirst: boolean): void {
+    this.#metrics?.unknownFormats.inc({ queue });
+    if (isFirst) this.#logger.warn({ queue, format }, "a job of a format that this worker does not read: given back");
+  }
+
+  clockSkew(skewMs: number): void {
+    this.#logger.warn({ skewMs }, "this machine's clock is wrong: jobs are judged by the broker's");
+  }
+
   trouble(what: string, error: unknown): void {
     this.#logger.warn({ err: error }, what);
   }

@@ -1,10 +1,17 @@
 import type { ActorSpec, SupervisorSpec } from "@millrace/actor";
-import { commandAllSubject, commandCancelSubject, commandSubject, decodeQueueSettings } from "@millrace/protocol";
+import { decodeMadeAnew } from "@millrace/bus";
+import {
+  commandAllSubject,
+  commandCancelSubject,
+  commandSubject,
+  decodeQueueSettings,
+  type HoldsAnswer,
+} from "@millrace/protocol";
 import { pluginActors } from "./plugins/plugin-actors.ts";
-import { parseWorkerCommand, type WorkerCommand } from "./worker-command.ts";
+import { parseCancelBroadcast, parseWorkerCommand, type WorkerCommand } from "./worker-command.ts";
 import type { WorkerEngine } from "./worker-engine.ts";
+import { WorkerPresence } from "./worker-presence.ts";
 
-const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 const quiet = { receive: (): void => undefined };
 
@@ -14,6 +21,21 @@ export function workerTree(
   carryOut: (command: WorkerCommand) => Promise<object>,
 ): SupervisorSpec {
   const { bus } = engine;
+
+  /** First to start, so that the others have the broker's time, and last to stop. */
+  const presence: ActorSpec = {
+    name: "presence",
+    async start() {
+      const told = await WorkerPresence.start({
+        bus,
+        id: engine.settings.id,
+        record: { queues: engine.settings.queues, formats: [] },
+        onSkew: (skewMs) => engine.telemetry.clockSkew(skewMs),
+        onTrouble: (error) => engine.telemetry.trouble("the worker cannot be announced; trying again", error),
+      });
+      return { ...quiet, stop: () => told[Symbol.asyncDispose]() };
+    },
+  };
 
   /** Keeps the outcomes flowing; what was acked just before a connection was lost is acked again, by its old or its next delivery. */
   const settler: ActorSpec = {
@@ -42,13 +64,16 @@ export function workerTree(
     name: "settings",
     async start(context) {
       const marks = bus.kv("cancel").watch({
-        onEntry(id, entry) {
-          if (entry === undefined) engine.marks.delete(id);
-          else {
-            engine.marks.add(id);
-            // The broadcast that goes with a mark may get lost; the mark does not.
-            engine.cancel(id);
-          }
+        onEntry(key, entry) {
+          const news = engine.marks.apply(key, entry?.value);
+          // The broadcast that goes with a mark may get lost; the mark does not.
+          if (news?.kind === "cancel") engine.cancel(news.id, news.run);
+          else if (news?.kind === "bar") engine.dropBarred();
+        },
+      });
+      const consumers = bus.kv("consumers").watch({
+        onEntry(queue, entry) {
+          if (entry !== undefined) engine.repeats.learnAnew(queue, decodeMadeAnew(entry.value));
         },
       });
       const queues = bus.kv("queues").watch({
@@ -62,11 +87,12 @@ export function workerTree(
           }
         },
       });
-      await Promise.all([marks.ready, queues.ready]);
+      await Promise.all([marks.ready, consumers.ready, queues.ready]);
       return {
         ...quiet,
         stop: async () => {
           await marks[Symbol.asyncDispose]();
+          await consumers[Symbol.asyncDispose]();
           await queues[Symbol.asyncDispose]();
         },
       };
@@ -96,6 +122,8 @@ export function workerTree(
         };
         const command = parseWorkerCommand(data);
         if (command === undefined) return answer({ error: "not a worker command" });
+        // Whoever asks waits for half a second, and a command before it may take its time.
+        if (command.command === "holds") return answer({ holds: engine.holds(command.ids) } satisfies HoldsAnswer);
         context.self
           .ask(command, { timeoutMs: engine.settings.drainTimeoutMs + 5000 })
           .then(answer, (error: unknown) => {
@@ -103,7 +131,10 @@ export function workerTree(
           });
       };
       const subscriptions = [
-        bus.subscribe(commandCancelSubject, {}, (message) => engine.cancel(decoder.decode(message.data))),
+        bus.subscribe(commandCancelSubject, {}, (message) => {
+          const { id, run } = parseCancelBroadcast(message.data);
+          engine.cancel(id, run);
+        }),
         bus.subscribe(commandAllSubject, {}, (message) => take(message.data, message.reply)),
         bus.subscribe(commandSubject(engine.settings.id), {}, (message) => take(message.data, message.reply)),
       ];
@@ -122,6 +153,7 @@ export function workerTree(
     strategy: "one_for_one",
     limits: { maxRestarts: 20, withinMs: 60_000 },
     children: [
+      presence,
       settler,
       leaseKeeper,
       settings,

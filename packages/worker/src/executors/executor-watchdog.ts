@@ -31,7 +31,7 @@ function watch(executor: ExecutorHandle, events: WatchdogEvents): void {
     const { job } = running.call;
     running.call.seen = true;
     if (job !== undefined) {
-      job.startedAtMs = Date.now() - running.forMs;
+      job.startedAtMs = job.clock.nowMs() - running.forMs;
       events.onBegun(job);
     }
   }

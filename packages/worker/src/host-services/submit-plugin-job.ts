@@ -14,6 +14,8 @@ import {
   parseBackoff,
   parseJobOptions,
   scheduleSubject,
+  sharedJobSubject,
+  sharedScheduleSubject,
   type BackoffPolicy,
 } from "@millrace/protocol";
 import type { HostCaller } from "./host-caller.ts";
@@ -53,7 +55,7 @@ export async function submitPluginJob(
     const breach = { resource: "jobs", figure: payload.length, limit: mostPayloadBytes, unit: "bytes" } as const;
     throw exceeded(breach, { fatal: false });
   }
-  const nowMs = Date.now();
+  const nowMs = bus.clock.nowMs();
   const runAtMs =
     numberOf(request, "runAtMs") || (numberOf(request, "delayMs") && nowMs + numberOf(request, "delayMs"));
   const isLater = runAtMs > nowMs;
@@ -73,8 +75,13 @@ export async function submitPluginJob(
   if (!checked.ok)
     throw badRequest(`jobs: ${checked.problems.map(({ field, reason }) => `${field} ${reason}`).join("; ")}`);
   const jobId = id ?? newJobId(nowMs);
-  const subject = (isLater ? scheduleSubject : jobSubject)(priority, queue, type, jobId);
-  await bus.publishDurable(subject, payload, [...headers, [headerNames.messageId, jobId]]);
+  // An id that we made goes without a subject of its own, which would cost the broker memory.
+  const own: [string, string][] = id === undefined ? [[headerNames.id, jobId]] : [];
+  const subject =
+    id === undefined
+      ? (isLater ? sharedScheduleSubject : sharedJobSubject)(priority, queue, type, "")
+      : (isLater ? scheduleSubject : jobSubject)(priority, queue, type, id);
+  await bus.publishDurable(subject, payload, [...headers, ...own, [headerNames.messageId, jobId]]);
   return jobId;
 }
 

@@ -102,7 +102,7 @@ export class PluginRuntime implements Disposable {
     const own = version.timeoutMs;
     const timeoutMs = job.options.timeoutMs === 0 ? own : Math.min(own, job.options.timeoutMs);
     job.phase = "running";
-    job.startedAtMs = Date.now();
+    job.startedAtMs = job.clock.nowMs();
     job.startedMs = performance.now();
     return new PluginCall(version, exportName, timeoutMs, job);
   }
@@ -115,7 +115,7 @@ export class PluginRuntime implements Disposable {
     this.#recorder.ended(call, result);
     if (job === undefined) return invocation?.onResult({ ...result, logs });
     // It was sent earlier than it began.
-    job.startedAtMs = Math.max(job.startedAtMs, Date.now() - result.durationUs / 1000);
+    job.startedAtMs = Math.max(job.startedAtMs, job.clock.nowMs() - result.durationUs / 1000);
     job.plugin = version.label;
     job.fuel = result.fuel;
     const outcome = result.ok ? Outcome.succeeded(result.output) : Outcome.failed(result.message, result);

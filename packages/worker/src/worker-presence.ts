@@ -1,0 +1,97 @@
+import type { Bus } from "@millrace/bus";
+import type { WorkerRecord } from "@millrace/protocol";
+
+/** Well within the time that an entry lives. */
+const writeEveryMs = 10_000;
+/** A clock that is this far off is somebody's business. */
+const worthTellingMs = 1000;
+const encoder = new TextEncoder();
+
+export interface WorkerPresenceOptions {
+  readonly bus: Bus;
+  readonly id: string;
+  readonly record: Omit<WorkerRecord, "startedMs">;
+  /** The machine's clock is off by more than a second; told when it begins, and again each hour. */
+  onSkew(skewMs: number): void;
+  onTrouble(error: unknown): void;
+}
+
+const tellAgainMs = 3_600_000;
+
+/**
+ * Says that this worker lives, in the bucket `workers`: whoever looks for a job asks those that are there. Each write also tells what
+ * time the broker has, as it stores the entry between the question and the answer.
+ */
+export class WorkerPresence implements AsyncDisposable {
+  readonly #options: WorkerPresenceOptions;
+  readonly #data: Uint8Array;
+  readonly #listening: Disposable;
+  readonly #timer: NodeJS.Timeout;
+  #writing: Promise<void> | undefined;
+  #stopped = false;
+  #toldMs = -Infinity;
+
+  private constructor(options: WorkerPresenceOptions) {
+    this.#options = options;
+    const record: WorkerRecord = { ...options.record, startedMs: options.bus.clock.nowMs() };
+    this.#data = encoder.encode(JSON.stringify(record));
+    this.#timer = setInterval(() => this.#beat(), writeEveryMs);
+    let epoch = options.bus.status.epoch;
+    this.#listening = options.bus.onStatus((now) => {
+      if (!now.connected || now.epoch === epoch) return;
+      epoch = now.epoch;
+      this.#beat();
+    });
+  }
+
+  /** Resolves when others can see this worker, and it has the broker's time. @throws BusError */
+  static async start(options: WorkerPresenceOptions): Promise<WorkerPresence> {
+    const presence = new WorkerPresence(options);
+    try {
+      await presence.#write();
+    } catch (error) {
+      presence.#end();
+      throw error;
+    }
+    return presence;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#end();
+    await this.#writing;
+    if (!this.#options.bus.connected) return;
+    await this.#options.bus.kv("workers").delete(this.#options.id).catch(this.#options.onTrouble);
+  }
+
+  #end(): void {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+    this.#listening[Symbol.dispose]();
+  }
+
+  #beat(): void {
+    if (this.#writing !== undefined || this.#stopped || !this.#options.bus.connected) return;
+    this.#writing = this.#write()
+      .catch(this.#options.onTrouble)
+      .finally(() => {
+        this.#writing = undefined;
+      });
+  }
+
+  async #write(): Promise<void> {
+    const { bus, id } = this.#options;
+    const bucket = bus.kv("workers");
+    const sentMs = performance.now();
+    const revision = await bucket.put(id, this.#data);
+    const answeredMs = performance.now();
+    const storedMs = await bucket.storedMs(id, revision);
+    if (storedMs === undefined) return;
+    bus.clock.observe(sentMs, answeredMs, storedMs);
+    const { skewMs } = bus.clock;
+    const isOff = Math.abs(skewMs) > worthTellingMs;
+    if (isOff && answeredMs - this.#toldMs > tellAgainMs) {
+      this.#toldMs = answeredMs;
+      this.#options.onSkew(skewMs);
+    } else if (!isOff) this.#toldMs = -Infinity;
+  }
+}
