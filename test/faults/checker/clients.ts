@@ -91,7 +91,7 @@ export class Clients implements AsyncDisposable {
 
   #begin(burst: boolean): Promise<void> {
     const plan = drawJob(this.#options.seed, this.submissions.length, burst);
-    const submission: Submission = { plan, sends: [], cancels: [], replays: [] };
+    const submission: Submission = { plan, bornMs: Date.now(), sends: [], cancels: [], replays: [] };
     this.submissions.push(submission);
     const ended = this.#live(submission).catch((error: unknown) => void this.#failures.push(error));
     this.#open.add(ended);
@@ -100,8 +100,7 @@ export class Clients implements AsyncDisposable {
 
   /** All that is done with one job. */
   async #live(submission: Submission): Promise<void> {
-    const { plan } = submission;
-    const bornMs = Date.now();
+    const { plan, bornMs } = submission;
     const runAtMs = plan.delayMs === 0 ? 0 : bornMs + plan.delayMs;
     const deadlineMs = plan.deadlineMs === 0 ? 0 : bornMs + plan.deadlineMs;
     submission.sends.push(...(await this.#submit(submission, 0, runAtMs, deadlineMs)));

@@ -36,6 +36,8 @@ export interface SteerCall {
 /** Everything that clients did with one job. */
 export interface Submission {
   readonly plan: JobPlan;
+  /** When its client took it up: its times are counted from here. */
+  readonly bornMs: number;
   readonly sends: Send[];
   readonly cancels: SteerCall[];
   readonly replays: SteerCall[];
@@ -49,6 +51,8 @@ export interface Execution {
   readonly id: string;
   /** The job's number, read from the payload; -1 where it has none. */
   readonly n: number;
+  /** From 1. */
+  readonly run: number;
   readonly attempt: number;
   readonly sha: string;
   readonly queue: string;
@@ -58,6 +62,14 @@ export interface Execution {
   readonly correlationId: string;
   /** Of `end`. */
   readonly ok?: boolean;
+}
+
+export interface JobRowError {
+  /** The first when left out. */
+  readonly run?: number;
+  readonly attempt: number;
+  readonly code: string;
+  readonly message: string;
 }
 
 /** A row of the read model, whole. */
@@ -83,10 +95,13 @@ export interface JobRow {
   readonly stream: string;
   readonly streamSeq: number;
   readonly result: Buffer;
-  readonly errors: readonly { readonly attempt: number; readonly code: string; readonly message: string }[];
-  /** How often its place has changed, and its run, where the table tells. */
-  readonly moves: number;
+  readonly errors: readonly JobRowError[];
+  /** From 1; a replay begins the next. */
   readonly run: number;
+  /** How often this attempt was published anew. */
+  readonly moves: number;
+  /** `<stream>/<sequence>` of the messages that came later under the same id. */
+  readonly duplicates: readonly string[];
 }
 
 /** Something that was told of a job, by EVENTS itself or by a watcher. */
@@ -94,6 +109,8 @@ export interface HeardEvent {
   readonly jobId: string;
   /** As `eventName` of the protocol says it. */
   readonly kind: string;
+  /** From 1. */
+  readonly run: number;
   readonly attempt: number;
   readonly atMs: number;
   /** Where in EVENTS, or the watcher's position. */

@@ -68,7 +68,7 @@ export function planFaults({ seed, durationMs, kills, kinds }: FaultPlanOptions)
       afterMs: Math.round(durationMs * (0.03 + (0.92 * dice.below(10_000)) / 10_000)),
       kind,
       dice: new Dice(dice.bits()),
-      burst: dice.percent(kind === "kill broker" ? 70 : 20) ? 200 + dice.below(800) : 0,
+      burst: dice.percent(kind === "kill broker" ? 70 : 10) ? 500 + dice.below(2000) : 0,
     }))
     .toSorted((a, b) => a.afterMs - b.afterMs);
 }

@@ -1,6 +1,7 @@
 /** The handlers of the checker's workers: each writes down that it begins and how it ends, before anybody else can know. */
 import { openSync, writeSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
+import { headerNames } from "@millrace/protocol";
 import { Outcome, type JobContext, type JobHandler } from "@millrace/worker";
 import type { Execution } from "./evidence.ts";
 import { failuresOf, jobTypes, numberOf, shaOf, slowMs } from "./job-plan.ts";
@@ -14,13 +15,15 @@ function write(record: Execution): void {
   writeSync(file, `${JSON.stringify(record)}\n`);
 }
 
-async function run(job: JobContext): Promise<unknown> {
+async function perform(job: JobContext): Promise<unknown> {
   const n = numberOf(job.payload);
+  const run = Number(job.header(headerNames.run) ?? 1);
   const { id, attempt, queue, type, priority, tags, correlationId } = job;
   const seen = {
     pid: process.pid,
     id,
     n,
+    run,
     attempt,
     sha: shaOf(job.payload),
     queue,
@@ -34,7 +37,6 @@ async function run(job: JobContext): Promise<unknown> {
   let ok = false;
   try {
     if (type === "slow") await pause(slowMs(n), undefined, { signal: job.signal });
-    // A replay counts its attempts on from where the job died: that one fails as before.
     if (attempt <= failures) {
       if (type === "hopeless") return Outcome.failed(`no hope for ${n}`, { retryable: false });
       throw new Error(`attempt ${attempt} of ${n} fails`);
@@ -47,5 +49,5 @@ async function run(job: JobContext): Promise<unknown> {
 }
 
 export const handlers: Readonly<Record<string, JobHandler>> = Object.fromEntries(
-  jobTypes.map((type) => [type, (job: JobContext) => run(job) as Promise<object>]),
+  jobTypes.map((type) => [type, (job: JobContext) => perform(job) as Promise<object>]),
 );

@@ -44,7 +44,7 @@ export async function injectFault(system: CheckedSystem, { kind, dice }: Planned
     case "kill broker": {
       const broker = await pickBroker(system, dice);
       // In the middle of what is coming in.
-      await pause(dice.below(400));
+      await pause(20 + dice.below(250));
       await broker.kill9();
       await pause(dice.percent(70) ? dice.below(500) : dice.below(6000));
       await broker.start();

@@ -17,6 +17,7 @@ export function judgeExecutions(job: JobCase, row: JobRow, log: FaultLog): strin
   const begins = executions.filter(({ kind }) => kind === "begin");
   const ends = executions.filter(({ kind }) => kind === "end");
 
+  const isLast = ({ run, attempt }: Execution): boolean => run === row.run && attempt === row.attempt;
   for (const run of begins) {
     if (run.id !== row.id) wrong.push(`ran as ${run.id}, and its row is ${row.id}`);
     if (run.queue !== row.queue || run.type !== row.type) wrong.push(`ran as ${run.type} of ${run.queue}`);
@@ -29,18 +30,12 @@ export function judgeExecutions(job: JobCase, row: JobRow, log: FaultLog): strin
       if (run.sha !== sha) wrong.push(`ran with the payload ${run.sha}, and its row has ${sha}`);
     wrong.push(...judgeRepeats(begins, log));
   }
-  const [first] = sends.filter(({ outcome }) => outcome !== "refused");
-  if (plan.delayMs > 0 && first !== undefined) {
-    const early = begins.find(({ atMs }) => atMs < first.atMs + plan.delayMs - clockMs);
-    if (early !== undefined) wrong.push(`ran ${first.atMs + plan.delayMs - early.atMs} ms before its time`);
-  }
-  if (row.state === JobState.SUCCEEDED && !ends.some(({ ok, attempt }) => ok === true && attempt === row.attempt))
+  const dueMs = plan.delayMs === 0 ? 0 : submission.bornMs + plan.delayMs;
+  const early = begins.find(({ atMs }) => atMs < dueMs - clockMs);
+  if (early !== undefined) wrong.push(`ran ${dueMs - early.atMs} ms before its time`);
+  if (row.state === JobState.SUCCEEDED && !ends.some((end) => end.ok === true && isLast(end)))
     wrong.push(`succeeded at attempt ${row.attempt}, and no handler ended that well`);
-  if (
-    row.state === JobState.DEAD &&
-    row.attempt <= failuresOf(plan.type) &&
-    !begins.some((run) => run.attempt === row.attempt)
-  )
+  if (row.state === JobState.DEAD && row.attempt <= failuresOf(plan.type) && !begins.some(isLast))
     wrong.push(`dead at attempt ${row.attempt}, which never ran`);
   const told = cancels.find(({ status, detail }) => status === 200 && detail === "JOB_STATE_CANCELLED");
   const after = told === undefined ? undefined : begins.find(({ atMs }) => atMs > told.doneMs + missMs);
@@ -52,7 +47,7 @@ export function judgeExecutions(job: JobCase, row: JobRow, log: FaultLog): strin
 /** An attempt runs once. Once more only when something has happened in between that may have kept its end from being known. */
 function judgeRepeats(begins: readonly Execution[], log: FaultLog): string[] {
   const wrong: string[] = [];
-  for (const [attempt, runs] of Map.groupBy(begins, (run) => run.attempt)) {
+  for (const [attempt, runs] of Map.groupBy(begins, ({ run, attempt }) => `${run}/${attempt}`)) {
     const inOrder = runs.toSorted((a, b) => a.atMs - b.atMs);
     for (const [index, run] of inOrder.entries()) {
       const before = inOrder[index - 1];

@@ -12,7 +12,7 @@ const crashLimit = 5;
 
 /** What is wrong with the row of a job, field by field; nothing when it says what was submitted, and how that had to end. */
 export function judgeRow(job: JobCase, row: JobRow, owners: Readonly<Record<string, string>>, log: FaultLog): string[] {
-  const { plan, sends } = job.submission;
+  const { plan } = job.submission;
   const wrong: string[] = [];
   const expect = (field: string, found: unknown, wanted: unknown): void => {
     if (!isDeepStrictEqual(found, wanted)) wrong.push(`${field} is ${shown(found)}, not ${shown(wanted)}`);
@@ -29,17 +29,11 @@ export function judgeRow(job: JobCase, row: JobRow, owners: Readonly<Record<stri
   expect("unique key", row.uniqueKey, plan.uniqueKey);
   expect("owner", row.owner, plan.door === "rest" ? owners[plan.user] : "");
   if (plan.traceparent !== "") expect("traceparent", row.traceparent, plan.traceparent);
-  // A replay counts on from the attempt that it begins with.
-  if (job.submission.replays.length === 0)
-    expect("max attempts", row.maxAttempts, plan.maxAttempts || defaultMaxAttempts);
+  expect("max attempts", row.maxAttempts, plan.maxAttempts || defaultMaxAttempts);
   judgeHeaders(job, row, expect);
-  const first = sends.find(({ outcome }) => outcome === "accepted");
-  if (plan.delayMs > 0 && sends.length === 1 && row.attempt === 1 && first !== undefined) {
-    const earliest = first.atMs + plan.delayMs - 50;
-    if (row.runAtMs < earliest || row.runAtMs > first.doneMs + plan.delayMs)
-      wrong.push(`run at is ${row.runAtMs}, and was to be ${plan.delayMs} ms after ${first.atMs}`);
-  }
+  if (plan.delayMs > 0 && row.attempt === 1) expect("run at", row.runAtMs, job.submission.bornMs + plan.delayMs);
   judgePlace(job, row, edition, expect);
+  judgeDuplicates(job, row, expect);
   wrong.push(...judgeState(job, row, log));
   return wrong;
 }
@@ -88,7 +82,7 @@ function judgePlace({ submission }: JobCase, row: JobRow, edition: JobEdition, e
 }
 
 function judgeState({ submission, executions }: JobCase, row: JobRow, log: FaultLog): string[] {
-  const { plan, cancels, replays } = submission;
+  const { plan, cancels } = submission;
   const { state, attempt, errors } = row;
   const failures = failuresOf(plan.type);
   const most = plan.maxAttempts || defaultMaxAttempts;
@@ -100,7 +94,7 @@ function judgeState({ submission, executions }: JobCase, row: JobRow, log: Fault
     case JobState.SUCCEEDED: {
       if (dies > 0) wrong.push("succeeded, and its handler always fails");
       if (attempt !== failures + 1 && !crashed) wrong.push(`succeeded at attempt ${attempt}, not ${failures + 1}`);
-      const { length } = errors.filter((error) => error.attempt === attempt);
+      const { length } = errors.filter((error) => isOf(error, row));
       if (length > 0) wrong.push(`succeeded at attempt ${attempt}, and carries an error of it: ${shown(errors)}`);
       wrong.push(...judgeResult(submission, row));
       break;
@@ -108,16 +102,15 @@ function judgeState({ submission, executions }: JobCase, row: JobRow, log: Fault
     case JobState.DEAD:
       if (crashed && crashes >= crashLimit) break;
       if (dies === 0) wrong.push(`dead, and its handler does not always fail: ${shown(errors)}`);
-      else if (replays.every(({ status }) => status >= 400) && attempt !== dies)
-        wrong.push(`dead at attempt ${attempt}, not ${dies}`);
-      if (dies > 0 && !errors.some((error) => error.attempt === attempt && error.message.includes(`${plan.n}`)))
+      else if (attempt !== dies) wrong.push(`dead at attempt ${attempt}, not ${dies}`);
+      if (dies > 0 && !errors.some((error) => isOf(error, row) && error.message.includes(`${plan.n}`)))
         wrong.push(`dead, without the error of attempt ${attempt}: ${shown(errors)}`);
       break;
     case JobState.CANCELLED:
       if (cancels.length === 0) wrong.push("cancelled, and nobody asked for that");
       break;
     case JobState.EXPIRED: {
-      const deadlineMs = plan.deadlineMs + (submission.sends[0]?.atMs ?? 0);
+      const deadlineMs = submission.bornMs + plan.deadlineMs;
       if (plan.deadlineMs === 0) wrong.push("expired, and it has no deadline");
       else if (row.finishedMs < deadlineMs - 50) wrong.push(`expired at ${row.finishedMs}, before its deadline`);
       else if (executions.some(({ kind, ok }) => kind === "end" && ok) && !log.anything(deadlineMs - 1000, deadlineMs))
@@ -128,6 +121,22 @@ function judgeState({ submission, executions }: JobCase, row: JobRow, log: Fault
       wrong.push(`has not ended: ${stateName(state)}`);
   }
   return [...wrong, ...judgeAnswers(submission, row)];
+}
+
+/** Messages that the broker stored beside the first are noted on the row, and nothing else comes of them. */
+function judgeDuplicates({ submission: { plan, sends } }: JobCase, row: JobRow, expect: Expect): void {
+  const places = sends.flatMap(({ stream, seq, duplicate }) =>
+    seq === undefined || duplicate ? [] : `${stream}/${seq}`,
+  );
+  if (plan.door !== "nats" || places.length < 2) return;
+  const noted = places.filter((place) => row.duplicates.includes(place));
+  // The first is the job itself, unless one that nobody was told of was stored before.
+  if (noted.length < places.length - 1) expect("duplicates", row.duplicates, places);
+}
+
+/** Whether an error is of the attempt that the row is of. */
+function isOf({ run = 1, attempt }: JobRow["errors"][number], row: JobRow): boolean {
+  return run === row.run && attempt === row.attempt;
 }
 
 const isEnd = ({ kind }: { readonly kind: string }): boolean => kind === "end";

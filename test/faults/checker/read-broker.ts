@@ -48,12 +48,14 @@ export async function readBroker(servers: readonly string[], withEvents = true):
   }
 }
 
-/** Copies of jobs are no events of their own here: what is told of a submission is looked at where watchers hear it. */
+/** What is told of submissions is looked at where watchers hear it. */
 function eventsOf(subject: string, data: Uint8Array, seq: number): HeardEvent[] {
   if (!subject.startsWith(`${subjectRoots.batch}.`)) return [];
-  return fromBinary(EventBatchSchema, data).events.map(({ jobId, kind, attempt, atMs }, index) => ({
+  return fromBinary(EventBatchSchema, data).events.map(({ jobId, kind, run, attempt, atMs }, index) => ({
     jobId,
     kind: eventName(kind),
+    // An event that says nothing is of the first.
+    run: run || 1,
     attempt,
     atMs,
     position: `${seq}.${index}`,

@@ -1,6 +1,6 @@
 import type { JobState } from "@millrace/protocol";
 import pg from "pg";
-import type { JobRow } from "./evidence.ts";
+import type { JobRow, JobRowError } from "./evidence.ts";
 
 interface Row {
   readonly id: string;
@@ -25,9 +25,10 @@ interface Row {
   /** bigint, which the driver gives as text. */
   readonly stream_seq: string | null;
   readonly result: Buffer | null;
-  readonly errors: { attempt: number; code: string; message: string }[] | null;
-  readonly moves?: number | null;
-  readonly run?: number | null;
+  readonly errors: JobRowError[] | null;
+  /** bigint. */
+  readonly version: string;
+  readonly duplicates: { place: string }[] | null;
 }
 
 export interface DatabaseContents {
@@ -77,6 +78,8 @@ export async function readDatabase(url: string): Promise<DatabaseContents> {
 }
 
 function toJobRow(row: Row): JobRow {
+  // run * 2^40 + attempt * 2^20 + move * 2^4 + the state's rank, as the table's migration says it.
+  const version = BigInt(row.version);
   return {
     id: row.id,
     queue: row.queue,
@@ -100,7 +103,8 @@ function toJobRow(row: Row): JobRow {
     streamSeq: Number(row.stream_seq ?? 0),
     result: row.result ?? Buffer.alloc(0),
     errors: row.errors ?? [],
-    moves: row.moves ?? 0,
-    run: row.run ?? 0,
+    run: Number(version >> 40n),
+    moves: Number((version >> 4n) & 0xffffn),
+    duplicates: (row.duplicates ?? []).map(({ place }) => place),
   };
 }

@@ -29,6 +29,8 @@ export interface CheckOptions {
   /** For logs and the handlers' file. */
   readonly folder: string;
   readonly onProgress: (text: string) => void;
+  /** Called while everything still runs. @param again reads what is there by then */
+  readonly afterwards?: (databaseUrl: string, again: () => Promise<Evidence>) => Promise<void>;
 }
 
 /** Each service has to say that it is ready in this time once nothing is wrong any more. */
@@ -95,9 +97,11 @@ export async function runCheck(options: CheckOptions): Promise<Evidence | undefi
   const rows = clients.submissions.filter(({ sends }) => sends.some(({ outcome }) => outcome === "accepted")).length;
   const unrest = await waitUntilQuiet(system, { rows, timeoutMs: options.quietMs, onProgress });
   if (unrest !== undefined) incidents.push(unrest);
-  const evidence = await gather(system, clients, watch, faults, incidents);
+  const read = (): Promise<Evidence> => gather(system, clients, watch, faults, incidents);
   // A service may end while what it needs is away; whatever else ends it is a fault of its own.
   for (const { text, atMs } of ended) if (!log.anything(atMs, atMs)) incidents.push(text);
+  const evidence = await read();
+  await options.afterwards?.(system.database.url, read);
   return evidence;
 }
 
@@ -113,8 +117,8 @@ function turns(): (kind: FaultKind, work: () => Promise<void>) => Promise<void> 
   };
 }
 
-/** Reads everything anew, so that it can be judged again after something was changed. */
-export async function gather(
+/** Reads everything that there is. */
+async function gather(
   system: CheckedSystem,
   clients: Clients,
   watch: WatchObserver,
@@ -142,7 +146,7 @@ export async function gather(
     queueCounts: await readQueueCounts(system),
     ownerCounts,
     backlogs,
-    incidents,
+    incidents: [...incidents],
     answers: Object.fromEntries(clients.oddAnswers),
   };
 }

@@ -83,13 +83,13 @@ function historyOf({ submission, rows, executions, stored, watched, n }: JobCase
     ...sends.map(({ atMs, ...send }): [number, string] => [atMs, `sent ${JSON.stringify(send)}`]),
     ...cancels.map(({ atMs, ...call }): [number, string] => [atMs, `cancelled ${JSON.stringify(call)}`]),
     ...replays.map(({ atMs, ...call }): [number, string] => [atMs, `run again ${JSON.stringify(call)}`]),
-    ...executions.map(({ atMs, kind, attempt, pid, ok }): [number, string] => [
+    ...executions.map(({ atMs, kind, run, attempt, pid, ok }): [number, string] => [
       atMs,
-      `handler: ${kind} of attempt ${attempt} in ${pid}${ok === undefined ? "" : `, ${ok ? "well" : "badly"}`}`,
+      `handler: ${kind} of ${run}/${attempt} in ${pid}${ok === undefined ? "" : `, ${ok ? "well" : "badly"}`}`,
     ]),
-    ...stored.map(({ atMs, kind, attempt, position }): [number, string] => [
+    ...stored.map(({ atMs, kind, run, attempt, position }): [number, string] => [
       atMs,
-      `EVENTS ${position}: ${kind} of attempt ${attempt}`,
+      `EVENTS ${position}: ${kind} of ${run}/${attempt}`,
     ]),
   ];
   const fromMs = Math.min(...lines.map(([atMs]) => atMs));
@@ -104,7 +104,7 @@ function historyOf({ submission, rows, executions, stored, watched, n }: JobCase
   return [
     `job ${n}: ${JSON.stringify({ ...asked, priorities: plan.editions.map((edition) => edition?.priority) })}`,
     ...lines.toSorted(([a], [b]) => a - b).map(([atMs, text]) => `  ${new Date(atMs).toISOString().slice(11)} ${text}`),
-    `  watched: ${watched.map(({ kind, attempt, position }) => `${position} ${kind} ${attempt}`).join(", ") || "nothing"}`,
+    `  watched: ${watched.map(({ kind, run, attempt, position }) => `${position} ${kind} ${run}/${attempt}`).join(", ") || "nothing"}`,
     ...(row.length === 0 ? ["  no row"] : row.map((text) => `  row ${text}`)),
   ].join("\n");
 }

@@ -8,7 +8,13 @@ const againMs = 300;
 
 interface Watched {
   readonly position?: string;
-  readonly event?: { readonly jobId?: string; readonly kind?: string; readonly attempt?: number; readonly at?: string };
+  readonly event?: {
+    readonly jobId?: string;
+    readonly kind?: string;
+    readonly run?: number;
+    readonly attempt?: number;
+    readonly at?: string;
+  };
 }
 
 /** One watcher of all jobs by Server-Sent Events, which comes back with the last position that it has heard. */
@@ -121,8 +127,8 @@ export class WatchObserver implements AsyncDisposable {
     this.#position = id;
     const { event } = JSON.parse(data) as Watched;
     if (event?.jobId === undefined || event.kind === undefined) return;
-    const { jobId, kind, attempt = 1, at } = event;
-    this.heard.push({ jobId, kind, attempt, atMs: at === undefined ? 0 : Date.parse(at), position: id });
+    const { jobId, kind, run = 1, attempt = 1, at } = event;
+    this.heard.push({ jobId, kind, run, attempt, atMs: at === undefined ? 0 : Date.parse(at), position: id });
     if (!endKinds.has(kind)) return;
     this.#endedJobs.add(jobId);
     this.#waiting.get(jobId)?.();
