@@ -15,6 +15,7 @@ import {
   JobResultSchema,
   JobService,
   JobState,
+  LogService,
   MillraceError,
   PluginService,
   SettingsService,
@@ -51,7 +52,7 @@ export interface ClientOptions {
 /** An accepted job. */
 export interface Accepted {
   readonly id: string;
-  /** This id had been accepted a moment before. */
+  /** This id had been accepted before. */
   readonly duplicate: boolean;
 }
 
@@ -67,6 +68,8 @@ export interface WatchFilter {
   /** Past-tense words: `succeeded`, `dead`, …; all when left out. */
   readonly kinds?: readonly string[];
   readonly correlationId?: string;
+  /** Id of the user who submitted them. */
+  readonly owner?: string;
 }
 
 /**
@@ -79,6 +82,7 @@ export interface Client extends AsyncDisposable {
   readonly plugins: ServiceClient<typeof PluginService>;
   readonly events: ServiceClient<typeof EventService>;
   readonly system: ServiceClient<typeof SystemService>;
+  readonly logs: ServiceClient<typeof LogService>;
   readonly audit: ServiceClient<typeof AuditService>;
   readonly settings: ServiceClient<typeof SettingsService>;
   readonly auth: ServiceClient<typeof AuthService>;
@@ -169,6 +173,7 @@ export function createClient(options: ClientOptions): Client {
     plugins,
     events: createServiceClient(EventService, transport),
     system: createServiceClient(SystemService, transport),
+    logs: createServiceClient(LogService, transport),
     audit: createServiceClient(AuditService, transport),
     settings: createServiceClient(SettingsService, transport),
     auth: createServiceClient(AuthService, transport),
@@ -185,10 +190,13 @@ export function createClient(options: ClientOptions): Client {
     submitAndWait,
     wait: (id, waitOptions) => wait(id, waitOptions),
     watch,
-    watchAll({ queue = "", type = "", kinds = [], correlationId = "" } = {}, resume) {
+    watchAll({ queue = "", type = "", kinds = [], correlationId = "", owner = "" } = {}, resume) {
       return resumeStream(
         (resumeAfter, signal) =>
-          jobs.watchJobs({ queue, type, kinds: [...kinds], correlationId, resumeAfter }, { signal, timeoutMs: 0 }),
+          jobs.watchJobs(
+            { queue, type, kinds: [...kinds], correlationId, owner, resumeAfter },
+            { signal, timeoutMs: 0 },
+          ),
         () => false,
         baseUrl,
         resume,

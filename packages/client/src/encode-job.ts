@@ -5,7 +5,10 @@ import {
   headerNames,
   jobSubject,
   scheduleSubject,
+  sharedJobSubject,
+  sharedScheduleSubject,
   type JobOptions,
+  type PriorityName,
 } from "@millrace/protocol";
 import { checkJob } from "./check-job.ts";
 import { instantMs, type JobSpec } from "./job-spec.ts";
@@ -34,7 +37,7 @@ function contentTypeOf({ payload, contentType }: JobSpec): string {
   return typeof payload === "string" ? "text/plain; charset=utf-8" : "";
 }
 
-/** The header block of a job without its version line and its message id; a bare line break when there is nothing to say. */
+/** The header block of a job without its version line and its ids; a bare line break when there is nothing else to say. */
 function headerTail(spec: JobSpec): string {
   const contentType = contentTypeOf(spec);
   const { maxAttempts = 0, timeoutMs = 0, backoff, uniqueKey = "", tags, correlationId = "" } = spec;
@@ -54,12 +57,12 @@ function headerTail(spec: JobSpec): string {
 
 /**
  * Turns jobs into messages. The jobs of a stream mostly differ in payload and id alone, so the check, the subject and the
- * header lines of the last shape are kept.
+ * header lines of the last shape are kept. An id that is made here travels in headers, and the jobs of one type share a subject: one
+ * each would cost the broker memory and speed. A caller's own id is in the subject, where the log can be asked for it.
  */
 export function createJobEncoder(nextId: () => string): (spec: JobSpec) => EncodedJob {
   let last: JobSpec | undefined;
   let lastTail = "";
-  let lastHeaders: { readonly headers?: EncodedHeaders } = {};
   let lastSubject = "";
 
   return (spec) => {
@@ -68,25 +71,32 @@ export function createJobEncoder(nextId: () => string): (spec: JobSpec) => Encod
       checkJob(spec);
       last = scheduled ? undefined : spec;
       lastTail = headerTail(spec);
-      lastHeaders =
-        lastTail === "\r\n" ? {} : { headers: new EncodedHeaders(Buffer.from(versionLine + lastTail, "latin1")) };
-      lastSubject = `${jobSubject(spec.priority ?? "normal", spec.queue ?? "default", spec.type)}.`;
+      lastSubject = sharedJobSubject(...nameOf(spec), "");
     } else if (spec.id !== undefined) {
       checkJob({ type: spec.type, id: spec.id });
     }
     const id = spec.id ?? nextId();
-    const subject = scheduled
-      ? scheduleSubject(spec.priority ?? "normal", spec.queue ?? "default", spec.type, id)
-      : lastSubject + id;
-    const data = encodePayload(spec.payload);
-    if (spec.id === undefined) {
-      // Made here, so nobody else uses it, and the subject ends in it.
-      return { id, message: { subject, data, ownSubject: true, ...lastHeaders } };
-    }
     // Nothing but ASCII, as checked; into Buffer's pool, which is several times cheaper than an encoder.
-    const text = `${versionLine}${headerNames.messageId}: ${id}\r\n${lastTail}`;
-    return { id, message: { subject, data, headers: new EncodedHeaders(Buffer.from(text, "latin1")) } };
+    const text =
+      spec.id === undefined
+        ? `${versionLine}${headerNames.id}: ${id}\r\n${headerNames.messageId}: ${id}\r\n${lastTail}`
+        : `${versionLine}${headerNames.messageId}: ${id}\r\n${lastTail}`;
+    const headers = new EncodedHeaders(Buffer.from(text, "latin1"));
+    return {
+      id,
+      message: { subject: subjectOf(spec, scheduled, lastSubject), data: encodePayload(spec.payload), headers },
+    };
   };
+}
+
+function nameOf(spec: JobSpec): [priority: PriorityName, queue: string, type: string] {
+  return [spec.priority ?? "normal", spec.queue ?? "default", spec.type];
+}
+
+/** @param shared the subject of its type's jobs that may run at once */
+function subjectOf(spec: JobSpec, scheduled: boolean, shared: string): string {
+  if (!scheduled) return spec.id === undefined ? shared : jobSubject(...nameOf(spec), spec.id);
+  return spec.id === undefined ? sharedScheduleSubject(...nameOf(spec), "") : scheduleSubject(...nameOf(spec), spec.id);
 }
 
 function sameShape(a: JobSpec, b: JobSpec): boolean {

@@ -46,8 +46,8 @@ const burst = 256;
 
 /**
  * Publishes jobs over NATS, many in flight. A job is accepted when its stream has stored it; until then it is kept here
- * and sent again after a reconnect. Under an id of the caller's it is stored once (within the broker's window of two minutes);
- * under an id made here it is stored again only when the first copy was stored, its answer lost, and the job done meanwhile.
+ * and sent again after a reconnect, which stores it once within the broker's window of 20 s. Past that, what was stored already and is
+ * sent again under the same id is seen to be the same job by its row; it may have begun by then.
  */
 export class Publisher implements AsyncDisposable {
   readonly #pipeline: PipelinedPublisher;

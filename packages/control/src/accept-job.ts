@@ -3,11 +3,16 @@ import type { SubmitJobRequest } from "@millrace/protocol";
 import { currentTraceparent, SpanKind, tracingEnabled, withSpan } from "@millrace/service-kit";
 import type { ControlContext } from "./control-context.ts";
 import { toJobMessage, type JobMessage } from "./job-message.ts";
-import { mayBeStored, withinQuota } from "./within-quota.ts";
+import { mayBeStored, withinBound } from "./within-bound.ts";
+import type { LogPlace } from "./load-bounds.ts";
+
+const firstRun = 1;
+/** The log takes one message of an id that a client chose, and refuses the next: the subject ends in it. */
+const onlyFirst = ["Nats-Expected-Last-Subject-Sequence", "0"] as const;
 
 export interface AcceptedJob {
   readonly id: string;
-  /** The stream had this id already. */
+  /** This id had been accepted before. */
   readonly duplicate: boolean;
 }
 
@@ -22,8 +27,8 @@ export interface Submission {
 
 /**
  * Publishes one job; it is durable when this resolves.
- * @throws MillraceError already_exists (unique key, or the id of another job), out_of_range (too large), resource_exhausted (stream full, or the owner's
- * quota), unavailable (accepted or not: submit it again with the same id)
+ * @throws MillraceError already_exists (unique key, or the id of another job), out_of_range (too large), resource_exhausted (stream full, the
+ * owner's quota, or the queue's bound), unavailable (logs nearly full; or accepted or not: submit it again with the same id)
  */
 export function acceptJob(
   context: ControlContext,
@@ -44,36 +49,41 @@ async function accept(
   request: SubmitJobRequest,
   submission: Submission,
 ): Promise<AcceptedJob> {
-  context.pressure.admit();
-  const message = toJobMessage(request, submission, Date.now());
-  const { owner } = submission;
-  const { id, queue, type } = message;
-  if (request.id !== "") await context.takenIds.refuse(id, { queue, type, owner });
-  return withinQuota(context, owner, message.data.length, () => publish(context, request, message, owner));
+  const { bus, pressure, takenIds, queueBounds, quotas } = context;
+  const message = toJobMessage(request, submission, bus.clock.nowMs());
+  pressure.admit(message.log);
+  const { id, queue, owner, data } = message;
+  const store = () =>
+    withinBound(queueBounds, queue, data.length, () =>
+      withinBound(quotas, owner, data.length, () => publish(context, request, message)),
+    );
+  if (request.id === "") return store();
+  return takenIds.alone(id, async () => ((await takenIds.isKnown(message)) ? { id, duplicate: true } : store()));
 }
 
 async function publish(
   context: ControlContext,
   request: SubmitJobRequest,
   message: JobMessage,
-  owner: string,
-): Promise<AcceptedJob> {
-  if (request.uniqueKey !== "") await context.uniqueKeys.acquire(request.uniqueKey, message.id);
+): Promise<AcceptedJob & { readonly place?: LogPlace }> {
+  const { bus, uniqueKeys, recent } = context;
+  const { id, owner, log, runAtMs, subject, data, headers } = message;
+  const { uniqueKey } = request;
+  if (uniqueKey !== "") await uniqueKeys.acquire(uniqueKey, { id, run: firstRun }, log);
   let ack: PublishAck;
   try {
-    ack = await context.bus.publishDurable(message.subject, message.data, message.headers);
+    ack = await bus.publishDurable(subject, data, request.id === "" ? headers : [...headers, onlyFirst]);
   } catch (error) {
+    // Somebody else, in another process, had the same id stored a moment before.
+    if (request.id !== "" && error instanceof BusError && error.code === "aborted") return { id, duplicate: true };
     // It needs its key if it is stored.
-    if (request.uniqueKey !== "" && error instanceof BusError && !mayBeStored(error)) {
-      await context.uniqueKeys.release(request.uniqueKey, message.id);
+    if (uniqueKey !== "" && error instanceof BusError && !mayBeStored(error)) {
+      await uniqueKeys.release(uniqueKey, { id, run: firstRun });
     }
     throw error;
   }
-  const { duplicate } = ack;
-  if (!duplicate) {
-    const { stream, seq } = ack;
-    const bytes = message.data.length;
-    context.recent.add(message.id, { request, owner, runAtMs: message.runAtMs, bytes, place: { stream, seq } });
-  }
-  return { id: message.id, duplicate };
+  if (ack.duplicate) return { id, duplicate: true };
+  const place = { stream: log, seq: ack.seq };
+  recent.add(id, { request, owner, runAtMs, bytes: data.length, place });
+  return { id, duplicate: false, place };
 }

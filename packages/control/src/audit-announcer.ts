@@ -11,13 +11,13 @@ import {
 } from "@millrace/protocol";
 import type { ChainedRecord, Store } from "@millrace/store";
 import { entryOf } from "./audit-entry.ts";
-import type { EventsPressure } from "./events-pressure.ts";
+import type { LogPressure } from "./log-pressure.ts";
 import { userEventName } from "./user-event-name.ts";
 
 export interface AuditAnnouncerDeps {
   readonly bus: Bus;
   readonly store: Store;
-  readonly pressure: EventsPressure;
+  readonly pressure: LogPressure;
 }
 
 /** No client can publish an event with this source. */

@@ -1,68 +1,85 @@
-import { BusError, type Bus, type KvBucket } from "@millrace/bus";
-import { isTerminal } from "@millrace/protocol";
-import type { Store } from "@millrace/store";
+import { BusError, type Bus, type KvBucket, type KvEntry, type KvWatch } from "@millrace/bus";
+import {
+  decodeCancelMark,
+  decodePlaceMark,
+  encodeCancelMark,
+  type CancelMark,
+  type PlaceMark,
+} from "@millrace/protocol";
 
-/** That a job is to be cancelled. */
-interface Mark {
-  readonly reason: string;
-  readonly atMs: number;
+export interface KnownMark extends CancelMark {
+  readonly revision: number;
 }
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+export interface KnownPlaceMark extends PlaceMark {
+  readonly revision: number;
+}
 
-/**
- * Marks that workers check when they take a job and when they settle it. A worker removes the mark of a job that it has
- * settled; those of jobs that no worker had are removed here, some time after their row shows the end.
- */
+/** Every mark that there is, kept up to date by a watch of the bucket: which runs are to be cancelled, which places are barred. */
 export class CancelMarks implements AsyncDisposable {
-  readonly #bucket: KvBucket;
   readonly #bus: Bus;
-  readonly #store: Store;
-  readonly #sweepMs: number;
-  readonly #timer: NodeJS.Timeout;
-  #sweeping: Promise<void> = Promise.resolve();
+  readonly #bucket: KvBucket;
+  readonly #watch: KvWatch;
+  readonly #jobs = new Map<string, KnownMark>();
+  readonly #places = new Map<string, KnownPlaceMark>();
 
-  constructor(bus: Bus, store: Store, sweepMs: number) {
+  constructor(bus: Bus) {
     this.#bus = bus;
     this.#bucket = bus.kv("cancel");
-    this.#store = store;
-    this.#sweepMs = sweepMs;
-    this.#timer = setInterval(() => {
-      this.#sweeping = this.#sweeping.then(() => this.sweep(Date.now()));
-    }, sweepMs);
+    this.#watch = this.#bucket.watch({
+      onEntry: (key, entry) => {
+        if (entry !== undefined) return this.#take(key, entry);
+        this.#jobs.delete(key);
+        this.#places.delete(key);
+      },
+    });
   }
 
-  async put(id: string, reason: string): Promise<void> {
-    await this.#bucket.put(id, encoder.encode(JSON.stringify({ reason, atMs: Date.now() } satisfies Mark)));
+  get ready(): Promise<void> {
+    return this.#watch.ready;
   }
 
-  async remove(id: string): Promise<void> {
-    if ((await this.#bucket.get(id)) !== undefined) await this.#bucket.delete(id);
+  /** By job id. */
+  get jobs(): ReadonlyMap<string, KnownMark> {
+    return this.#jobs;
   }
 
-  /** Removes marks of jobs that have ended longer than a sweep ago: until then a worker may still meet the job. */
-  async sweep(nowMs: number): Promise<void> {
+  /** By key. */
+  get places(): ReadonlyMap<string, KnownPlaceMark> {
+    return this.#places;
+  }
+
+  /** Marks this run and earlier ones: whatever worker meets one from here on does not run it. A mark of a later run stays. */
+  async put(id: string, run: number, reason: string): Promise<void> {
+    const mark = { run: Math.max(run, this.#jobs.get(id)?.run ?? 0), reason, atMs: this.#bus.clock.nowMs() };
+    const revision = await this.#bucket.put(id, encodeCancelMark(mark));
+    this.#jobs.set(id, { ...mark, revision });
+  }
+
+  /** Removes a mark, unless it has become another one. */
+  async remove(key: string, revision: number): Promise<void> {
     try {
-      let removed = 0;
-      for (const entry of await this.#bucket.entries()) {
-        const mark = JSON.parse(decoder.decode(entry.value)) as Partial<Mark>;
-        if (nowMs - (mark.atMs ?? 0) < this.#sweepMs) continue;
-        const stored = await this.#store.getJob(entry.key);
-        if (stored === undefined || !isTerminal(stored.job.state)) continue;
-        await this.#bucket.delete(entry.key, { revision: entry.revision });
-        removed++;
-      }
-      if (removed > 0) await this.#bucket.compact();
+      await this.#bucket.delete(key, { revision });
+      this.#jobs.delete(key);
+      this.#places.delete(key);
     } catch (error) {
-      // The next sweep finds the same marks; they cost a few bytes until then.
-      const level = error instanceof BusError ? "debug" : "warn";
-      this.#bus.logger[level]({ err: error }, "cancel marks not swept");
+      if (!(error instanceof BusError) || error.code !== "aborted") throw error;
     }
   }
 
+  /** Forgets what removing leaves in the bucket. Only when workers have had the time to hear of it. */
+  async compact(): Promise<void> {
+    await this.#bucket.compact();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#sweeping;
+    await this.#watch[Symbol.asyncDispose]();
+  }
+
+  #take(key: string, { value, revision }: KvEntry): void {
+    const mark = decodeCancelMark(key, value);
+    if (mark !== undefined) return void this.#jobs.set(key, { ...mark, revision });
+    const place = decodePlaceMark(key, value);
+    if (place !== undefined) this.#places.set(key, { ...place, revision });
   }
 }

@@ -15,17 +15,17 @@ export interface ControlConfig {
   readonly tailMessages: number;
   /** Watchers that replay old events at one time; each has a consumer of its own. */
   readonly maxReplays: number;
-  /** A unique key whose job is not in the read model after so long was never submitted. */
+  /** A unique key that is younger is held, whether its job is in the read model or not: it may be on its way. */
   readonly lostKeyMs: number;
-  /** Cancel marks of ended jobs are removed so often. */
-  readonly markSweepMs: number;
-  /** What a crash of the broker left behind is looked for so often, beside each new connection. */
-  readonly crashSweepMs: number;
+  /** Cancel marks are looked through so often. */
+  readonly cancelSweepMs: number;
+  /** A job that was marked so long ago, has not ended and is in nobody's hand, is cancelled by whoever sees it. */
+  readonly markPatienceMs: number;
+  /** A mark stays so long after its job has ended: until then a worker may still meet it. */
+  readonly markKeepMs: number;
   /** Entries of the audit trail that were kept long enough are looked for so often. */
   readonly auditPruneMs: number;
-  /** So long the rows may take to catch up after a crash before a job without an end counts as not run. */
-  readonly projectionWaitMs: number;
-  /** Name under which the projector keeps its place. */
+  /** Name under which the projector keeps its places. */
   readonly projectionCursor: string;
   /** Dry runs at one time. */
   readonly maxDryRuns: number;
@@ -54,10 +54,10 @@ export const defaultControlConfig: ControlConfig = {
   tailMessages: 2_048,
   maxReplays: 64,
   lostKeyMs: 300_000,
-  markSweepMs: 60_000,
-  crashSweepMs: 30_000,
+  cancelSweepMs: 2000,
+  markPatienceMs: 10_000,
+  markKeepMs: 60_000,
   auditPruneMs: 3_600_000,
-  projectionWaitMs: 15_000,
   projectionCursor: "jobs",
   maxDryRuns: 2,
   pluginSignatures: "optional",

@@ -1,7 +1,7 @@
 import type { Bus } from "@millrace/bus";
 import { eventsStream, MillraceError } from "@millrace/protocol";
 import { parsePosition, type EventPosition } from "@millrace/store";
-import type { EventDecoder } from "./event-decoder.ts";
+import { EventSieve } from "./event-sieve.ts";
 import { replayEvents, type ReplayedMessage } from "./replay-events.ts";
 import type { EventTail } from "./event-tail.ts";
 import type { JobEventAt } from "./job-event-at.ts";
@@ -16,18 +16,19 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
+/** Events that one watcher was told, and is not told again. */
+const rememberedEvents = 1024;
+
 /** Events from any place in the past on into the present, without a gap and each once. */
 export class EventSource implements AsyncDisposable {
   readonly #bus: Bus;
-  readonly #decoder: EventDecoder;
   readonly #tail: EventTail;
   readonly #backlog: number;
   readonly #maxReplays: number;
   #replays = 0;
 
-  constructor(bus: Bus, decoder: EventDecoder, tail: EventTail, limits: { backlog: number; maxReplays: number }) {
+  constructor(bus: Bus, tail: EventTail, limits: { backlog: number; maxReplays: number }) {
     this.#bus = bus;
-    this.#decoder = decoder;
     this.#tail = tail;
     this.#backlog = limits.backlog;
     this.#maxReplays = limits.maxReplays;
@@ -60,7 +61,9 @@ export class EventSource implements AsyncDisposable {
     const { after, wants, signal } = options;
     const isAfter = (event: JobEventAt): boolean =>
       event.position.seq > after.seq || (event.position.seq === after.seq && event.position.index > after.index);
-    const wanted = (event: JobEventAt): boolean => isAfter(event) && wants(event);
+    // Where the replay ends and the tail goes on, neither knows what the other has told.
+    const sieve = new EventSieve(rememberedEvents);
+    const wanted = (event: JobEventAt): boolean => isAfter(event) && wants(event) && sieve.takes(event);
     // The message at the place itself may hold more events after it.
     let readSeq = after.index >= lastIndex ? after.seq : Math.max(0, after.seq - 1);
     // Again when the tail rested, or ran ahead, during a long replay.
@@ -91,7 +94,7 @@ export class EventSource implements AsyncDisposable {
     }
     this.#replays++;
     try {
-      yield* replayEvents(this.#bus, this.#decoder, { fromSeq, strict, signal });
+      yield* replayEvents(this.#bus, { fromSeq, strict, signal });
     } finally {
       this.#replays--;
     }

@@ -1,9 +1,10 @@
 import type { Bus, StreamReader } from "@millrace/bus";
 import { eventsStream, MillraceError } from "@millrace/protocol";
-import type { EventDecoder } from "./event-decoder.ts";
+import { decodeEvents } from "./decode-events.ts";
+import { EventSieve } from "./event-sieve.ts";
 import type { JobEventAt } from "./job-event-at.ts";
 
-/** Hears of every event, in order. */
+/** Hears of every event, in order and once. */
 export interface TailListener {
   /** From the ring, before anything else: bounded by the ring. */
   onPast(events: readonly JobEventAt[]): void;
@@ -22,11 +23,12 @@ interface TailMessage {
 const lingerMs = 30_000;
 /** Events of results stay in memory with their bytes: the ring has a bound on them too. */
 const mostRingBytes = 32 << 20;
+/** Events that the tail remembers, to tell each once: some seconds at full speed, some minutes of an ordinary day. */
+const rememberedEvents = 32_768;
 
 /** One read of EVENTS for all watchers of this process, with the newest messages kept in a ring. */
 export class EventTail implements AsyncDisposable {
   readonly #bus: Bus;
-  readonly #decoder: EventDecoder;
   readonly #ringMessages: number;
   readonly #listeners = new Set<TailListener>();
   #ring: TailMessage[] = [];
@@ -40,9 +42,8 @@ export class EventTail implements AsyncDisposable {
   #linger: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(bus: Bus, decoder: EventDecoder, ringMessages: number) {
+  constructor(bus: Bus, ringMessages: number) {
     this.#bus = bus;
-    this.#decoder = decoder;
     this.#ringMessages = ringMessages;
   }
 
@@ -89,12 +90,13 @@ export class EventTail implements AsyncDisposable {
     this.#ring = [];
     this.#ringBytes = [];
     this.#bytes = 0;
+    const sieve = new EventSieve(rememberedEvents);
     const reader = this.#bus.readEvents({
       startSeq: lastSeq + 1,
       batch: 256,
-      onBatch: async (messages) => {
+      onBatch: (messages) => {
         for (const message of messages) {
-          const events = await this.#decoder.decode(message);
+          const events = decodeEvents(message).filter((event) => sieve.takes(event));
           this.#keep({ seq: message.seq, events }, message.data.length + 256);
           if (events.length > 0) for (const listener of this.#listeners) listener.onEvents(events);
         }

@@ -16,16 +16,28 @@ export class ControlEvents {
     this.#logger.info({ id, ended }, "job cancelled");
   }
 
-  jobReplayed(id: string, attempt: number): void {
-    this.#logger.info({ id, attempt }, "job runs again");
+  jobReplayed(id: string, run: number): void {
+    this.#logger.info({ id, run }, "job runs again");
   }
 
   quotaReached(): void {
     this.#metrics.refusals.inc({ reason: "quota" });
   }
 
+  queueFull(): void {
+    this.#metrics.refusals.inc({ reason: "queue_bound" });
+  }
+
+  logsRepaired(dryRun: boolean, repaired: number, reason: string): void {
+    this.#logger.info({ dryRun, repaired, reason }, "logs looked through for jobs that nobody would deliver");
+  }
+
   queuePaused(queue: string): void {
     this.#logger.info({ queue }, "queue paused");
+  }
+
+  queueLimited(queue: string, maxWaitingJobs: number): void {
+    this.#logger.info({ queue, maxWaitingJobs }, "queue limited");
   }
 
   queueResumed(queue: string): void {

@@ -10,5 +10,6 @@ export async function getQueueStats(
   const { queue } = request;
   const stats = (await context.store.getQueueStats(queue)) ?? create(QueueStatsSchema, { queue });
   stats.paused = context.queueSettings.isPaused(queue);
+  stats.maxWaitingJobs = BigInt(context.queueSettings.maxWaitingJobs(queue));
   return { stats };
 }

@@ -20,17 +20,21 @@ export interface JobEventAt {
   readonly position: EventPosition;
   readonly jobId: string;
   readonly kind: EventKind;
+  readonly run: number;
   readonly attempt: number;
+  readonly move: number;
   readonly queue: string;
   readonly type: string;
   readonly priority: number;
   /** Unix ms. */
   readonly atMs: number;
+  /** Who says it; "" for what a log says. */
   readonly worker: string;
-  /** Known for submissions only. */
+  /** "" for nobody's. */
+  readonly owner: string;
   readonly correlationId: string;
-  /** The rest, for events that came in a batch. */
-  readonly detail: JobEvent | undefined;
+  /** The rest. */
+  readonly detail: JobEvent;
 }
 
 /** As a watcher sees it. */
@@ -41,16 +45,19 @@ export function viewOf(event: JobEventAt): JobEventView {
     jobId: event.jobId,
     kind: eventName(event.kind),
     state: stateAfter(event.kind) ?? JobState.UNSPECIFIED,
+    run: event.run,
     attempt: event.attempt,
+    owner: event.owner,
+    correlationId: event.correlationId,
     at,
     queue: event.queue,
     type: event.type,
     priority: priorityOf(event.priority),
     worker: event.worker,
-    reason: detail?.reason ?? "",
-    plugin: detail?.plugin ?? "",
-    fuel: BigInt(Math.round(detail?.fuel ?? 0)),
-    ...(detail === undefined || detail.errorCode === ""
+    reason: detail.reason,
+    plugin: detail.plugin,
+    fuel: BigInt(Math.round(detail.fuel)),
+    ...(detail.errorCode === ""
       ? {}
       : {
           error: create(JobErrorSchema, {
@@ -62,9 +69,7 @@ export function viewOf(event: JobEventAt): JobEventView {
             ...breachOf(detail),
           }),
         }),
-    ...(detail === undefined || detail.result.length === 0
-      ? {}
-      : { result: fromWirePayload(detail.result, detail.resultContentType) }),
+    ...(detail.result.length === 0 ? {} : { result: fromWirePayload(detail.result, detail.resultContentType) }),
   });
 }
 

@@ -7,18 +7,23 @@ import {
   headerNames,
   isOwnJobId,
   isOwnQueue,
+  jobStream,
   jobSubject,
   MillraceError,
   newJobId,
   ownIdPrefix,
   priorityName,
   priorityOrNormal,
+  scheduleStream,
   scheduleSubject,
+  sharedJobSubject,
+  sharedScheduleSubject,
   toWirePayload,
   withOwner,
   type Backoff,
   type BackoffPolicy,
   type ErrorDetail,
+  type PriorityName,
   type SubmitJobRequest,
 } from "@millrace/protocol";
 import type { Submission } from "./accept-job.ts";
@@ -26,8 +31,13 @@ import type { Submission } from "./accept-job.ts";
 /** A request as the message that is the job. */
 export interface JobMessage extends OutgoingMessage {
   readonly id: string;
+  readonly priority: PriorityName;
   readonly queue: string;
   readonly type: string;
+  /** "" for nobody's. */
+  readonly owner: string;
+  /** The stream that it goes to. */
+  readonly log: string;
   readonly headers: HeaderList;
   /** Unix ms; 0: at once. */
   readonly runAtMs: number;
@@ -35,12 +45,16 @@ export interface JobMessage extends OutgoingMessage {
 
 const printable = /^[\x20-\x7e]*$/;
 
-/** @throws MillraceError invalid_argument naming what cannot stand in a header; failed_precondition, also for what is Millrace's own */
+/**
+ * An id that a client chose, or of a job with a unique key, is in the subject, where the log can be asked for it; others are in a
+ * header, as a subject each would cost the broker memory and speed.
+ * @throws MillraceError invalid_argument naming what cannot stand in a header; failed_precondition, also for what is Millrace's own
+ */
 export function toJobMessage(request: SubmitJobRequest, submission: Submission, nowMs: number): JobMessage {
   const { traceparent, reply, owner } = submission;
+  const { type, uniqueKey } = request;
   refuseUnprintable(request);
   refuseOwn(request);
-  const id = request.id === "" ? newJobId(nowMs) : request.id;
   const queue = request.queue === "" ? "default" : request.queue;
   const priority = priorityName(priorityOrNormal(request.priority));
   const runAtMs = timeMs(request.runAt);
@@ -58,25 +72,32 @@ export function toJobMessage(request: SubmitJobRequest, submission: Submission, 
     ...(request.backoff === undefined ? {} : { backoff: toBackoffPolicy(request.backoff) }),
     runAtMs: later ? runAtMs : 0,
     deadlineMs,
-    uniqueKey: request.uniqueKey,
+    uniqueKey,
     tags: request.tags,
     correlationId: request.correlationId,
     replyTo: reply,
     contentType: payload.contentType,
     traceparent,
   });
+  const id = request.id === "" ? newJobId(nowMs) : request.id;
   headers.push([headerNames.messageId, id]);
+  const inSubject = request.id !== "" || uniqueKey !== "";
+  if (!inSubject) headers.push([headerNames.id, id]);
+  const shared = later ? sharedScheduleSubject : sharedJobSubject;
+  const own = later ? scheduleSubject : jobSubject;
   return {
     id,
+    priority,
     queue,
-    type: request.type,
-    subject: withOwner((later ? scheduleSubject : jobSubject)(priority, queue, request.type, id), owner),
+    type,
+    owner,
+    log: later ? scheduleStream : jobStream(priority),
+    subject: inSubject ? withOwner(own(priority, queue, type, id), owner) : shared(priority, queue, type, owner),
     data: payload.bytes,
     headers,
     runAtMs: later ? runAtMs : 0,
   };
 }
-
 function refuseUnprintable(request: SubmitJobRequest): void {
   const details: ErrorDetail[] = [];
   const check = (field: string, text: string): void => {

@@ -10,6 +10,7 @@ import { pauseQueue } from "./pause-queue.ts";
 import { resumeQueue } from "./resume-queue.ts";
 import { retryJob } from "./retry-job.ts";
 import { streamJobs } from "./stream-jobs.ts";
+import { setQueueLimits } from "./set-queue-limits.ts";
 import { submitJob } from "./submit-job.ts";
 import { submitJobs } from "./submit-jobs.ts";
 import { watchJob } from "./watch-job.ts";
@@ -31,5 +32,6 @@ export function jobService(context: ControlContext): ServiceImpl<typeof JobServi
     listQueues: () => listQueues(context),
     pauseQueue: (request) => pauseQueue(context, request),
     resumeQueue: (request) => resumeQueue(context, request),
+    setQueueLimits: (request) => setQueueLimits(context, request),
   };
 }

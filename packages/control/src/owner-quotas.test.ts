@@ -7,7 +7,7 @@ import { findPostgresBinaries, startTestPostgres } from "@millrace/store/testing
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { controlSettings } from "./config.ts";
 import { projected, startControlFixture, type ControlFixture } from "./control-fixture.ts";
-import { OwnerQuotas } from "./owner-quotas.ts";
+import { ownerQuotas } from "./owner-quotas.ts";
 
 const payload = { content: { case: "text" as const, value: "x".repeat(100) } };
 let fixture: ControlFixture;
@@ -104,7 +104,7 @@ it("counts a job that its owner runs again; an operator may in any case", async 
   for (const id of ["f3", "f4", "f5"]) await accepted(id, "fay");
   await projected(fixture);
   expect((await refusal(jobs.retryJob({ id: "f1" }, as("fay")))).code).toBe(Code.ResourceExhausted);
-  expect(await jobs.retryJob({ id: "f2" }, as("otto"))).toMatchObject({ attempt: 2 });
+  expect(await jobs.retryJob({ id: "f2" }, as("otto"))).toMatchObject({ run: 2, attempt: 1 });
   await projected(fixture);
   expect(await fixture.store.readOwnerLoad("fay", "jobs")).toMatchObject({ jobs: 4 });
 });
@@ -134,13 +134,14 @@ it.skipIf(binaries === undefined)("goes by the last figures while the database i
   await store.migrate();
   const { bus } = fixture;
   const limits = { quotaJobs: 3, quotaBytes: 1000 };
-  const quotas = new OwnerQuotas({ bus, store, cursor: "jobs", limits, onRefused: () => undefined });
-  (await quotas.hold("ada", 1)).settle(true);
+  const quotas = ownerQuotas({ bus, store, cursor: "jobs", limits, onRefused: () => undefined });
+  const place = { stream: "JOBS_NORMAL", seq: 1_000_000 };
+  (await quotas.hold("ada", 1))?.settle(place);
   await postgres.stop();
-  const submit = async (owner: string) => (await quotas.hold(owner, 1)).settle(true);
+  const submit = async (owner: string) => (await quotas.hold(owner, 1))?.settle(place);
   await submit("ada");
   // Nothing was known of this one; what is not stored counts no more.
-  (await quotas.hold("eve", 1)).settle(false);
+  (await quotas.hold("eve", 1))?.settle("no");
   for (const owner of ["ada", "eve", "eve", "eve"]) await submit(owner);
   for (const owner of ["ada", "eve"]) await expect(submit(owner)).rejects.toThrow("you have 3 jobs queued");
 });

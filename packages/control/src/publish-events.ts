@@ -1,12 +1,17 @@
 import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import { EventBatchSchema, eventBatchSubject, type JobEventSchema } from "@millrace/protocol";
-import type { ControlContext } from "./control-context.ts";
+import type { Bus, PublishAck } from "@millrace/bus";
+import { EventBatchSchema, eventBatchSubject, headerNames, type JobEventSchema } from "@millrace/protocol";
 
-/** Makes facts that control itself decided durable. */
+/**
+ * Makes facts that control itself decided durable.
+ * @param messageId what is told under it again within 20 s is stored once
+ */
 export async function publishEvents(
-  context: ControlContext,
+  { bus, node }: { readonly bus: Bus; readonly node: string },
   events: MessageInitShape<typeof JobEventSchema>[],
-): Promise<void> {
-  const batch = create(EventBatchSchema, { source: context.node, events });
-  await context.bus.publishDurable(eventBatchSubject(context.node), toBinary(EventBatchSchema, batch));
+  messageId: string,
+): Promise<PublishAck> {
+  const batch = create(EventBatchSchema, { source: node, events });
+  const headers = [[headerNames.messageId, messageId]] as const;
+  return bus.publishDurable(eventBatchSubject(node), toBinary(EventBatchSchema, batch), headers);
 }

@@ -71,6 +71,7 @@ export class RecentJobs {
       type: request.type,
       priority: priorityOrNormal(request.priority),
       state: runAtMs === 0 ? JobState.QUEUED : JobState.SCHEDULED,
+      run: 1,
       attempt: 1,
       maxAttempts: request.maxAttempts || defaultMaxAttempts,
       ...(request.payload === undefined ? {} : { payload: request.payload }),

@@ -1,6 +1,7 @@
 import type { Bus, Delivery } from "@millrace/bus";
 import { eventsStream, MillraceError } from "@millrace/protocol";
-import type { EventDecoder } from "./event-decoder.ts";
+import { decodeEvents } from "./decode-events.ts";
+import { EventSieve } from "./event-sieve.ts";
 import type { JobEventAt } from "./job-event-at.ts";
 
 export interface ReplayOptions {
@@ -15,13 +16,13 @@ export interface ReplayedMessage {
   readonly events: readonly JobEventAt[];
 }
 
-/** Reads EVENTS from a place on, as fast as the consumer of this generator takes it. Goes on into the present. */
-export async function* replayEvents(
-  bus: Bus,
-  decoder: EventDecoder,
-  options: ReplayOptions,
-): AsyncGenerator<ReplayedMessage> {
+/** Events that one replay remembers, to tell each once. */
+const rememberedEvents = 4096;
+
+/** Reads EVENTS from a place on, each event once, as fast as the consumer of this generator takes it. Goes on into the present. */
+export async function* replayEvents(bus: Bus, options: ReplayOptions): AsyncGenerator<ReplayedMessage> {
   const { signal } = options;
+  const sieve = new EventSieve(rememberedEvents);
   const { lastSeq } = await bus.streamState(eventsStream);
   let batch: readonly Delivery[] | undefined;
   let taken = Promise.withResolvers<void>();
@@ -63,7 +64,9 @@ export async function* replayEvents(
       const messages = batch;
       if (messages !== undefined) {
         batch = undefined;
-        for (const message of messages) yield { seq: message.seq, events: await decoder.decode(message) };
+        for (const message of messages) {
+          yield { seq: message.seq, events: decodeEvents(message).filter((event) => sieve.takes(event)) };
+        }
         given = Promise.withResolvers<void>();
         taken.resolve();
       } else if (caughtUp) {

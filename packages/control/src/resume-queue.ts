@@ -5,7 +5,7 @@ export async function resumeQueue(
   context: ControlContext,
   request: ResumeQueueRequest,
 ): Promise<Record<string, never>> {
-  await context.queueSettings.put(request.queue, { paused: false });
+  await context.queueSettings.change(request.queue, { paused: false });
   context.events.queueResumed(request.queue);
   return {};
 }

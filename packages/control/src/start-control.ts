@@ -5,6 +5,7 @@ import {
   AuditService,
   EventService,
   JobService,
+  LogService,
   PluginRuntimeService,
   PluginService,
   SettingsRuntimeService,
@@ -22,7 +23,6 @@ import {
   type Metrics,
 } from "@millrace/service-kit";
 import type { Store } from "@millrace/store";
-import { CrashSweep } from "./crash-sweep.ts";
 import { announceTakenBack } from "./announce-taken-back.ts";
 import { AuditAnnouncer } from "./audit-announcer.ts";
 import { AuditPruner } from "./audit-pruner.ts";
@@ -30,28 +30,32 @@ import { auditRuntimeService } from "./audit-runtime-service.ts";
 import { auditService } from "./audit-service.ts";
 import { CanaryWatch } from "./canary-watch.ts";
 import { CancelMarks } from "./cancel-marks.ts";
+import { CancelSweep } from "./cancel-sweep.ts";
 import { defaultControlConfig, type ControlConfig, type ControlSettings } from "./config.ts";
 import type { ControlContext } from "./control-context.ts";
 import { DryRunner } from "./dry-runner.ts";
-import { EventDecoder } from "./event-decoder.ts";
 import { eventService } from "./event-service.ts";
-import { EventsPressure } from "./events-pressure.ts";
 import { EventSource } from "./event-source.ts";
 import { EventTail } from "./event-tail.ts";
 import { ControlEvents } from "./events.ts";
 import { describeProcess } from "./get-info.ts";
 import { jobService } from "./job-service.ts";
 import { HookRunner } from "./hook-runner.ts";
+import { LiveWorkers } from "./live-workers.ts";
+import { LogPressure } from "./log-pressure.ts";
+import { LogSearch } from "./log-search.ts";
 import { ModuleInspector } from "./module-inspector.ts";
-import { OwnerQuotas } from "./owner-quotas.ts";
+import { ownerQuotas } from "./owner-quotas.ts";
 import { PluginKeys } from "./plugin-keys.ts";
 import { PluginLifecycle } from "./plugin-lifecycle.ts";
 import { PluginRegistry } from "./plugin-registry.ts";
 import { pluginRuntimeService } from "./plugin-runtime-service.ts";
 import { pluginService } from "./plugin-service.ts";
+import { queueBounds } from "./queue-bounds.ts";
 import { QueueSettingsMap } from "./queue-settings-map.ts";
 import { countPending } from "./count-pending.ts";
 import { RecentJobs } from "./recent-jobs.ts";
+import { repairLogs } from "./repair-logs.ts";
 import { ResultInbox } from "./result-inbox.ts";
 import { SettingsMirror } from "./settings-mirror.ts";
 import { settingsRuntimeService } from "./settings-runtime-service.ts";
@@ -83,18 +87,18 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
   const all: ControlConfig = { ...defaultControlConfig, ...config };
   const node = `control-${randomUUID().slice(0, 8)}`;
   await using starting = new AsyncDisposableStack();
-  const decoder = new EventDecoder(bus);
-  const tail = new EventTail(bus, decoder, all.tailMessages);
+  const tail = new EventTail(bus, all.tailMessages);
   const events = new ControlEvents(logger, metrics);
   const plugins = new PluginRegistry(bus);
   const keys = new PluginKeys(bus, all.pluginSignatures);
   const inspector = starting.use(new ModuleInspector());
   const hooks = new HookRunner(bus, inspector, all.hookTimeoutMs);
-  const pressure = starting.use(new EventsPressure(bus));
+  const pressure = starting.use(new LogPressure(bus));
   const live = deps.live ?? new LiveConfig(changeable, loadConfig(changeable));
-  const { workerPatienceMs, takeOverMs } = all;
+  const { workerPatienceMs, takeOverMs, projectionCursor: cursor } = all;
   const recent = new RecentJobs(all.recentJobs, all.recentBytes);
-  const context: ControlContext = {
+  const queueSettings = starting.use(new QueueSettingsMap(bus));
+  const sweepless: Omit<ControlContext, "cancelSweep"> = {
     config: all,
     node,
     bus,
@@ -103,21 +107,16 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     events,
     pressure,
     recent,
-    takenIds: new TakenIds(store, recent, bus.logger),
-    quotas: new OwnerQuotas({
-      bus,
-      store,
-      cursor: all.projectionCursor,
-      limits: live.values,
-      onRefused: () => events.quotaReached(),
-    }),
+    takenIds: new TakenIds(bus, store, recent),
+    quotas: ownerQuotas({ bus, store, cursor, limits: live.values, onRefused: () => events.quotaReached() }),
+    queueBounds: queueBounds({ bus, store, cursor, settings: queueSettings, onRefused: () => events.queueFull() }),
     inbox: starting.use(new ResultInbox(bus, all.maxWaiters)),
-    uniqueKeys: new UniqueKeys(bus, store, all.lostKeyMs),
-    cancelMarks: starting.use(new CancelMarks(bus, store, all.markSweepMs)),
-    queueSettings: starting.use(new QueueSettingsMap(bus)),
-    eventSource: starting.use(
-      new EventSource(bus, decoder, tail, { backlog: all.watcherBacklog, maxReplays: all.maxReplays }),
-    ),
+    uniqueKeys: new UniqueKeys({ bus, store, lostKeyMs: all.lostKeyMs }),
+    cancelMarks: starting.use(new CancelMarks(bus)),
+    workers: starting.use(new LiveWorkers(bus)),
+    logSearch: new LogSearch(bus),
+    queueSettings,
+    eventSource: starting.use(new EventSource(bus, tail, { backlog: all.watcherBacklog, maxReplays: all.maxReplays })),
     plugins,
     typeClaims: new TypeClaims(bus, plugins),
     keys,
@@ -129,16 +128,17 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     settings: starting.use(new SettingsMirror({ bus, store, live, logger })),
     live,
   };
+  const context: ControlContext = { ...sweepless, cancelSweep: starting.use(new CancelSweep(sweepless)) };
   starting.use(new CanaryWatch({ bus, plugins, events, onTakenBack: (plugin) => announceTakenBack(context, plugin) }));
   const { auditPruneMs } = all;
   const onPruned = () => context.announcer.wake();
   starting.use(new AuditPruner({ store, logger, settings: live.values, everyMs: auditPruneMs, onPruned }));
-  const { crashSweepMs: everyMs, projectionWaitMs, projectionCursor: cursor } = all;
-  starting.use(new CrashSweep({ bus, store, everyMs, projectionWaitMs, cursor }));
-  await Promise.all([context.queueSettings.ready, context.settings.ready]);
+  const { cancelMarks, workers, settings } = context;
+  await Promise.all([queueSettings.ready, settings.ready, cancelMarks.ready, workers.ready]);
   // Jobs are accepted without the database; only reading them needs it.
   starting.use(health.check("nats", () => (bus.connected ? undefined : "not connected")));
-  starting.use(health.check("events", () => context.pressure.reason || undefined));
+  starting.use(health.check("logs", () => pressure.reason || undefined));
+  starting.use(health.warn("logs", () => pressure.alarm || undefined));
   starting.use(health.check("database", () => store.ping().then(() => undefined)));
   starting.use(metrics.beforeScrape(() => countPending(bus, metrics)));
   const info = describeProcess(node);
@@ -153,6 +153,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
       bindService(AuditRuntimeService, auditRuntimeService(context)),
       bindService(SettingsService, settingsService(context)),
       bindService(SettingsRuntimeService, settingsRuntimeService(bus)),
+      bindService(LogService, { repairLogs: (request) => repairLogs(context, request) }),
       bindService(SystemService, { getInfo: () => info }),
     ],
     [Symbol.asyncDispose]: () => running.disposeAsync(),

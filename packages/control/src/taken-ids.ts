@@ -1,6 +1,15 @@
-import type { BusLogger } from "@millrace/bus";
-import { MillraceError } from "@millrace/protocol";
+import type { Bus } from "@millrace/bus";
+import {
+  jobStream,
+  jobSubject,
+  MillraceError,
+  priorityNames,
+  scheduleStream,
+  scheduleSubject,
+  withOwner,
+} from "@millrace/protocol";
 import type { JobKey, Store } from "@millrace/store";
+import type { JobMessage } from "./job-message.ts";
 import type { RecentJobs } from "./recent-jobs.ts";
 
 /** A submission waits so long to hear of an id that its caller chose, and then goes on without. */
@@ -9,35 +18,82 @@ const patienceMs = 1000;
 const restMs = 5000;
 /** Ids of one statement. */
 const mostIds = 500;
+/** Ids that the logs are asked for at one time, some requests each; the others wait. A broker drops requests beyond some thousands. */
+const mostLookups = 64;
 
 type Found = PromiseWithResolvers<JobKey | undefined>;
 
 /**
- * Keeps jobs of different owners, queues and types from sharing an id, as far as the read model can tell: one that it does not have
- * yet, or a database that is away, keeps nobody from submitting. What slips by still writes into no row of another queue or type.
+ * Knows the ids that callers chose. The logs are asked first: they know a job from its PubAck on; then the rows, which know it before
+ * its message goes. So the same job again is known for as long as either has it, whatever its priority and whether it waits for its
+ * time. Jobs of different owners, queues and types share no id as far as the rows can tell: what they do not have yet, or a database
+ * that is away, keeps nobody from submitting. What slips by still writes into no row of another queue or type.
  */
 export class TakenIds {
+  readonly #bus: Bus;
   readonly #store: Store;
   readonly #recent: RecentJobs;
-  readonly #logger: BusLogger;
+  /** The last submission of each id that is under way in this process. */
+  readonly #underWay = new Map<string, Promise<unknown>>();
   /** To be asked for with the next statement. */
   readonly #wanted = new Map<string, Found>();
   #asking = false;
   #restUntilMs = 0;
+  #lookups = 0;
+  readonly #waiting: (() => void)[] = [];
 
-  constructor(store: Store, recent: RecentJobs, logger: BusLogger) {
+  constructor(bus: Bus, store: Store, recent: RecentJobs) {
+    this.#bus = bus;
     this.#store = store;
     this.#recent = recent;
-    this.#logger = logger;
   }
 
-  /** @throws MillraceError already_exists when the id is another job's */
-  async refuse(id: string, { queue, type, owner }: JobKey): Promise<void> {
-    const taken = this.#recent.get(id) ?? (await this.#find(id));
-    if (taken === undefined || (taken.queue === queue && taken.type === type && taken.owner === owner)) return;
-    throw new MillraceError("already_exists", `the id ${id} is taken`, {
-      details: [{ field: "id", reason: "is the id of another job" }],
-    });
+  /** Runs `submit` when no other submission of this id is under way here: of two, the second sees the first one's job. */
+  async alone<T>(id: string, submit: () => Promise<T>): Promise<T> {
+    const before = this.#underWay.get(id);
+    const mine = before === undefined ? submit() : before.then(submit, submit);
+    this.#underWay.set(id, mine);
+    try {
+      return await mine;
+    } finally {
+      if (this.#underWay.get(id) === mine) this.#underWay.delete(id);
+    }
+  }
+
+  /**
+   * Whether this job was accepted before.
+   * @throws MillraceError already_exists when the id is another job's; BusError when the logs cannot be asked
+   */
+  async isKnown(job: JobMessage): Promise<boolean> {
+    const { id } = job;
+    const recent = this.#recent.get(id);
+    if (recent !== undefined) return isSame(job, recent);
+    if (await this.#isLogged(job)) return true;
+    const key = await this.#find(id);
+    return key !== undefined && isSame(job, key);
+  }
+
+  /** Under each subject that this job may have been published on. */
+  async #isLogged({ id, queue, type, owner, subject }: JobMessage): Promise<boolean> {
+    const places = priorityNames.flatMap((priority): [stream: string, subject: string][] => [
+      [jobStream(priority), withOwner(jobSubject(priority, queue, type, id), owner)],
+      [scheduleStream, withOwner(scheduleSubject(priority, queue, type, id), owner)],
+    ]);
+    // On the one that it goes to the broker itself looks, when it is published.
+    const others = places.filter(([, other]) => other !== subject);
+    if (this.#lookups >= mostLookups) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiting.push(resolve);
+      await promise;
+    }
+    this.#lookups++;
+    try {
+      const found = await Promise.all(others.map(([stream, other]) => this.#bus.lastMessage(stream, other)));
+      return found.some((message) => message !== undefined);
+    } finally {
+      this.#lookups--;
+      this.#waiting.shift()?.();
+    }
   }
 
   #find(id: string): Promise<JobKey | undefined> {
@@ -75,10 +131,18 @@ export class TakenIds {
       return await Promise.race([this.#store.findJobKeys(ids), late]);
     } catch (error) {
       this.#restUntilMs = performance.now() + restMs;
-      this.#logger.debug({ err: error }, "whether ids are taken cannot be read: jobs are accepted");
+      this.#bus.logger.debug({ err: error }, "whether ids are taken cannot be read: jobs are accepted");
       return none;
     } finally {
       clearTimeout(timer);
     }
   }
+}
+
+/** @throws MillraceError already_exists */
+function isSame({ id, queue, type, owner }: JobMessage, taken: JobKey): true {
+  if (taken.queue === queue && taken.type === type && taken.owner === owner) return true;
+  throw new MillraceError("already_exists", `the id ${id} is taken`, {
+    details: [{ field: "id", reason: "is the id of another job" }],
+  });
 }

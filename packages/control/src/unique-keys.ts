@@ -1,42 +1,67 @@
-import { BusError, type Bus, type KvBucket } from "@millrace/bus";
-import { isTerminal, MillraceError } from "@millrace/protocol";
-import type { Store } from "@millrace/store";
 import { createHash } from "node:crypto";
+import { BusError, type Bus, type KvBucket } from "@millrace/bus";
+import { decodeJson, isTerminal, MillraceError } from "@millrace/protocol";
+import type { Store } from "@millrace/store";
+import { askRows } from "./ask-rows.ts";
 
-/** What stands in the bucket: who holds the key, and since when. */
-interface Holder {
+/** A run of a job: what holds a key. */
+export interface KeyHolder {
   readonly id: string;
+  readonly run: number;
+}
+
+/** What stands in the bucket. */
+interface Holder extends KeyHolder {
   readonly atMs: number;
+  /** The log that it is stored in. */
+  readonly log: string;
+  /** That log's last sequence before it was published: it lies behind this, if it is stored. */
+  readonly afterSeq: number;
+}
+
+export interface UniqueKeysOptions {
+  readonly bus: Bus;
+  readonly store: Store;
+  /** A publish that is under way may be stored until then: a key that is younger is held in any case. */
+  readonly lostKeyMs: number;
 }
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 /** Two submitters of one key change its holder in turns; more than a few rounds is not a race any more. */
 const mostRounds = 5;
+const rowsWithinMs = 1000;
 
-/** At most one unfinished job for each unique key: the key belongs to one job, and is taken over once that has ended. */
+/**
+ * At most one unfinished job for each unique key: the key belongs to a run of one job, and is taken over once that has ended. That
+ * a holder has no row is no proof that there is no such job: only that its log was read to the end, and it was not in it.
+ */
 export class UniqueKeys {
   readonly #bucket: KvBucket;
-  readonly #store: Store;
-  readonly #lostKeyMs: number;
+  readonly #options: UniqueKeysOptions;
 
-  constructor(bus: Bus, store: Store, lostKeyMs: number) {
-    this.#bucket = bus.kv("unique");
-    this.#store = store;
-    this.#lostKeyMs = lostKeyMs;
+  constructor(options: UniqueKeysOptions) {
+    this.#bucket = options.bus.kv("unique");
+    this.#options = options;
   }
 
-  /** @throws MillraceError already_exists naming the unfinished job that has the key */
-  async acquire(uniqueKey: string, id: string): Promise<void> {
+  /**
+   * To be called before the job is published.
+   * @param log that it will be published to
+   * @throws MillraceError already_exists naming the job that has the key and may be unfinished
+   */
+  async acquire(uniqueKey: string, { id, run }: KeyHolder, log: string): Promise<void> {
     const key = entryKey(uniqueKey);
-    const value = encoder.encode(JSON.stringify({ id, atMs: Date.now() } satisfies Holder));
+    const { bus } = this.#options;
+    const { lastSeq } = await bus.streamState(log);
+    const mine: Holder = { id, run, atMs: bus.clock.nowMs(), log, afterSeq: lastSeq };
+    const value = encoder.encode(JSON.stringify(mine));
     for (let round = 0; round < mostRounds; round++) {
       try {
         const entry = await this.#bucket.get(key);
         if (entry === undefined) return void (await this.#bucket.create(key, value));
         const holder = decodeHolder(entry.value);
-        if (holder.id === id) return;
-        if (!(await this.#isOver(holder))) throw taken(uniqueKey, holder.id);
+        if (holder.id === id && holder.run >= run) return;
+        if (holder.id !== id && !(await this.#isOver(holder))) throw taken(uniqueKey, holder.id);
         return void (await this.#bucket.update(key, value, entry.revision));
       } catch (error) {
         const raced = error instanceof BusError && (error.code === "already_exists" || error.code === "aborted");
@@ -46,11 +71,13 @@ export class UniqueKeys {
     throw new MillraceError("aborted", "the unique key changes hands too fast", { retryAfterMs: 100 });
   }
 
-  /** Gives the key back when this job has it. */
-  async release(uniqueKey: string, id: string): Promise<void> {
+  /** Gives the key back when this run of the job has it, or an earlier one. */
+  async release(uniqueKey: string, { id, run }: KeyHolder): Promise<void> {
     const key = entryKey(uniqueKey);
     const entry = await this.#bucket.get(key);
-    if (entry === undefined || decodeHolder(entry.value).id !== id) return;
+    if (entry === undefined) return;
+    const holder = decodeHolder(entry.value);
+    if (holder.id !== id || holder.run > run) return;
     try {
       await this.#bucket.delete(key, { revision: entry.revision });
     } catch (error) {
@@ -60,10 +87,24 @@ export class UniqueKeys {
   }
 
   async #isOver(holder: Holder): Promise<boolean> {
-    const stored = await this.#store.getJob(holder.id);
-    if (stored !== undefined) return isTerminal(stored.job.state);
-    // Its submitter died between taking the key and publishing the job.
-    return Date.now() - holder.atMs > this.#lostKeyMs;
+    const stored = await this.#options.store.getJob(holder.id);
+    if (stored !== undefined && stored.run >= holder.run) return isTerminal(stored.job.state);
+    return this.#neverCame(holder);
+  }
+
+  /** Its submitter died between taking the key and publishing the job: all that its log holds was read, and it was not there. */
+  async #neverCame({ id, run, atMs, log, afterSeq }: Holder): Promise<boolean> {
+    const { bus, store, lostKeyMs } = this.#options;
+    if (log === "" || bus.clock.nowMs() - atMs < lostKeyMs) return false;
+    const { lastSeq } = await bus.streamState(log);
+    // With nothing behind the place that was noted, the job is in no log; else what came since must be in the rows. A log that was made
+    // anew may end before that place.
+    if (lastSeq !== afterSeq) {
+      const rows = await askRows(bus, { ids: [id], after: { [log]: lastSeq }, waitMs: rowsWithinMs });
+      if (rows === undefined) return false;
+    }
+    const stored = await store.getJob(id);
+    return stored === undefined || stored.run < run;
   }
 }
 
@@ -79,6 +120,6 @@ function entryKey(uniqueKey: string): string {
 }
 
 function decodeHolder(value: Uint8Array): Holder {
-  const holder = JSON.parse(decoder.decode(value)) as Partial<Holder>;
-  return { id: holder.id ?? "", atMs: holder.atMs ?? 0 };
+  const { id = "", run = 1, atMs = 0, log = "", afterSeq = 0 } = decodeJson<Holder>(value);
+  return { id, run, atMs, log, afterSeq };
 }

@@ -7,13 +7,10 @@ import {
   type JobEventView,
   type WatchJobsRequest,
 } from "@millrace/protocol";
-import { formatPosition, maxPageSize } from "@millrace/store";
+import { formatPosition } from "@millrace/store";
 import type { ControlContext } from "./control-context.ts";
 import { positionOf, viewOf, type JobEventAt } from "./job-event-at.ts";
 import { withBookmarks } from "./with-bookmarks.ts";
-
-/** Jobs of one correlation id that a watcher follows. */
-const mostCorrelated = 10_000;
 
 /** Follows the events of all jobs that match, from now or from a place in the past. */
 export async function* watchJobs(
@@ -21,21 +18,19 @@ export async function* watchJobs(
   request: WatchJobsRequest,
   call: HandlerContext,
 ): AsyncGenerator<{ position: string; event?: JobEventView }> {
-  const { queue, type, resumeAfter, correlationId } = request;
+  const { queue, type, resumeAfter, correlationId, owner } = request;
   const kinds = kindsOf(request.kinds);
   const resumed = resumeAfter !== "";
   const after = resumed ? await context.eventSource.resumePosition(resumeAfter) : await context.eventSource.present();
-  const correlated = correlationId === "" ? undefined : await correlatedJobs(context, correlationId);
   let seen = after;
   const wants = (event: JobEventAt): boolean => {
     seen = event.position;
-    // Every submission counts, whether its kind is wanted or not: later events do not carry the correlation id.
-    if (correlated !== undefined && event.correlationId === correlationId) remember(correlated, event.jobId);
     return (
       (queue === "" || event.queue === queue) &&
       (type === "" || event.type === type) &&
-      (kinds.size === 0 || kinds.has(event.kind)) &&
-      (correlated === undefined || correlated.has(event.jobId))
+      (owner === "" || event.owner === owner) &&
+      (correlationId === "" || event.correlationId === correlationId) &&
+      (kinds.size === 0 || kinds.has(event.kind))
     );
   };
   async function* updates(): AsyncGenerator<{ position: string; event: JobEventView }> {
@@ -80,22 +75,4 @@ function kindsOf(names: readonly string[]): ReadonlySet<EventKind> {
     kinds.add(kind);
   }
   return kinds;
-}
-
-async function correlatedJobs(context: ControlContext, correlationId: string): Promise<Set<string>> {
-  const found = new Set<string>();
-  for (let token = ""; ;) {
-    const page = await context.store.listJobs({ correlationId }, { size: maxPageSize, token });
-    for (const job of page.jobs) remember(found, job.id);
-    token = page.nextPageToken;
-    if (token === "") return found;
-  }
-}
-
-function remember(jobs: Set<string>, id: string): void {
-  if (jobs.has(id)) return;
-  if (jobs.size >= mostCorrelated) {
-    throw new MillraceError("resource_exhausted", `more than ${mostCorrelated} jobs have this correlation id`);
-  }
-  jobs.add(id);
 }
