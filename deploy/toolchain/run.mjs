@@ -19,6 +19,7 @@ const entries = {
   cli: ["packages/cli/src/main.ts"],
   test: ["deploy/toolchain/check.ts"],
   faults: ["node_modules/vitest/vitest.mjs", "run", "--config", "vitest.faults.config.ts"],
+  checker: ["test/faults/checker/main.ts"],
   hostile: ["node_modules/vitest/vitest.mjs", "run", "test/hostile/hostile.test.ts"],
   siege: ["node_modules/vitest/vitest.mjs", "run", "test/siege/siege.test.ts"],
   fuzz: ["test/fuzz/main.ts"],
