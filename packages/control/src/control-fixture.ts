@@ -7,6 +7,7 @@ import { createDirectTransport, createPipeline, type RpcTransport } from "@millr
 import { createLogger, createMetrics, Health } from "@millrace/service-kit";
 import { openStore, type Store } from "@millrace/store";
 import type { ControlConfig } from "./config.ts";
+import { lastPlaces } from "./log-places.ts";
 import { startControl, type Control, type ControlDeps } from "./start-control.ts";
 
 /** Control with what it stands on, for tests: a NATS server, PGlite and a projector; no worker. */
@@ -61,9 +62,9 @@ export async function startControlFixture(
   };
 }
 
-/** Everything that was said up to here is in the rows. */
+/** Everything that was accepted and said up to here is in the rows. */
 export async function projected({ bus, projector }: ControlFixture): Promise<void> {
-  await projector.whenProjected((await bus.streamState("EVENTS")).lastSeq);
+  await projector.whenProjected(new Map(Object.entries(await lastPlaces(bus))));
 }
 
 export async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {

@@ -3,6 +3,9 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import type { BusMessage, Delivery } from "@millrace/bus";
 import {
+  commandSubject,
+  decodeCancelMark,
+  decodeJson,
   EventBatchSchema,
   EventKind,
   headerNames,
@@ -17,7 +20,7 @@ import { createLogger, createMetrics, Health } from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
 import { controlPipeline } from "./control-pipeline.ts";
 import { startControl } from "./start-control.ts";
-import { projected, startControlFixture, type ControlFixture } from "./control-fixture.ts";
+import { collect, projected, startControlFixture, type ControlFixture } from "./control-fixture.ts";
 
 let fixture: ControlFixture;
 beforeAll(async () => {
@@ -36,7 +39,17 @@ async function refusal(call: Promise<unknown>): Promise<ConnectError> {
 
 /** What a worker says, by hand. */
 async function say(jobId: string, kind: EventKind, more: object = {}): Promise<void> {
-  const event = { jobId, kind, attempt: 1, queue: "default", type: "t", priority: 3, atMs: Date.now(), ...more };
+  const event = {
+    jobId,
+    kind,
+    run: 1,
+    attempt: 1,
+    queue: "default",
+    type: "t",
+    priority: 3,
+    atMs: Date.now(),
+    ...more,
+  };
   const batch = create(EventBatchSchema, { source: "worker-x", events: [event] });
   await fixture.bus.publishDurable("events.batch.worker-x", toBinary(EventBatchSchema, batch));
 }
@@ -49,8 +62,7 @@ function nextMessage(subject: string): { readonly message: Promise<BusMessage> }
 
 describe("SubmitJob", () => {
   test("publishes the payload as it is, with the options as headers", async () => {
-    using published = nextMessage("jobs.high.mail.send");
-    const heard = nextMessage("jobs.high.mail.send.>");
+    using heard = nextMessage("jobs.high.mail.send");
     const { id, duplicate } = await fixture.jobs.submitJob({
       queue: "mail",
       type: "send",
@@ -60,15 +72,24 @@ describe("SubmitJob", () => {
       tags: ["a", "b"],
       correlationId: "c1",
     });
-    void published;
     const message = await heard.message;
-    heard[Symbol.dispose]();
     expect(duplicate).toBe(false);
-    expect(message.subject).toBe(`jobs.high.mail.send.${id}`);
+    expect(message.header(headerNames.id)).toBe(id);
     expect(new TextDecoder().decode(message.data)).toBe('"x"');
     expect(message.header(headerNames.maxAttempts)).toBe("7");
     expect(message.header(headerNames.tags)).toBe("a,b");
     expect(message.header(headerNames.messageId)).toBe(id);
+  });
+
+  test("has a chosen id, and that of a job with a unique key, in the subject", async () => {
+    for (const chosen of [{ id: "chosen" }, { uniqueKey: "chosen key" }]) {
+      using heard = nextMessage("jobs.normal.named.t.>");
+      const { id } = await fixture.jobs.submitJob({ ...chosen, queue: "named", type: "t" });
+      const message = await heard.message;
+      expect(message.subject).toBe(`jobs.normal.named.t.${id}`);
+      expect(message.header(headerNames.id)).toBeUndefined();
+      expect(message.header(headerNames.messageId)).toBe(id);
+    }
   });
 
   test("is readable at once, and accepts an id once", async () => {
@@ -89,7 +110,7 @@ describe("SubmitJob", () => {
   });
 
   test("waits for the worker's answer", async () => {
-    using heard = nextMessage("jobs.normal.default.ask.>");
+    using heard = nextMessage("jobs.normal.default.ask");
     const submitted = fixture.jobs.submitJob({ type: "ask", waitMs: 10_000 });
     const message = await heard.message;
     const reply = message.header(headerNames.replyTo) ?? "";
@@ -186,39 +207,115 @@ describe("bulk and stream", () => {
   }, 30_000);
 });
 
+/** A worker that says of itself what a real one does, and has these jobs in hand. */
+async function standIn(worker: string, holds: readonly string[]): Promise<AsyncDisposable> {
+  const { bus } = fixture;
+  const record = { queues: ["default"], formats: [], startedMs: Date.now() };
+  const subscription = bus.subscribe(commandSubject(worker), {}, ({ data, reply }) => {
+    const { ids = [] } = decodeJson<{ ids: string[] }>(data);
+    bus.publish(reply, Buffer.from(JSON.stringify({ holds: ids.filter((id) => holds.includes(id)) })));
+  });
+  await bus.kv("workers").put(worker, Buffer.from(JSON.stringify(record)));
+  return {
+    async [Symbol.asyncDispose]() {
+      subscription[Symbol.dispose]();
+      await bus.kv("workers").delete(worker);
+    },
+  };
+}
+
 describe("CancelJob", () => {
-  test("takes a waiting job out of its stream", async () => {
+  test("cancels one that nobody has, and leaves its message where it is, with a mark", async () => {
     for (const known of [false, true]) {
       const id = `cancel-${known}`;
       await fixture.jobs.submitJob({ id, type: "t", queue: "cancels" });
       if (known) await projected(fixture);
+      using heard = nextMessage("cmd.cancel");
       expect((await fixture.jobs.cancelJob({ id, reason: "no need" })).state).toBe(JobState.CANCELLED);
-      await projected(fixture);
+      expect(decodeJson((await heard.message).data)).toEqual({ id, run: 1 });
       const { job } = await fixture.jobs.getJob({ id });
       expect(job).toMatchObject({ state: JobState.CANCELLED, error: { code: "CANCELLED", message: "no need" } });
       expect((await refusal(fixture.jobs.cancelJob({ id }))).code).toBe(Code.Aborted);
+      expect(await fixture.bus.lastMessage("JOBS_NORMAL", `jobs.normal.cancels.t.${id}`)).toBeDefined();
+      const mark = await fixture.bus.kv("cancel").get(id);
+      expect(decodeCancelMark(id, mark?.value ?? new Uint8Array())).toMatchObject({ run: 1, reason: "no need" });
     }
   });
 
-  test("asks the worker that runs it", async () => {
+  test("asks the worker that has it, which ends it", async () => {
     await fixture.jobs.submitJob({ id: "runs", type: "t" });
     await say("runs", EventKind.STARTED);
-    await projected(fixture);
-    using heard = nextMessage("cmd.cancel");
+    await using worker = await standIn("w-holds", ["runs"]);
+    void worker;
     expect((await fixture.jobs.cancelJob({ id: "runs" })).state).toBe(JobState.RUNNING);
-    expect(new TextDecoder().decode((await heard.message).data)).toBe("runs");
-    expect(await fixture.bus.kv("cancel").get("runs")).toBeDefined();
     await projected(fixture);
-    expect((await fixture.jobs.getJob({ id: "runs" })).job?.cancelRequested).toBe(true);
+    expect((await fixture.jobs.getJob({ id: "runs" })).job).toMatchObject({
+      state: JobState.RUNNING,
+      cancelRequested: true,
+    });
   });
 
-  test("is refused for a job that nobody knows", async () => {
+  test("a worker that does not answer may have it; what nobody has any more is cancelled all the same", async () => {
+    await fixture.jobs.submitJob({ id: "dropped", type: "t" });
+    await fixture.bus.kv("workers").put("w-silent", Buffer.from("{}"));
+    expect((await fixture.jobs.cancelJob({ id: "dropped", reason: "gone" })).state).toBe(JobState.RUNNING);
+    // It gives the job back without a word, and ends.
+    await fixture.bus.kv("workers").delete("w-silent");
+    const seen = await collect(fixture.jobs.watchJob({ id: "dropped" }));
+    const last = seen.at(-1)?.update;
+    expect(last?.value).toMatchObject({ state: JobState.CANCELLED, error: { message: "gone" } });
+  }, 20_000);
+
+  test("says so when a worker had told of the end a moment before, and the first end stays", async () => {
+    await fixture.jobs.submitJob({ id: "done", type: "t" });
+    await projected(fixture);
+    const ends: string[] = [];
+    const watching = (async () => {
+      for await (const { update } of fixture.jobs.watchJob({ id: "done" })) {
+        if (update.case === "event") ends.push(update.value.kind);
+      }
+    })();
+    await say("done", EventKind.SUCCEEDED);
+    // As control knew it when it decided: the row, or what it remembers, was behind.
+    const error = await refusal(fixture.jobs.cancelJob({ id: "done" }));
+    expect([error.code, error.rawMessage]).toEqual([Code.Aborted, "job done has ended: succeeded"]);
+    await projected(fixture);
+    await watching;
+    expect(ends).toEqual(["succeeded"]);
+    expect((await fixture.jobs.getJob({ id: "done" })).job?.state).toBe(JobState.SUCCEEDED);
+  });
+
+  test("cancels a delayed job, and the retry of one, in whatever attempt", async () => {
+    const runAt = timestampFromMs(Date.now() + 3_600_000);
+    await fixture.jobs.submitJob({ id: "delayed1", type: "t", runAt });
+    expect((await fixture.jobs.cancelJob({ id: "delayed1" })).state).toBe(JobState.CANCELLED);
+    await fixture.jobs.submitJob({ id: "delayed2", type: "t" });
+    await projected(fixture);
+    // A worker publishes the next attempt, of which nothing is projected when the cancel comes.
+    await say("delayed2", EventKind.RETRIED, { nextRunAtMs: Date.now() + 3_600_000 });
+    await fixture.bus.publishDurable("schedule.normal.default.t.-", new Uint8Array(0), [
+      [headerNames.id, "delayed2"],
+      [headerNames.messageId, "delayed2:1:2:0"],
+      [headerNames.attempt, "2"],
+      [headerNames.runAt, String(Date.now() + 3_600_000)],
+    ]);
+    expect((await fixture.jobs.cancelJob({ id: "delayed2" })).state).toBe(JobState.CANCELLED);
+    await projected(fixture);
+    for (const id of ["delayed1", "delayed2"]) {
+      expect((await fixture.jobs.getJob({ id })).job?.state).toBe(JobState.CANCELLED);
+    }
+  });
+
+  test("knows a job that came over NATS and has no row yet, and refuses what no log and no row has", async () => {
+    await fixture.bus.publishDurable("jobs.low.default.t.bare", new Uint8Array(0));
+    expect((await fixture.jobs.cancelJob({ id: "bare" })).state).toBe(JobState.CANCELLED);
     expect((await refusal(fixture.jobs.cancelJob({ id: "nobody" }))).code).toBe(Code.NotFound);
+    expect(await fixture.bus.kv("cancel").get("nobody")).toBeUndefined();
   });
 });
 
 describe("RetryJob", () => {
-  test("runs a dead job again, under the next attempt, with its payload and headers", async () => {
+  test("runs a dead job again, as its next run, with its payload and headers", async () => {
     const payload = { content: { case: "text" as const, value: "hello" } };
     await fixture.jobs.submitJob({ id: "dead1", type: "t", queue: "r", payload, maxAttempts: 2, correlationId: "cc" });
     await projected(fixture);
@@ -231,16 +328,72 @@ describe("RetryJob", () => {
       errorMessage: "x",
     });
     await projected(fixture);
-    using heard = nextMessage("jobs.normal.r.t.dead1");
-    expect(await fixture.jobs.retryJob({ id: "dead1" })).toMatchObject({ id: "dead1", attempt: 3 });
+    using heard = nextMessage("jobs.normal.r.t");
+    const again = await fixture.jobs.retryJob({ id: "dead1" });
+    expect(again).toMatchObject({ id: "dead1", run: 2, attempt: 1, visible: true });
+    // The row has it when the answer is there.
+    expect((await fixture.jobs.getJob({ id: "dead1" })).job).toMatchObject({
+      state: JobState.QUEUED,
+      run: 2,
+      attempt: 1,
+    });
     const message = await heard.message;
     expect(new TextDecoder().decode(message.data)).toBe("hello");
-    expect(message.header(headerNames.attempt)).toBe("3");
-    expect(message.header(headerNames.maxAttempts)).toBe("4");
+    expect(message.header(headerNames.id)).toBe("dead1");
+    expect(message.header(headerNames.messageId)).toBe("dead1:2:1:0");
+    expect(message.header(headerNames.run)).toBe("2");
+    expect(message.header(headerNames.attempt)).toBeUndefined();
+    expect(message.header(headerNames.maxAttempts)).toBe("2");
     expect(message.header(headerNames.correlationId)).toBe("cc");
-    await projected(fixture);
-    expect((await fixture.jobs.getJob({ id: "dead1" })).job).toMatchObject({ state: JobState.QUEUED, attempt: 3 });
   });
+
+  test("a job that was cancelled runs again, and its mark stays for the run it was meant for", async () => {
+    await fixture.jobs.submitJob({ id: "cancelled1", type: "t" });
+    await fixture.jobs.cancelJob({ id: "cancelled1" });
+    expect(await fixture.jobs.retryJob({ id: "cancelled1" })).toMatchObject({ run: 2, visible: true });
+    const mark = await fixture.bus.kv("cancel").get("cancelled1");
+    expect(decodeCancelMark("cancelled1", mark?.value ?? new Uint8Array())?.run).toBe(1);
+    // The end of the run before is told late: who watches the new one is told nothing of it.
+    const seen: string[] = [];
+    for await (const { update } of fixture.jobs.watchJob({ id: "cancelled1" })) {
+      seen.push(update.case === "event" ? `${update.value.kind} ${update.value.run}` : `row ${update.value?.run}`);
+      if (seen.length > 1) continue;
+      await say("cancelled1", EventKind.DEAD);
+      await say("cancelled1", EventKind.SUCCEEDED, { run: 2 });
+    }
+    expect(seen).toEqual(["row 2", "succeeded 2"]);
+  });
+});
+
+describe("a queue's bound", () => {
+  test("refuses what waits beyond it, leaves pausing alone, and goes by what has run", async () => {
+    const { jobs } = fixture;
+    await jobs.pauseQueue({ queue: "bounded" });
+    await jobs.setQueueLimits({ queue: "bounded", maxWaitingJobs: 2n });
+    expect((await jobs.getQueueStats({ queue: "bounded" })).stats).toMatchObject({ paused: true, maxWaitingJobs: 2n });
+    const job = { queue: "bounded", type: "t" };
+    for (const id of ["q1", "q2"]) await jobs.submitJob({ ...job, id });
+    const error = await refusal(jobs.submitJob(job));
+    expect([error.code, error.rawMessage]).toEqual([
+      Code.ResourceExhausted,
+      "2 jobs wait in queue bounded; the limit is 2",
+    ]);
+    await say("q1", EventKind.SUCCEEDED, { queue: "bounded" });
+    await projected(fixture);
+    await expect
+      .poll(
+        () =>
+          jobs.submitJob(job).then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 10_000 },
+      )
+      .toBe(true);
+    await jobs.setQueueLimits({ queue: "bounded" });
+    await jobs.submitJob(job);
+    expect((await jobs.listQueues({})).queues.find(({ queue }) => queue === "bounded")?.paused).toBe(true);
+  }, 20_000);
 });
 
 describe("queues", () => {

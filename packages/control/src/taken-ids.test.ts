@@ -1,7 +1,7 @@
 import type { CallOptions } from "@connectrpc/connect";
 import { callerHeader, encodeCaller } from "@millrace/protocol";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { SubmitJobRequestSchema, type SubmitJobRequest } from "@millrace/protocol";
+import { SubmitJobRequestSchema, type Priority } from "@millrace/protocol";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { openStore } from "@millrace/store";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -57,9 +57,11 @@ test("many ids are looked up together", async () => {
   await expect.poll(refused, patient).toBe(ids.length);
 });
 
+type Submission = MessageInitShape<typeof SubmitJobRequestSchema>;
+
 /** Known by the logs alone: nothing is remembered, and the database is away. */
 async function byLogs(): Promise<
-  AsyncDisposable & { isKnown: (request: Partial<SubmitJobRequest>, owner?: string) => Promise<boolean> }
+  AsyncDisposable & { isKnown: (request: Submission, owner?: string) => Promise<boolean> }
 > {
   const store = await openStore({ databaseUrl: "postgres://127.0.0.1:1/away" });
   const taken = new TakenIds(fixture.bus, store, new RecentJobs(0, 0));
@@ -69,7 +71,7 @@ async function byLogs(): Promise<
   };
 }
 
-function messageOf(request: MessageInitShape<typeof SubmitJobRequestSchema>, owner: string) {
+function messageOf(request: Submission, owner: string) {
   return toJobMessage(create(SubmitJobRequestSchema, request), { traceparent: "", reply: "", owner }, Date.now());
 }
 
@@ -96,8 +98,9 @@ test("the same job again is a duplicate, by whatever door and however late, and 
     (await bus.streamState("JOBS_HIGH")).messages + (await bus.streamState("SCHEDULE")).messages;
   expect((await jobs.submitJob({ ...job, runAt })).duplicate).toBe(false);
   const before = await count();
-  for (const more of [{}, { priority: 2 }, { runAt }, { runAt, priority: 1 }]) {
-    expect(await jobs.submitJob({ ...job, ...more })).toMatchObject({ id: "again", duplicate: true });
+  const others: Submission[] = [job, { ...job, priority: 2 }, { ...job, runAt }, { ...job, runAt, priority: 1 }];
+  for (const other of others) {
+    expect(await jobs.submitJob(other)).toMatchObject({ id: "again", duplicate: true });
   }
   expect(await count()).toBe(before);
   expect((await bus.lastMessage("JOBS_NORMAL", "jobs.normal.again.t.again"))?.seq).toBeUndefined();
@@ -110,7 +113,7 @@ test("of many submissions of one id at once, one is stored", async () => {
     jobs: Array.from({ length: 20 }, (_, index) => ({
       id: "crowd",
       type: "t",
-      priority: (index % 4) + 1,
+      priority: ((index % 4) + 1) as Priority,
       ...(index % 2 === 0 ? { runAt } : {}),
     })),
   });
