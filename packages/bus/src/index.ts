@@ -22,6 +22,7 @@ export type { KvBucket, KvEntry, KvWatch, KvWatchOptions } from "./kv-bucket.ts"
 export type { LoggedMessage } from "./last-message.ts";
 export type { BusOptions, BusStatus } from "./link.ts";
 export { LeaderLease } from "./leader-lease.ts";
+export { LiveWorkers } from "./live-workers.ts";
 export type { LogUpkeep } from "./log-upkeep.ts";
 export type { ModuleStore } from "./module-store.ts";
 export type {
@@ -36,4 +37,5 @@ export type { PullEnd, PullEndReason, PullHandlers, PullOptions } from "./pull-h
 export type { ServerFeatures, ServerInfo } from "./server-info.ts";
 export type { ReadOptions, ReadStart, StreamReader } from "./stream-reader.ts";
 export type { ConsumerState, StreamState } from "./stream-state.ts";
+export type { UpgradedLog, UpgradeOptions, UpgradeStep } from "./upgrade-streams.ts";
 export type { FillOptions } from "./watch-fill.ts";

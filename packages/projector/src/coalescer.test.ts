@@ -1,7 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { EventKind, JobEventSchema, JobState } from "@millrace/protocol";
+import type { JobPatch } from "@millrace/store";
 import { expect, it } from "vitest";
-import { Coalescer } from "./coalescer.ts";
+import { Coalescer, type PartialWrite } from "./coalescer.ts";
 import { patchFromEvent } from "./patch-from-event.ts";
 
 function take(into: Coalescer, seq: number, id: string, kind: EventKind, queue = "q"): void {
@@ -15,9 +16,17 @@ function take(into: Coalescer, seq: number, id: string, kind: EventKind, queue =
     correlationId: "",
     uniqueKey: "",
   };
+  into.reach("EVENTS", { seq, atMs: seq }, 0);
   into.add(kind === EventKind.SUBMITTED ? { ...patch, submission } : patch);
-  into.lastSeq = seq;
-  into.messages++;
+}
+
+/** Behind the message with this number. */
+function after(seq: number, count = seq): Coalescer {
+  return new Coalescer(new Map([["EVENTS", { seq, atMs: seq }]]), count);
+}
+
+function completeSeq({ complete }: PartialWrite): number {
+  return complete.get("EVENTS")?.seq ?? 0;
 }
 
 function ids({ patches }: { readonly patches: readonly { readonly id: string }[] }): string[] {
@@ -25,36 +34,38 @@ function ids({ patches }: { readonly patches: readonly { readonly id: string }[]
 }
 
 it("holds back jobs that only wait, and writes them once with their outcome", () => {
-  const first = new Coalescer(10);
+  const first = after(10);
   take(first, 11, "a", EventKind.SUBMITTED);
   take(first, 12, "b", EventKind.SUBMITTED);
   take(first, 13, "c", EventKind.SUCCEEDED);
   const one = first.holdBack();
   expect(ids(one)).toEqual(["c"]);
   // Nothing from message 11 on counts as read: a crash here reads it again.
-  expect(one.completeSeq).toBe(10);
+  expect(completeSeq(one)).toBe(10);
 
   take(one.next, 14, "a", EventKind.SUCCEEDED);
   const two = one.next.holdBack();
   expect(two.patches).toMatchObject([{ id: "a", state: JobState.SUCCEEDED }]);
   expect(two.patches[0]?.submission).toBeDefined();
-  expect(two.completeSeq).toBe(10);
+  expect(completeSeq(two)).toBe(10);
 
   take(two.next, 15, "b", EventKind.SUCCEEDED);
   const three = two.next.holdBack();
   expect(ids(three)).toEqual(["b"]);
-  expect(three.completeSeq).toBe(15);
+  expect(completeSeq(three)).toBe(15);
 });
 
 it("writes what still waits after a bounded number of messages", () => {
-  let pending = new Coalescer(0);
+  let pending = after(0);
   take(pending, 1, "slow", EventKind.SUBMITTED);
   const written: number[] = [];
   for (let seq = 30_000; seq <= 150_000; seq += 30_000) {
     take(pending, seq, `other${seq}`, EventKind.SUBMITTED);
+    // What else came by, of other jobs and logs.
+    pending.messages += 29_999;
     const write = pending.holdBack();
     if (ids(write).includes("slow")) written.push(seq);
-    expect(write.completeSeq).toBeLessThan(seq);
+    expect(completeSeq(write)).toBeLessThan(seq);
     pending = write.next;
   }
   expect(written).toEqual([120_000]);
@@ -62,7 +73,7 @@ it("writes what still waits after a bounded number of messages", () => {
 });
 
 it("finds a job of small writes among those that are held", () => {
-  let pending = new Coalescer(0);
+  let pending = after(0);
   for (let seq = 1; seq <= 50; seq++) {
     take(pending, seq, `job${seq}`, EventKind.SUBMITTED);
     pending = pending.holdBack().next;
@@ -72,7 +83,7 @@ it("finds a job of small writes among those that are held", () => {
 });
 
 it("keeps jobs of one id apart, and writes the one first that came first", () => {
-  const first = new Coalescer(0);
+  const first = after(0);
   take(first, 1, "a", EventKind.SUBMITTED);
   const held = first.holdBack();
   expect(ids(held)).toEqual([]);
@@ -85,4 +96,54 @@ it("keeps jobs of one id apart, and writes the one first that came first", () =>
   ]);
   take(next, 4, "a", EventKind.SUCCEEDED);
   expect(next.holdBack().patches).toMatchObject([{ queue: "q", state: JobState.SUCCEEDED }]);
+});
+
+it("reaches as far as each log was read, and holds all of them back together", () => {
+  const pending = after(10);
+  pending.reach("JOBS_HIGH", { seq: 3, atMs: 1 }, 0);
+  take(pending, 11, "a", EventKind.SUBMITTED);
+  take(pending, 12, "b", EventKind.SUCCEEDED);
+  pending.reach("JOBS_HIGH", { seq: 4, atMs: 2 }, 0);
+  const { complete, next } = pending.holdBack();
+  expect([...complete.keys()]).toEqual(["EVENTS"]);
+  expect([...next.positions].map(([log, { seq }]) => [log, seq])).toEqual([
+    ["EVENTS", 12],
+    ["JOBS_HIGH", 4],
+  ]);
+});
+
+it("takes the earlier of two messages of a job for the job, and tells of the other", () => {
+  const at = (stream: string, seq: number, atMs: number): JobPatch => {
+    const event = create(JobEventSchema, {
+      jobId: "a",
+      kind: EventKind.SUBMITTED,
+      attempt: 1,
+      queue: "q",
+      type: "t",
+      atMs,
+    });
+    const patch = patchFromEvent(event, "w", { seq: 0, index: 0 });
+    const submission = {
+      payload: Buffer.from(stream),
+      contentType: "",
+      headers: {},
+      tags: [],
+      correlationId: "",
+      uniqueKey: "",
+    };
+    return { ...patch, submission, place: { stream, seq, version: patch.version } };
+  };
+  for (const order of [
+    [at("JOBS_HIGH", 1, 5), at("JOBS_LOW", 1, 6)],
+    [at("JOBS_LOW", 1, 6), at("JOBS_HIGH", 1, 5)],
+  ]) {
+    const pending = after(0);
+    for (const patch of order) pending.add(patch);
+    // The same message, read again.
+    pending.add(at("JOBS_HIGH", 1, 5));
+    expect(pending.patches()).toMatchObject([
+      { place: { stream: "JOBS_HIGH" }, submission: { payload: Buffer.from("JOBS_HIGH") } },
+    ]);
+    expect(pending.doubles).toEqual([{ id: "a", stream: "JOBS_LOW", seq: 1, atMs: 6 }]);
+  }
 });

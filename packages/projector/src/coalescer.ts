@@ -1,11 +1,23 @@
 import { JobState } from "@millrace/protocol";
-import type { JobPatch } from "@millrace/store";
+import type { DoubleMessage, JobPatch, JobPlace } from "@millrace/store";
 import { isSameJob, mergePatch } from "./merge-patch.ts";
-import type { Rejection } from "./patch-from-copy.ts";
+import type { Rejection } from "./patch-from-job.ts";
 
-/** Patches that were held back, from messages behind `afterSeq`. */
+/** The last message of a log that was taken in. */
+export interface LogPosition {
+  readonly seq: number;
+  /** When its stream stored it, Unix ms. */
+  readonly atMs: number;
+}
+
+/** By the names of the logs. */
+export type LogPositions = ReadonlyMap<string, LogPosition>;
+
+/** Patches that were held back, from messages behind `after`. */
 interface Generation {
-  readonly afterSeq: number;
+  readonly after: LogPositions;
+  /** Messages of all logs that were taken in before. */
+  readonly afterCount: number;
   readonly patches: Map<string, JobPatch>;
 }
 
@@ -19,33 +31,36 @@ const patchBytes = 512;
 
 export interface PartialWrite {
   readonly patches: JobPatch[];
-  /** Written, they make the rows complete up to this message. */
-  readonly completeSeq: number;
+  /** Written, they make the rows complete up to these messages. */
+  readonly complete: LogPositions;
   readonly next: Coalescer;
 }
 
-/** A run of messages as one patch for each job, and how far it reaches. */
+/** A run of messages of all logs as one patch for each job, and how far it reaches. */
 export class Coalescer {
   readonly #fresh = new Map<string, JobPatch>();
   /** The newest first. */
   readonly #held: readonly Generation[];
   readonly rejections: Rejection[] = [];
-  /** Of the last message taken in. */
-  lastSeq: number;
+  /** Messages that name a job which came in before by another one. */
+  readonly doubles: DoubleMessage[] = [];
   messages = 0;
   /** Of the messages taken in: what the patches may hold on to. */
   bytes = 0;
   events = 0;
-  /** When the stream stored the first of them, Unix ms. */
+  /** When a stream stored the first of them, Unix ms. */
   firstAtMs = 0;
-  readonly #afterSeq: number;
+  readonly #positions: Map<string, LogPosition>;
+  readonly #after: LogPositions;
+  readonly #afterCount: number;
   /** Of several jobs: the one that came first is written first. */
   readonly #sharedIds = new Set<string>();
 
-  /** @param lastSeq the message before the first that this one takes in */
-  constructor(lastSeq = 0, held: readonly Generation[] = []) {
-    this.lastSeq = lastSeq;
-    this.#afterSeq = lastSeq;
+  /** @param after the last message of each log before those that this one takes in; @param afterCount how many that were */
+  constructor(after: LogPositions = new Map(), afterCount = 0, held: readonly Generation[] = []) {
+    this.#positions = new Map(after);
+    this.#after = after;
+    this.#afterCount = afterCount;
     this.#held = held;
   }
 
@@ -54,11 +69,23 @@ export class Coalescer {
     return this.#fresh.size;
   }
 
+  /** The last message of each log that was taken in. */
+  get positions(): LogPositions {
+    return this.#positions;
+  }
+
+  /** A message was taken in, whatever it held. */
+  reach(log: string, position: LogPosition, bytes: number): void {
+    if (this.messages++ === 0) this.firstAtMs = position.atMs;
+    this.bytes += bytes;
+    this.#positions.set(log, position);
+  }
+
   add(patch: JobPatch): void {
     this.events++;
     const known = this.#find(patch.id);
     if (known === undefined) this.#fresh.set(patch.id, patch);
-    else if (isSameJob(known, patch)) mergePatch(known, patch);
+    else if (isSameJob(known, patch)) this.#merge(known, patch);
     else this.#addStranger(patch);
   }
 
@@ -66,6 +93,12 @@ export class Coalescer {
   patches(): JobPatch[] {
     const held = this.#held.toReversed().flatMap((generation) => [...generation.patches.values()]);
     return [...held, ...this.#fresh.values()];
+  }
+
+  /** All of it, and an empty one that goes on from here. */
+  whole(): PartialWrite {
+    const next = new Coalescer(this.positions, this.#count);
+    return { patches: this.patches(), complete: this.positions, next };
   }
 
   /**
@@ -77,7 +110,7 @@ export class Coalescer {
     const held: Generation[] = [];
     let heldBytes = 0;
     for (const generation of this.#generations().toReversed()) {
-      const isOver = this.lastSeq - generation.afterSeq > mostHeldMessages;
+      const isOver = this.#count - generation.afterCount > mostHeldMessages;
       for (const [id, patch] of generation.patches) {
         if (!isOver && heldBytes < mostHeldBytes && onlyWaits(patch) && !this.#sharedIds.has(patch.id)) {
           heldBytes += patchBytes + (patch.submission?.payload.length ?? 0);
@@ -88,17 +121,40 @@ export class Coalescer {
       }
       if (generation.patches.size > 0) held.unshift(generation);
     }
-    return { patches, completeSeq: held.at(-1)?.afterSeq ?? this.lastSeq, next: new Coalescer(this.lastSeq, held) };
+    const complete = held.at(-1)?.after ?? this.positions;
+    return { patches, complete, next: new Coalescer(this.positions, this.#count, held) };
+  }
+
+  get #count(): number {
+    return this.#afterCount + this.messages;
   }
 
   /** With what is fresh, as a generation of its own or within the newest one. */
   #generations(): readonly Generation[] {
     const [newest] = this.#held;
-    if (newest === undefined || this.lastSeq - newest.afterSeq > generationMessages) {
-      return [{ afterSeq: this.#afterSeq, patches: this.#fresh }, ...this.#held];
+    if (newest === undefined || this.#count - newest.afterCount > generationMessages) {
+      return [{ after: this.#after, afterCount: this.#afterCount, patches: this.#fresh }, ...this.#held];
     }
     for (const [id, patch] of this.#fresh) newest.patches.set(id, patch);
     return this.#held;
+  }
+
+  /** Of two messages for the same place in a job's life the earlier one, by the broker's time, is the job. */
+  #merge(known: JobPatch, next: JobPatch): void {
+    const { place } = known;
+    if (place === undefined || next.place === undefined || !areDoubles(place, next.place)) {
+      mergePatch(known, next);
+      return;
+    }
+    if (next.submittedAtMs >= known.submittedAtMs) {
+      this.doubles.push({ id: next.id, stream: next.place.stream, seq: next.place.seq, atMs: next.submittedAtMs });
+      return;
+    }
+    this.doubles.push({ id: known.id, stream: place.stream, seq: place.seq, atMs: known.submittedAtMs });
+    known.place = next.place;
+    known.submission = next.submission;
+    known.submittedAtMs = next.submittedAtMs;
+    known.priority = next.priority;
   }
 
   /** Another job by the same id: the database knows whose the row is. Until then both are kept, under keys of their own. */
@@ -106,7 +162,7 @@ export class Coalescer {
     const key = `${patch.id} ${patch.queue} ${patch.type}`;
     const known = this.#find(key);
     if (known === undefined) this.#fresh.set(key, patch);
-    else mergePatch(known, patch);
+    else this.#merge(known, patch);
     this.#sharedIds.add(patch.id);
   }
 
@@ -119,6 +175,10 @@ export class Coalescer {
     }
     return undefined;
   }
+}
+
+function areDoubles(a: JobPlace, b: JobPlace): boolean {
+  return a.version === b.version && (a.stream !== b.stream || a.seq !== b.seq);
 }
 
 function onlyWaits({ state, waitReason, failures, submission }: JobPatch): boolean {

@@ -1,3 +1,4 @@
+import { isTerminal, runOfVersion, supersedes } from "@millrace/protocol";
 import { maxFailures, type JobFailure, type JobPatch } from "@millrace/store";
 
 /** A job is known by its id, and by queue and type too where somebody used the id again. */
@@ -10,7 +11,9 @@ export function isSameJob(a: JobPatch, b: JobPatch): boolean {
  * may be written as one patch, and nobody can tell.
  */
 export function mergePatch(into: JobPatch, next: JobPatch): void {
-  if (next.version > into.version) {
+  // What is told of a run after its end says nothing.
+  const isOver = isTerminal(into.state) && runOfVersion(next.version) <= runOfVersion(into.version);
+  if (supersedes(next, into)) {
     into.version = next.version;
     into.state = next.state;
     into.attempt = next.attempt;
@@ -29,6 +32,7 @@ export function mergePatch(into: JobPatch, next: JobPatch): void {
       into.fuel = next.fuel ?? 0;
     }
     into.updatedAtMs = next.updatedAtMs;
+    into.dueAtMs = next.dueAtMs;
     into.eventSeq = next.eventSeq;
     into.eventIndex = next.eventIndex;
   }
@@ -41,7 +45,7 @@ export function mergePatch(into: JobPatch, next: JobPatch): void {
   if (next.submittedAtMs < into.submittedAtMs) into.submittedAtMs = next.submittedAtMs;
   if (next.maxAttempts > into.maxAttempts) into.maxAttempts = next.maxAttempts;
   if (next.runAtMs > into.runAtMs) into.runAtMs = next.runAtMs;
-  if (next.failures.length > 0) into.failures = mergeFailures(into.failures, next.failures);
+  if (next.failures.length > 0 && !isOver) into.failures = mergeFailures(into.failures, next.failures);
   if (
     next.cancelRequestedAtMs > 0 &&
     !(into.cancelRequestedAtMs > 0 && into.cancelRequestedAtMs <= next.cancelRequestedAtMs)
@@ -52,8 +56,12 @@ export function mergePatch(into: JobPatch, next: JobPatch): void {
 
 function mergeFailures(known: readonly JobFailure[], added: readonly JobFailure[]): readonly JobFailure[] {
   if (known.length === 0) return added;
-  const attempts = new Set(known.map((failure) => failure.attempt));
-  return [...known, ...added.filter((failure) => !attempts.has(failure.attempt))]
-    .sort((a, b) => a.attempt - b.attempt)
+  const told = new Set(known.map(keyOf));
+  return [...known, ...added.filter((failure) => !told.has(keyOf(failure)))]
+    .sort((a, b) => keyOf(a) - keyOf(b))
     .slice(-maxFailures);
+}
+
+function keyOf({ run = 1, attempt }: JobFailure): number {
+  return run * 2 ** 20 + attempt;
 }

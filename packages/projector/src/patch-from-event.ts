@@ -1,14 +1,15 @@
-import { EventKind, isTerminal, JobState, Priority, priorityLevels, stateAfter } from "@millrace/protocol";
-import { maxShownName } from "./patch-from-copy.ts";
+import { EventKind, isTerminal, JobState, jobVersion, Priority, priorityLevels, stateAfter } from "@millrace/protocol";
+import { maxShownName } from "./patch-from-job.ts";
 import type { BatchEvent } from "./read-event-batch.ts";
-import { jobVersion, type EventPosition, type JobFailure, type JobPatch } from "@millrace/store";
+import type { EventPosition, JobFailure, JobPatch } from "@millrace/store";
 
 const knownPriorities = new Map<number, Priority>(priorityLevels.map((level) => [level, level]));
 const noFailures: JobPatch["failures"] = [];
 
 /** What an event of a batch changes in its job's row. @param source who published the batch */
 export function patchFromEvent(event: BatchEvent, source: string, position: EventPosition): JobPatch {
-  const { kind, attempt, atMs } = event;
+  const { kind, attempt, move, atMs } = event;
+  const run = Math.max(1, event.run);
   const moved = stateAfter(kind);
   const parked = kind === EventKind.PARKED;
   const state = moved ?? JobState.QUEUED;
@@ -20,7 +21,7 @@ export function patchFromEvent(event: BatchEvent, source: string, position: Even
     type: event.type.slice(0, maxShownName),
     priority: knownPriorities.get(event.priority) ?? Priority.UNSPECIFIED,
     // A request to cancel only annotates: the row's state is another event's to tell.
-    version: moved === undefined && !parked ? -1 : jobVersion(attempt, state, parked),
+    version: moved === undefined && !parked ? -1 : jobVersion({ run, attempt, move, state }, parked),
     state,
     attempt,
     worker: ended || kind === EventKind.STARTED ? source : "",
@@ -31,6 +32,7 @@ export function patchFromEvent(event: BatchEvent, source: string, position: Even
     resultContentType: event.resultContentType,
     waitReason: parked ? event.reason : "",
     updatedAtMs: atMs,
+    dueAtMs: 0,
     eventSeq: position.seq,
     eventIndex: position.index,
     submission:
@@ -55,6 +57,7 @@ export function patchFromEvent(event: BatchEvent, source: string, position: Even
         ? noFailures
         : [
             {
+              ...(run === 1 ? {} : { run }),
               attempt,
               code: event.errorCode,
               message: event.errorMessage,

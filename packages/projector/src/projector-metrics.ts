@@ -17,6 +17,14 @@ export function projectorMetrics(metrics: Metrics): ProjectorMetrics {
     skipped: () => metrics.projectionSkipped.inc(),
     rejected: () => metrics.projectionRejected.inc(),
     writeFailed: () => metrics.projectionWriteFailures.inc(),
+    held({ log, freeBytes, heldBytes }) {
+      metrics.logTrimmableBytes.set({ log }, freeBytes);
+      metrics.logHeldBytes.set({ log }, heldBytes);
+    },
+    trimmed: (log, messages) => metrics.logTrimmed.inc({ log }, messages),
+    repaired: (why) => metrics.jobsRepaired.inc({ why }),
+    moved: (log) => metrics.jobsMoved.inc({ log }),
+    announcing: (lag) => metrics.announcementLag.set(lag),
   };
 }
 

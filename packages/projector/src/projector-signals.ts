@@ -1,4 +1,5 @@
 import type { JobPatch } from "@millrace/store";
+import type { LogHold } from "./trim-logs.ts";
 
 /** What the projector logs to; pino's loggers fit. */
 export interface ProjectorLogger {
@@ -20,6 +21,16 @@ export interface ProjectorMetrics {
   rejected(): void;
   /** A write that will be tried again. */
   writeFailed(): void;
+  /** What holds a log, at each look. */
+  held(hold: LogHold): void;
+  /** About so many messages have left a log. */
+  trimmed(log: string, messages: number): void;
+  /** A job that nobody would have delivered any more was published again. */
+  repaired(why: string): void;
+  /** A job was published again at the end of its log, so that it does not hold all that came after it. */
+  moved(log: string): void;
+  /** Messages that came in by a log and are not announced yet. */
+  announcing(lagMessages: number): void;
 }
 
 export const noProjectorMetrics: ProjectorMetrics = {
@@ -28,4 +39,9 @@ export const noProjectorMetrics: ProjectorMetrics = {
   skipped: () => undefined,
   rejected: () => undefined,
   writeFailed: () => undefined,
+  held: () => undefined,
+  trimmed: () => undefined,
+  repaired: () => undefined,
+  moved: () => undefined,
+  announcing: () => undefined,
 };

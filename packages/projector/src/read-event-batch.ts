@@ -67,6 +67,10 @@ function readEvent(reader: BinaryReader): BatchEvent {
     breachUnit: "",
     fuel: 0,
     plugin: "",
+    run: 0,
+    move: 0,
+    owner: "",
+    correlationId: "",
   };
   while (reader.pos < end) {
     const [number, wireType] = reader.tag();
@@ -82,6 +86,8 @@ function readEvent(reader: BinaryReader): BatchEvent {
       case "priority":
       case "attempt":
       case "maxAttempts":
+      case "run":
+      case "move":
         event[name] = reader.uint32();
         break;
       case "atMs":

@@ -1,19 +1,26 @@
-import type { Bus } from "@millrace/bus";
+import { randomUUID } from "node:crypto";
+import { BusError, LeaderLease, type Bus } from "@millrace/bus";
 import {
   backoffDelayMs,
+  decodeJson,
   eventsStream,
-  jobStream,
   MillraceError,
-  priorityNames,
-  scheduleStream,
+  repairSubject,
   type BackoffPolicy,
+  type RepairAnswer,
+  type RepairQuestion,
 } from "@millrace/protocol";
-import type { ProjectionCursor, Store } from "@millrace/store";
+import type { StoredCursor, Store } from "@millrace/store";
+import { Announcer } from "./announcer.ts";
+import { answerRows } from "./answer-rows.ts";
+import { attachLogs } from "./attach-logs.ts";
+import type { LogPositions } from "./coalescer.ts";
 import { defaultProjectorConfig, type ProjectorConfig } from "./config.ts";
 import { PatchWriter } from "./patch-writer.ts";
 import { ProjectionSession } from "./projection-session.ts";
 import { noProjectorMetrics, type ProjectorLogger, type ProjectorMetrics } from "./projector-signals.ts";
-import { trimEvents } from "./trim-events.ts";
+import type { LogHold } from "./trim-logs.ts";
+import { Upkeep } from "./upkeep.ts";
 import { wait } from "./wait.ts";
 
 export interface ProjectorDeps {
@@ -24,27 +31,36 @@ export interface ProjectorDeps {
 }
 
 export interface ProjectorStatus {
-  /** Events reach the rows. */
+  /** Messages reach the rows; or another projector of this name sees to it, and this one stands by. */
   readonly ready: boolean;
   /** What is missing; empty when ready. */
   readonly reason: string;
+  readonly role: "leading" | "standing by";
+  /** What a person should look at, though all that can be done is done; empty when nothing is. */
+  readonly notice: string;
   /** The last message of EVENTS that is in the rows; 0 before the first. */
   readonly projectedSeq: number;
-  /** Messages that are stored in EVENTS and not in the rows, as far as is known here. */
+  /** Messages that are stored in the logs and not in the rows, as far as is known here. */
   readonly lagMessages: number;
+  /** What keeps each log from being trimmed further. */
+  readonly holds: readonly LogHold[];
 }
 
 export interface Projector extends AsyncDisposable {
   status(): ProjectorStatus;
-  /** Resolves when the rows hold everything up to this message of EVENTS; rejects when the projector is stopped first. */
-  whenProjected(seq: number): Promise<void>;
+  /** Resolves when the rows hold each of these logs up to its sequence; rejects when the projector is stopped first. */
+  whenProjected(seqs: ReadonlyMap<string, number>): Promise<void>;
 }
 
 const retry: BackoffPolicy = { kind: "exponential", baseMs: 100, maxMs: 5000, jitter: 0.3 };
+/** Who has no turn by then stands by, and is well. */
+const standByMs = 2000;
+const encoder = new TextEncoder();
 
 /**
- * Builds the read model from EVENTS, in order and exactly once by its cursor. Starts at once, whatever is away: it waits for
- * the streams and for the database, and goes on where its cursor stands.
+ * Builds the read model from EVENTS and the logs of jobs, exactly once by its cursors, announces what comes in, and looks after the
+ * logs. Starts at once, whatever is away: it waits for the streams, and for its turn if another projector of its name leads; while the
+ * database is away it goes on announcing.
  */
 export async function startProjector(config: Partial<ProjectorConfig>, deps: ProjectorDeps): Promise<Projector> {
   return new RunningProjector({ ...defaultProjectorConfig, ...config }, deps);
@@ -54,37 +70,47 @@ class RunningProjector implements Projector {
   readonly #config: ProjectorConfig;
   readonly #deps: ProjectorDeps;
   readonly #metrics: ProjectorMetrics;
+  readonly #source: string;
   readonly #abort = new AbortController();
   readonly #ended: Promise<unknown>;
-  readonly #waiters = new Set<{ readonly seq: number; readonly done: PromiseWithResolvers<void> }>();
+  readonly #waiters = new Set<{
+    readonly seqs: ReadonlyMap<string, number>;
+    readonly done: PromiseWithResolvers<void>;
+  }>();
+  readonly #written = new Map<string, number>();
   #session: ProjectionSession | undefined;
   #writer: PatchWriter | undefined;
+  #upkeep: Upkeep | undefined;
+  #announcer: Announcer | undefined;
+  #isLeading = false;
   #reason = "starting";
-  #projectedSeq = 0;
 
   constructor(config: ProjectorConfig, deps: ProjectorDeps) {
     this.#config = config;
     this.#deps = deps;
     this.#metrics = deps.metrics ?? noProjectorMetrics;
-    const trimming = { signal: this.#abort.signal, logger: deps.logger, projectedSeq: () => this.#projectedSeq };
-    this.#ended = Promise.all([this.#run(), trimEvents(deps.bus, trimming)]);
+    this.#source = `projector-${config.name}`;
+    this.#ended = this.#run();
   }
 
   status(): ProjectorStatus {
-    const reason = this.#reason || (this.#writer?.trouble ?? "");
+    const reason = this.#reason || (this.#writer?.trouble ?? "") || (this.#announcer?.trouble ?? "");
     return {
       ready: reason === "",
       reason,
-      projectedSeq: this.#projectedSeq,
+      role: this.#isLeading ? "leading" : "standing by",
+      notice: this.#upkeep?.obstacle ?? "",
+      projectedSeq: this.#written.get(eventsStream) ?? 0,
       lagMessages: this.#session?.lag ?? 0,
+      holds: this.#upkeep?.holds ?? [],
     };
   }
 
-  whenProjected(seq: number): Promise<void> {
-    if (seq <= this.#projectedSeq) return Promise.resolve();
+  whenProjected(seqs: ReadonlyMap<string, number>): Promise<void> {
+    if (this.#hasWritten(seqs)) return Promise.resolve();
     if (this.#abort.signal.aborted) return Promise.reject(stopped());
     const done = Promise.withResolvers<void>();
-    this.#waiters.add({ seq, done });
+    this.#waiters.add({ seqs, done });
     return done.promise;
   }
 
@@ -95,89 +121,224 @@ class RunningProjector implements Projector {
     this.#waiters.clear();
   }
 
+  /** In turns with other projectors of this name. */
   async #run(): Promise<void> {
     const { signal } = this.#abort;
-    const { logger } = this.#deps;
+    const { bus, logger } = this.#deps;
+    for (let failures = 0; !signal.aborted; failures++) {
+      try {
+        await Promise.race([bus.whenConnected(), wait(2 ** 30, signal)]);
+        await using lease = await this.#turn(signal);
+        if (lease === undefined) return;
+        failures = 0;
+        this.#isLeading = true;
+        this.#reason = "starting";
+        await this.#lead(AbortSignal.any([signal, lease.over]));
+        if (!signal.aborted) logger.warn({}, "this projector has lost its turn, and stands by");
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#reason = wordsOf(error);
+        if (failures === 0) logger.warn({ err: error }, "no turn to project yet");
+      } finally {
+        this.#isLeading = false;
+      }
+      await wait(backoffDelayMs(retry, failures + 1, Math.random()), signal);
+    }
+  }
+
+  async #turn(signal: AbortSignal): Promise<LeaderLease | undefined> {
+    const { bus, logger } = this.#deps;
+    const waiting = setTimeout(() => {
+      this.#reason = "";
+      logger.info({}, "another projector leads: standing by");
+    }, standByMs);
+    try {
+      return await LeaderLease.acquire(bus, `projector.${this.#config.name}`, randomUUID(), signal);
+    } finally {
+      clearTimeout(waiting);
+    }
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    const { bus, store, logger } = this.#deps;
     for (let failures = 0; !signal.aborted;) {
       const startedAt = performance.now();
       const wentWell = (): boolean => this.#reason === "" && performance.now() - startedAt > retry.maxMs;
       try {
-        await this.#project();
+        await bus.whenConnected();
+        await this.#ensureStreams();
+        await store.migrate();
+        await this.#project(await store.readCursors(this.#config.name), signal);
         if (wentWell()) failures = 0;
       } catch (error) {
         if (signal.aborted) return;
         if (wentWell()) failures = 0;
-        this.#reason = error instanceof Error ? error.message : String(error);
+        this.#reason = wordsOf(error);
         // Known troubles repeat while they last: the first of a row is worth a line.
         if (failures === 0) logger.warn({ err: error }, "projection interrupted");
+        const isAway = error instanceof MillraceError && !(error instanceof BusError) && error.code === "unavailable";
+        if (isAway) await this.#announceUntilBack(signal);
       }
-      this.#session = undefined;
       failures++;
       await wait(backoffDelayMs(retry, failures, Math.random()), signal);
     }
   }
 
-  /** From the cursor on, until something changes under our feet. */
-  async #project(): Promise<void> {
+  /** A broker whose disk was lost has none of them, and services that started before it did do not make them again. */
+  async #ensureStreams(): Promise<void> {
+    const { bus } = this.#deps;
+    try {
+      await bus.streamState(eventsStream);
+    } catch (error) {
+      if (!(error instanceof BusError) || error.code !== "not_found") throw error;
+      await bus.ensureTopology();
+    }
+  }
+
+  /** From the cursors on, until something changes under our feet. */
+  async #project(cursors: ReadonlyMap<string, StoredCursor>, signal: AbortSignal): Promise<void> {
     const { bus, store, logger } = this.#deps;
     const { name, rowsPerWrite, bytesPerWrite } = this.#config;
-    const { signal } = this.#abort;
-    await store.migrate();
-    await bus.whenConnected();
-    const createdMs = await streamTimes(bus);
-    const eventsCreatedMs = createdMs.get(eventsStream) ?? 0;
-    const cursor = await store.readCursor(name);
-    const { lastSeq } = await bus.streamState(eventsStream);
-    const startSeq = this.#startSeq(cursor, eventsCreatedMs, lastSeq);
     const metrics = this.#metrics;
-    this.#writer = new PatchWriter({ name, store, logger, metrics, signal }, cursor);
-    this.#session = new ProjectionSession({
+    const over = new AbortController();
+    const sessionSignal = AbortSignal.any([signal, over.signal]);
+    await using announcer = this.#newAnnouncer(sessionSignal);
+    const attached = await attachLogs(bus, cursors, announcer, logger);
+    const { logs } = attached;
+    const writer = new PatchWriter({ name, store, logger, metrics, signal: sessionSignal }, cursors);
+    this.#writer = writer;
+    this.#written.clear();
+    this.#advance(new Map([...logs].map(([log, { cursor }]) => [log, cursor])));
+    const whenProjected = (seqs: ReadonlyMap<string, number>): Promise<void> => this.whenProjected(seqs);
+    const source = this.#source;
+    const config = this.#config;
+    await using upkeep = new Upkeep({
       bus,
-      writer: this.#writer,
+      store,
+      announcer,
+      attached,
+      config,
       logger,
       metrics,
-      signal,
-      source: `projector-${name}`,
-      createdMs,
-      eventsCreatedMs,
-      startSeq,
+      source,
+      whenProjected,
+    });
+    await using _answering = answerRows({ bus, store, logger, whenProjected });
+    using _repairing = this.#answerRepairs(upkeep);
+    const session = new ProjectionSession({
+      bus,
+      announcer,
+      writer,
+      logger,
+      metrics,
+      signal: sessionSignal,
+      source,
+      logs,
       rowsPerWrite,
       bytesPerWrite,
-      onWritten: (seq) => this.#advance(seq),
+      onRead: (log, position) => upkeep.read(log, position),
+      onWritten: (complete) => this.#advance(complete),
     });
-    this.#projectedSeq = 0;
-    this.#advance(startSeq - 1);
+    this.#session = session;
+    this.#upkeep = upkeep;
     this.#reason = "";
-    logger.info({ startSeq }, "projecting");
-    await this.#session.run();
-  }
-
-  #startSeq(cursor: ProjectionCursor | undefined, eventsCreatedMs: number, lastSeq: number): number {
-    if (cursor === undefined) return 1;
-    if (cursor.streamCreatedMs === eventsCreatedMs) {
-      // A broker that was killed may have forgotten its last messages, and gives their numbers to new ones.
-      if (cursor.seq > lastSeq)
-        this.#deps.logger.warn({ cursor, lastSeq }, "EVENTS ends before the cursor: going back");
-      return Math.min(cursor.seq, lastSeq) + 1;
+    logger.info({ from: Object.fromEntries([...logs].map(([log, { cursor }]) => [log, cursor.seq])) }, "projecting");
+    try {
+      await session.run();
+    } finally {
+      over.abort();
+      this.#session = undefined;
+      this.#upkeep = undefined;
     }
-    this.#deps.logger.warn({ cursor, eventsCreatedMs }, "EVENTS was made anew: reading from its start");
-    return 1;
   }
 
-  #advance(seq: number): void {
-    this.#projectedSeq = seq;
+  /** While the database is away: nobody who watches jobs waits for it. */
+  async #announceUntilBack(signal: AbortSignal): Promise<void> {
+    const { bus, store, logger } = this.#deps;
+    const over = new AbortController();
+    const untilBack = AbortSignal.any([signal, over.signal]);
+    const looking = (async () => {
+      for (let failures = 1; !untilBack.aborted; failures++) {
+        await wait(backoffDelayMs(retry, failures, Math.random()), untilBack);
+        const isBack = await store.ping().then(
+          () => true,
+          () => false,
+        );
+        if (isBack) over.abort();
+      }
+    })();
+    try {
+      await using announcer = this.#newAnnouncer(untilBack);
+      const { logs } = await attachLogs(bus, new Map(), announcer, {
+        ...logger,
+        warn: () => undefined,
+        error: () => undefined,
+      });
+      const { rowsPerWrite, bytesPerWrite } = this.#config;
+      const session = new ProjectionSession({
+        bus,
+        announcer,
+        writer: undefined,
+        logger,
+        metrics: this.#metrics,
+        signal: untilBack,
+        source: this.#source,
+        logs,
+        rowsPerWrite,
+        bytesPerWrite,
+        onRead: () => undefined,
+        onWritten: () => undefined,
+      });
+      await session.run();
+    } catch (error) {
+      if (!untilBack.aborted) logger.warn({ err: error }, "jobs cannot be announced");
+    }
+    // A session that ended by a reconnect: the next turn begins anew, with or without the database.
+    over.abort();
+    await looking;
+  }
+
+  #newAnnouncer(signal: AbortSignal): Announcer {
+    const { bus, logger } = this.#deps;
+    this.#announcer = new Announcer({ bus, source: this.#source, logger, signal });
+    return this.#announcer;
+  }
+
+  #answerRepairs(upkeep: Upkeep): Disposable {
+    const { bus, logger } = this.#deps;
+    return bus.subscribe(repairSubject, { queue: "projector" }, (message) => {
+      const answer = (value: RepairAnswer): void => {
+        if (message.reply !== "") bus.publish(message.reply, encoder.encode(JSON.stringify(value)));
+      };
+      const refuse = (error: unknown): void => {
+        logger.warn({ err: error }, "a question for repairs cannot be answered");
+        answer({ ok: false, reason: wordsOf(error), looked: 0, jobs: [], repaired: 0 });
+      };
+      try {
+        const { dryRun = true } = decodeJson<RepairQuestion>(message.data);
+        upkeep.repair({ dryRun }).then(answer, refuse);
+      } catch (error) {
+        refuse(error);
+      }
+    });
+  }
+
+  #advance(complete: LogPositions | ReadonlyMap<string, { readonly seq: number }>): void {
+    for (const [log, { seq }] of complete) this.#written.set(log, seq);
     for (const waiter of this.#waiters) {
-      if (waiter.seq > seq) continue;
+      if (!this.#hasWritten(waiter.seqs)) continue;
       this.#waiters.delete(waiter);
       waiter.done.resolve();
     }
   }
+
+  #hasWritten(seqs: ReadonlyMap<string, number>): boolean {
+    return [...seqs].every(([log, seq]) => seq <= (this.#written.get(log) ?? 0));
+  }
 }
 
-/** When each stream was made. @throws BusError not_found while one is not there yet: its jobs could not be told apart */
-async function streamTimes(bus: Bus): Promise<Map<string, number>> {
-  const names = [eventsStream, scheduleStream, ...priorityNames.map(jobStream)];
-  return new Map(await Promise.all(names.map(async (name) => [name, await bus.streamCreatedMs(name)] as const)));
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function stopped(): MillraceError {

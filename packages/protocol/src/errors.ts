@@ -73,6 +73,7 @@ export const jobErrorCodes = [
   "CRASHED",
   "POISONED",
   "CANCELLED",
+  "SUBMISSION_LOST",
 ] as const;
 
 export type JobErrorCode = (typeof jobErrorCodes)[number];

@@ -45,7 +45,7 @@ export interface JobPatch {
   readonly id: string;
   readonly queue: string;
   readonly type: string;
-  readonly priority: Priority;
+  priority: Priority;
 
   /** From jobVersion; -1 for a patch that only annotates. */
   version: number;

@@ -22,7 +22,7 @@ import { listJobs, type JobFilter, type JobPage } from "./sql/list-jobs.ts";
 import { listPluginVersions } from "./sql/list-plugin-versions.ts";
 import { listQueueStats } from "./sql/list-queue-stats.ts";
 import { listStubs, type StubJob } from "./sql/list-stubs.ts";
-import { listUnfinished, type PlacedJob, type UnfinishedFilter } from "./sql/list-unfinished.ts";
+import { countUnfinished, listUnfinished, type PlacedJob, type UnfinishedFilter } from "./sql/list-unfinished.ts";
 import { markReleased, type ReleasedJob } from "./sql/mark-released.ts";
 import { nextDue, type NextDue } from "./sql/next-due.ts";
 import { readOwnerLoad, type OwnerLoad } from "./sql/read-owner-load.ts";
@@ -116,6 +116,11 @@ export class Store implements AsyncDisposable {
   /** Unfinished jobs whose place is in this log, by their places. */
   listUnfinished(stream: string, filter: UnfinishedFilter): Promise<PlacedJob[]> {
     return this.#run((db) => listUnfinished(db, stream, filter));
+  }
+
+  /** How many they are; `limit` when there are more. */
+  countUnfinished(stream: string, limit: number): Promise<number> {
+    return this.#run((db) => countUnfinished(db, stream, limit));
   }
 
   /** Rows without a submission, of which nothing was heard for so long. */

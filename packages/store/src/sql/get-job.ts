@@ -13,6 +13,8 @@ export interface StoredJob {
   /** By header name; without what differs from one attempt to the next. */
   readonly headers: Readonly<Record<string, string>>;
   readonly rawHeaders: string | undefined;
+  /** Events have told of it, and no submission: what it is cannot be read in full. */
+  readonly isStub: boolean;
   /** The current or last run. */
   readonly run: number;
   /** See jobVersion; -1 when no event has told of a state. */
@@ -33,6 +35,7 @@ export async function getJob(db: Kysely<Schema>, id: string): Promise<StoredJob 
     contentType: row.content_type ?? "",
     headers: row.headers ?? {},
     rawHeaders: row.raw_headers ?? undefined,
+    isStub: row.headers === null,
     run: Math.max(1, runOfVersion(row.version)),
     version: row.version,
     dueAtMs: row.due_at?.getTime() ?? 0,

@@ -77,3 +77,14 @@ export async function listUnfinished(
     updatedAtMs: row.updated_at.getTime(),
   }));
 }
+
+/** How many unfinished jobs have their place in a log; `limit` when there are more. */
+export async function countUnfinished(db: Kysely<Schema>, stream: string, limit: number): Promise<number> {
+  const { rows } = await db.executeQuery<{ n: number }>(
+    CompiledQuery.raw(
+      "SELECT count(*) AS n FROM (SELECT 1 FROM jobs WHERE stream = $1 AND state IN (1, 2, 3, 4) LIMIT $2) AS some",
+      [stream, limit],
+    ),
+  );
+  return rows[0]?.n ?? 0;
+}
