@@ -7,8 +7,13 @@ type TransportConfig = Pick<
   "controlUrl" | "natsUrl" | "natsSeedFile" | "tlsCa" | "tlsCert" | "tlsKey"
 >;
 
+export interface ConnectedTransport extends RpcTransport, AsyncDisposable {
+  /** Why nothing can be called, where there is a broker on the way. */
+  missing?(): Promise<string | undefined>;
+}
+
 /** The way to `control`: gRPC where its address is given, else NATS request-reply. */
-export function connectTransport(config: TransportConfig, logger: Logger): Promise<RpcTransport & AsyncDisposable> {
+export function connectTransport(config: TransportConfig, logger: Logger): Promise<ConnectedTransport> {
   const { controlUrl: baseUrl, tlsCa: ca, tlsCert: cert, tlsKey: key } = config;
   if (baseUrl === undefined) return openNatsTransport("gateway", { ...config, logger });
   const paths = { ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) };

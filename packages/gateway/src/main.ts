@@ -18,6 +18,8 @@ await runService(async () => {
   const identityTransport =
     controlUrl === undefined ? transport : stack.use(await connectTransport({ ...config, controlUrl }, logger));
   const health = new Health();
+  const broker = [transport, identityTransport].find(({ missing }) => missing !== undefined);
+  stack.use(health.check("nats", () => broker?.missing?.()));
   const settings = stack.use(new SettingsFeed(transport, live, logger));
   stack.use(health.check("settings", () => (settings.known ? undefined : "not known yet")));
   stack.use(await startGateway(config, { transport, identityTransport, logger, metrics: createMetrics(), health }));

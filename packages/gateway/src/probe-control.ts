@@ -12,7 +12,7 @@ export async function probeControl(transport: RpcTransport): Promise<string | un
     return undefined;
   } catch (reason) {
     const error = ConnectError.from(reason);
-    const away = error.code === Code.Unavailable || error.code === Code.DeadlineExceeded;
-    return away ? error.rawMessage : undefined;
+    if (error.code === Code.DeadlineExceeded) return `no answer within ${probeTimeoutMs} ms`;
+    return error.code === Code.Unavailable ? error.rawMessage : undefined;
   }
 }

@@ -16,7 +16,7 @@ import {
   type BulkheadPolicy,
   type IPolicy,
 } from "cockatiel";
-import { PluginService } from "@millrace/protocol";
+import { LogService, PluginService } from "@millrace/protocol";
 import { Code, ConnectError, type RpcTransport } from "@millrace/rpc";
 import type { Metrics } from "@millrace/service-kit";
 
@@ -29,8 +29,8 @@ export interface ResilienceLimits {
   readonly openMs: number;
   /** Of calls whose caller gives none, ms; what a call waits for by its own wish comes on top. */
   readonly timeoutMs: number;
-  /** Of calls that move plugins, which workers and hooks have a say in, ms. */
-  readonly pluginTimeoutMs: number;
+  /** Of calls that move plugins, which workers and hooks have a say in, and of repairs, ms. */
+  readonly longTimeoutMs: number;
   /** A stream that is accepted and has not failed for so long is open, ms; it may be silent for hours. */
   readonly streamSilenceMs: number;
 }
@@ -40,7 +40,7 @@ export const defaultResilience: ResilienceLimits = {
   failuresToOpen: 20,
   openMs: 1_000,
   timeoutMs: 20_000,
-  pluginTimeoutMs: 60_000,
+  longTimeoutMs: 60_000,
   streamSilenceMs: 1_000,
 };
 
@@ -176,7 +176,8 @@ function timeoutOf(method: DescMethod, input: unknown, limits: ResilienceLimits)
   if (method === PluginService.method.callPlugin) {
     return limits.timeoutMs + (numberIn(input, "timeoutMs") || mostPluginCallMs);
   }
-  if (method.parent.typeName === PluginService.typeName && !isRepeatable(method)) return limits.pluginTimeoutMs;
+  const moves = method.parent.typeName === PluginService.typeName || method.parent.typeName === LogService.typeName;
+  if (moves && !isRepeatable(method)) return limits.longTimeoutMs;
   return limits.timeoutMs + numberIn(input, "waitMs");
 }
 

@@ -34,7 +34,9 @@ const jobs: Partial<ServiceImpl<typeof JobService>> = {
     return { job: { id: request.id } };
   },
   async *watchJob(request) {
-    for (let n = Number(request.resumeAfter || "0") + 1; n <= 3; n += 1) yield { position: String(n) };
+    for (let n = Number(request.resumeAfter || "0") + 1; n <= 3; n += 1) {
+      yield { position: String(n), update: { case: "event", value: { jobId: request.id } } };
+    }
   },
   async streamJobs(requests) {
     let accepted = 0n;

@@ -1,5 +1,5 @@
 import { brokerOptions, connectBus } from "@millrace/bus";
-import { createPipeline, listenGrpc, serveNats } from "@millrace/rpc";
+import { createPipeline, listenGrpc, probeBroker, serveNats } from "@millrace/rpc";
 import {
   announceSettings,
   createLogger,
@@ -39,7 +39,7 @@ await runService(async () => {
   const identity = starting.use(
     await startIdentity({ ...identityConfigOf(values), keySecrets }, { store, logger, health }),
   );
-  starting.use(health.check("nats", () => (bus.connected ? undefined : "not connected")));
+  starting.use(health.check("nats", () => probeBroker(bus)));
   const first = await identity.ensureAdministrator();
   // Not into the log, which is kept and read by others.
   if (first !== undefined) process.stdout.write(`administrator ${first.email}, one-time password ${first.password}\n`);

@@ -12,6 +12,7 @@ import { expect, test } from "vitest";
 import { decodeFrame, frameKinds } from "./nats-frame.ts";
 import { createNatsTransport, type NatsTransportOptions } from "./nats-transport.ts";
 import { bindService, createPipeline } from "./pipeline.ts";
+import { probeBroker } from "./probe-broker.ts";
 import { serveNats, type ServeNatsOptions } from "./serve-nats.ts";
 
 /** Short, for tests that wait for them. */
@@ -261,12 +262,16 @@ test("every call is answered while the broker hangs, and the next ones at once, 
     const next = outcome(jobs.submitJob({ type: "t", id: "c" }));
     expect(await duration(next)).toBeLessThan(100);
     expect((await next)?.rawMessage).toBe("the broker does not answer");
+    expect(await probeBroker(bus, 100)).toBe("the broker has not answered within 100 ms");
   } finally {
     await signalBroker(nats, "SIGCONT");
   }
   server.answering = true;
   await expect.poll(async () => (await jobs.getJob({ id: "d" })).job?.id, { timeout: 5_000 }).toBe("d");
   await expect.poll(() => server.open).toBe(0);
+  expect(await probeBroker(bus)).toBeUndefined();
+  await nats.kill9();
+  await expect.poll(() => probeBroker(bus)).toBe("no connection to the broker");
 });
 
 test("an upload whose frames are lost ends, at both ends", async () => {

@@ -1,13 +1,19 @@
 import { brokerOptions, connectBus, type BrokerSettings, type BrokerUser, type BusLogger } from "@millrace/bus";
 import type { Transport } from "@connectrpc/connect";
 import { createNatsTransport, type NatsTransportOptions } from "./nats-transport.ts";
+import { probeBroker } from "./probe-broker.ts";
+
+export interface NatsTransport extends Transport, AsyncDisposable {
+  /** Why nothing can be called, for health: the broker is away or hangs. */
+  missing(): Promise<string | undefined>;
+}
 
 /** A NATS transport with a connection of its own, for a process that does nothing else with NATS. */
 export async function openNatsTransport(
   user: BrokerUser,
   broker: BrokerSettings & { readonly logger?: BusLogger },
   options: NatsTransportOptions = {},
-): Promise<Transport & AsyncDisposable> {
+): Promise<NatsTransport> {
   const connection = await connectBus({
     ...brokerOptions(user, broker),
     ...(broker.logger === undefined ? {} : { logger: broker.logger }),
@@ -16,6 +22,7 @@ export async function openNatsTransport(
   return {
     unary: transport.unary.bind(transport),
     stream: transport.stream.bind(transport),
+    missing: () => probeBroker(connection),
     async [Symbol.asyncDispose]() {
       await transport[Symbol.asyncDispose]();
       await connection[Symbol.asyncDispose]();
