@@ -1,4 +1,5 @@
 import { nkeys } from "nats";
+import type { NamespaceOptions } from "./namespace.ts";
 import { brokerUsers, permissionsOf, type BrokerUser } from "./broker-users.ts";
 
 /** An nkey: the broker knows the public half, the service proves that it holds the seed. */
@@ -26,9 +27,12 @@ export function createBrokerKeys(): BrokerKey[] {
 }
 
 /** The users of the broker and what each may do. Keys that are not given are the broker's environment's: `MILLRACE_NKEY_<USER>`. */
-export function authorizationConfig(keys: readonly Pick<BrokerKey, "user" | "publicKey">[] = []): string {
+export function authorizationConfig(
+  keys: readonly Pick<BrokerKey, "user" | "publicKey">[] = [],
+  options: NamespaceOptions = {},
+): string {
   const users = brokerUsers.map((user) => {
-    const { publish, neverPublish, subscribe } = permissionsOf(user);
+    const { publish, neverPublish, subscribe } = permissionsOf(user, options);
     const denied = neverPublish.length === 0 ? "" : `, deny: [${quoted(neverPublish)}]`;
     const key = keys.find((one) => one.user === user)?.publicKey ?? `$MILLRACE_NKEY_${user.toUpperCase()}`;
     return `    {

@@ -2,21 +2,22 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { jobLogs } from "@millrace/protocol";
 import { connect, Events, nkeyAuthenticator } from "nats";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { authorizationConfig, createBrokerKeys } from "./broker-config.ts";
 import { brokerUsers, permissionsOf, type BrokerUser } from "./broker-users.ts";
-import { provideNatsServer, type NatsServer } from "./nats-server.ts";
+import { TestNats } from "./test-nats.ts";
 
 const keys = createBrokerKeys();
 let folder: string;
-let server: NatsServer;
+let server: TestNats;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "millrace-users-"));
   const include = join(folder, "authorization.conf");
   await writeFile(include, authorizationConfig(keys));
-  server = await provideNatsServer({ dataDir: join(folder, "server"), include: [include] });
+  server = await TestNats.start({ dataDir: join(folder, "server"), include: [include] });
 });
 
 afterAll(async () => {
@@ -57,17 +58,14 @@ async function refusedOf(user: BrokerUser, attempts: readonly Attempt[]): Promis
   return refused;
 }
 
-/** For everybody but `admin`'s own verbs. */
+/** For everybody. */
 const forAll = [
   ...publish(
-    "$JS.API.INFO",
     "$JS.API.STREAM.LIST",
     "$JS.API.STREAM.NAMES",
     "$JS.API.STREAM.CREATE.SPY",
     "$JS.API.STREAM.UPDATE.SPY",
     "$JS.API.STREAM.DELETE.EVENTS",
-    "$JS.API.STREAM.DELETE.JOBS_HIGH",
-    "$JS.API.STREAM.PURGE.JOBS_HIGH",
     "$JS.API.STREAM.SNAPSHOT.EVENTS",
     "$JS.API.STREAM.RESTORE.EVENTS",
     "$JS.API.CONSUMER.LIST.EVENTS",
@@ -79,22 +77,44 @@ const forAll = [
     "events.submitted.high.default.send_email.1",
     "events.scheduled.high.default.send_email.1",
     "cmd.all",
-    "cmd.worker.w1",
     "anything.else",
   ),
-  ...subscribe(
-    ">",
-    "*",
-    "_INBOX.>",
-    "_INBOX.*.>",
-    "$SYS.>",
-    "$JS.>",
-    "$KV.>",
-    "$O.>",
-    "jobs.>",
-    "schedule.>",
-    "events.>",
-  ),
+  ...subscribe(">", "*", "_INBOX.>", "_INBOX.*.>", "$SYS.>", "$JS.>", "$KV.>", "$O.>", "jobs.>", "events.>"),
+];
+
+/** What one user may, or two, and nobody else: `admin` makes streams, the projector looks after the logs. */
+const forFew: readonly { readonly may: readonly BrokerUser[]; readonly attempts: readonly Attempt[] }[] = [
+  { may: ["admin"], attempts: publish("$JS.API.INFO", "$JS.API.STREAM.DELETE.JOBS_HIGH") },
+  {
+    may: ["projector"],
+    attempts: [
+      ...[...jobLogs].flatMap((log) =>
+        publish(
+          `$JS.API.STREAM.PURGE.${log}`,
+          `$JS.API.STREAM.MSG.DELETE.${log}`,
+          `$JS.API.CONSUMER.DELETE.${log}.w_default`,
+          `$JS.API.CONSUMER.CREATE.${log}.spy`,
+        ),
+      ),
+      ...publish("events.submitted.JOBS_HIGH"),
+      ...subscribe("ask.rows", "ask.repair"),
+    ],
+  },
+  { may: ["projector", "control"], attempts: publish("cmd.worker.w1", "$JS.API.STREAM.MSG.GET.JOBS_HIGH") },
+  { may: ["projector", "scheduler"], attempts: publish("$KV.millrace_leaders.work") },
+  { may: ["worker"], attempts: publish("$KV.millrace_workers.w1") },
+  { may: ["scheduler"], attempts: subscribe("schedule.>") },
+  {
+    may: ["worker"],
+    attempts: publish("$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0", "$JS.ACK.hub.ACCOUNT.JOBS_HIGH.w_default.1.1.1.1.0.x"),
+  },
+  { may: ["projector", "control", "scheduler"], attempts: publish("jobs.high.default.t.1.ada") },
+  { may: ["projector", "control"], attempts: publish("schedule.high.default.t.1.ada") },
+  // The owner of a job that is tried again.
+  {
+    may: ["projector", "control", "worker"],
+    attempts: publish("schedule.high.default.t.-.ada"),
+  },
 ];
 
 const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
@@ -106,20 +126,19 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
   gateway: [
     ...publish("jobs.high.default.t.1", "schedule.high.default.t.1", "events.batch.x", "events.app.x"),
     ...publish("invoke.plugin", "cmd.cancel", "$KV.millrace_settings.x", "$JS.API.STREAM.INFO.EVENTS"),
-    ...publish("$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0", "_INBOX.control.x", "_INBOX.worker.results.x"),
+    ...publish("_INBOX.control.x", "_INBOX.worker.results.x"),
     ...publish("rpc.millrace.jobs.v1.JobService.SubmitJob"),
     ...subscribe("rpc.>", "rpc.millrace.jobs.v1.JobService.GetJob", "cmd.all", "stats.plugin.*"),
   ],
   control: [
-    ...publish("cmd.worker.w1", "rpc.millrace.identity.v1.AuthService.Login", "$KV.millrace_plugin_state.x"),
+    ...publish("rpc.millrace.identity.v1.AuthService.Login", "$KV.millrace_plugin_state.x"),
     ...publish("$KV.millrace_crashes.x", "$JS.API.CONSUMER.MSG.NEXT.JOBS_HIGH.w_default", "_INBOX.worker.x"),
-    ...publish("$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0", "$JS.API.STREAM.PURGE.EVENTS", "_INBOX.publisher.x"),
+    ...publish("$JS.API.STREAM.PURGE.EVENTS", "_INBOX.publisher.x", "$JS.API.CONSUMER.CREATE.JOBS_HIGH.x.jobs.high.>"),
     ...subscribe("rpc.>", "rpc.millrace.identity.v1.AuthService.Login", "invoke.plugin", "cmd.all"),
   ],
   worker: [
     ...publish("rpc.millrace.jobs.v1.JobService.CancelJob", "cmd.cancel", "invoke.plugin", "_INBOX.gateway.x"),
     ...publish("rpc.gateway.millrace.jobs.v1.JobService.CancelJob"),
-    ...publish("jobs.high.default.t.1.ada", "schedule.high.default.t.1.ada"),
     ...publish("_INBOX.control.x", "_INBOX.identity.answers.x", "$KV.millrace_plugins.x", "$KV.millrace_plugin_keys.x"),
     ...publish(
       "$KV.millrace_queues.x",
@@ -128,23 +147,21 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
       "$O.millrace_modules.M.x",
     ),
     ...publish("$JS.API.CONSUMER.CREATE.EVENTS.spy", "$JS.API.CONSUMER.CREATE.SCHEDULE.spy.schedule.>"),
-    ...publish("$JS.API.CONSUMER.CREATE.JOBS_HIGH.spy", "$JS.API.CONSUMER.CREATE.JOBS_HIGH.spy.jobs.high.>"),
-    ...publish("$JS.API.CONSUMER.DELETE.JOBS_HIGH.w_default", "$JS.API.STREAM.MSG.GET.JOBS_HIGH"),
-    ...publish("$JS.API.STREAM.MSG.DELETE.JOBS_HIGH", "$JS.API.STREAM.MSG.DELETE.KV_millrace_plugins"),
+    ...publish("$JS.API.CONSUMER.CREATE.JOBS_HIGH.spy.jobs.high.>", "$JS.API.STREAM.MSG.DELETE.KV_millrace_plugins"),
     ...publish("$JS.API.DIRECT.GET.KV_millrace_unique.$KV.millrace_unique.x"),
     ...publish("$JS.API.DIRECT.GET.KV_millrace_recordings.$KV.millrace_recordings.x"),
     ...subscribe("rpc.>", "logs.plugin.*", "cmd.>", "$KV.millrace_unique.>"),
   ],
   projector: [
-    ...publish("jobs.high.default.t.1", "schedule.high.default.t.1", "rpc.x", "events.app.user.login"),
-    ...publish("$KV.millrace_plugins.x", "$JS.API.CONSUMER.CREATE.JOBS_HIGH.w_default.jobs.high.default.>"),
+    ...publish("rpc.x", "events.app.user.login", "$JS.API.STREAM.MSG.DELETE.EVENTS"),
+    ...publish("$KV.millrace_plugins.x", "$KV.millrace_workers.w1", "_INBOX.gateway.x"),
     ...publish("$KV.millrace_settings.x", "$KV.millrace_processes.gateway.x"),
     ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
   ],
   scheduler: [
     ...publish("schedule.high.default.t.1", "rpc.x", "events.app.user.login", "$KV.millrace_plugins.x"),
     ...publish("$JS.API.CONSUMER.CREATE.SCHEDULE.spy.schedule.>", "$JS.API.CONSUMER.MSG.NEXT.JOBS_HIGH.w_default"),
-    ...publish("$JS.API.STREAM.PURGE.EVENTS", "$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0", "$KV.millrace_settings.x"),
+    ...publish("$JS.API.STREAM.PURGE.EVENTS", "$KV.millrace_settings.x"),
     ...publish("$KV.millrace_processes.worker.x"),
     ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
   ],
@@ -160,7 +177,7 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
     // There it could tell plugins of what never was.
     ...publish("jobs.high.plugin-events.audit", "jobs.low.plugin-tasks.audit.1"),
     // There it could name a caller, and an owner.
-    ...publish("rpc.gateway.millrace.jobs.v1.JobService.SubmitJob", "jobs.high.default.t.1.ada"),
+    ...publish("rpc.gateway.millrace.jobs.v1.JobService.SubmitJob"),
     ...subscribe("rpc.>", "cmd.all", "invoke.plugin"),
   ],
 };
@@ -168,8 +185,19 @@ const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
 describe.each(brokerUsers)("the user %s", (user) => {
   it("is refused what it must not do", async () => {
     const inboxes = brokerUsers.filter((other) => other !== user).map((other) => `_INBOX.${other}.>`);
-    const attempts = [...forAll, ...subscribe(...inboxes), ...refusals[user]];
+    const few = forFew.filter(({ may }) => !may.includes(user)).flatMap(({ attempts }) => attempts);
+    const attempts = [...forAll, ...few, ...subscribe(...inboxes), ...refusals[user]];
     expect((await refusedOf(user, attempts)).toSorted()).toEqual(attempts.map(text).toSorted());
+  });
+
+  it("is allowed what few are", async () => {
+    const few = forFew.filter(({ may }) => may.includes(user)).flatMap(({ attempts }) => attempts);
+    expect(
+      await refusedOf(
+        user,
+        few.filter(({ subject }) => !endsIt(subject)),
+      ),
+    ).toEqual([]);
   });
 
   it("is allowed what it is there for", async () => {
@@ -201,6 +229,18 @@ it("gives nobody all of JetStream, and no two users one inbox", () => {
     expect(hears.filter((subject) => subject.startsWith("_INBOX"))).toEqual([`_INBOX.${user}.>`]);
     expect(new Set(may).size).toBe(may.length);
   }
+});
+
+it("holds users to the names of their installation", () => {
+  const { publish: may, subscribe: hears } = permissionsOf("worker", { prefix: "acme", domain: "hub" });
+  expect(may).toContain("acme.jobs.*.*.*");
+  expect(may).toContain("$JS.ACK.*.*.ACME_JOBS_HIGH.*.>");
+  expect(may).toContain("$JS.hub.API.CONSUMER.MSG.NEXT.ACME_JOBS_HIGH.*");
+  expect(may).toContain("$JS.hub.API.$KV.acme_millrace_plugin_state.>");
+  expect(hears).toContain("acme.cmd.all");
+  const all = brokerUsers.flatMap((user) => Object.values(permissionsOf(user, { prefix: "acme" })).flat());
+  expect(all.filter((subject) => !/^(acme\.|_INBOX\.|\$JS\.API\.INFO$|.*(ACME_|acme_))/.test(subject))).toEqual([]);
+  expect(authorizationConfig([], { prefix: "acme" })).toContain("acme.jobs");
 });
 
 it("is what deploy/nats holds", async () => {

@@ -1,12 +1,15 @@
 import {
+  announcementSubject,
   buckets,
   commandAllSubject,
   commandCancelSubject,
   commandSubject,
   eventBatchSubject,
   eventsStream,
+  idInHeader,
   invokeSubject,
   JobService,
+  jobLogs,
   jobStream,
   moduleBucket,
   pluginLogSubject,
@@ -15,13 +18,15 @@ import {
   priorityLevels,
   priorityName,
   queueFilter,
+  repairSubject,
+  rowsSubject,
   rpcSubject,
-  schedulerConsumer,
-  scheduleStream,
   streamTopology,
   subjectRoots,
 } from "@millrace/protocol";
+import { copyOf, fencedSubject } from "./former-streams.ts";
 import { inboxOf, type InboxPurpose } from "./inbox.ts";
+import { Namespace, type NamespaceOptions } from "./namespace.ts";
 
 /** A user of the broker for each service; `admin` makes the streams and does nothing else. */
 export const brokerUsers = [
@@ -48,7 +53,6 @@ export interface BrokerPermissions {
 type Bucket = keyof typeof buckets;
 
 const api = "$JS.API";
-const jobStreams = priorityLevels.map((level) => jobStream(priorityName(level)));
 const kvStream = (bucket: Bucket): string => `KV_${buckets[bucket].name}`;
 const moduleStream = `OBJ_${moduleBucket}`;
 const allStreams = [
@@ -56,20 +60,29 @@ const allStreams = [
   ...(Object.keys(buckets) as Bucket[]).map(kvStream),
   moduleStream,
 ];
-// Priority, queue and type; the id; and, for control alone, the owner.
+// Priority, queue and type; the id; and the owner, whom nobody may name but who has it from a caller or from the job.
 const jobSubjects = [`${subjectRoots.jobs}.*.*.*`, `${subjectRoots.jobs}.*.*.*.*`];
 const ownedJobSubjects = `${subjectRoots.jobs}.*.*.*.*.*`;
 const scheduleSubjects = `${subjectRoots.schedule}.*.*.*.*`;
 const ownedScheduleSubjects = `${subjectRoots.schedule}.*.*.*.*.*`;
+/** Of a job whose id travels in a header, as a worker publishes it for its next attempt. */
+const ownedRetries = [subjectRoots.jobs, subjectRoots.schedule].map((root) => `${root}.*.*.*.${idInHeader}.*`);
 const platformSubjects = `${subjectRoots.platformEvents}.>`;
 
 /**
  * The least that each service works with. Nobody has `$JS.API.>`, and nobody but `admin` makes or changes a stream: a stream
  * may copy any subject, so whoever makes one hears everything. Each service hears answers under an inbox of its own only.
  */
-export function permissionsOf(user: BrokerUser): BrokerPermissions {
+export function permissionsOf(user: BrokerUser, options: NamespaceOptions = {}): BrokerPermissions {
   const { publish, neverPublish = [], subscribe = [] } = tables[user]();
-  return { publish, neverPublish, subscribe: [inboxOf(user, ">"), ...subscribe] };
+  const namespace = Namespace.of(options);
+  const own = { publish, neverPublish, subscribe: [inboxOf(user, ">"), ...subscribe] };
+  if (namespace === undefined) return own;
+  return {
+    publish: own.publish.map((subject) => namespace.permission(subject)),
+    neverPublish: own.neverPublish.map((subject) => namespace.permission(subject)),
+    subscribe: own.subscribe.map((subject) => namespace.stored(subject)),
+  };
 }
 
 interface Table {
@@ -81,9 +94,12 @@ interface Table {
 
 const tables: Readonly<Record<BrokerUser, () => Table>> = {
   admin: () => ({
-    publish: allStreams.flatMap((stream) =>
-      ["INFO", "CREATE", "UPDATE"].map((verb) => `${api}.STREAM.${verb}.${stream}`),
-    ),
+    publish: [
+      // What the account may store, and which features its cluster has.
+      `${api}.INFO`,
+      ...allStreams.flatMap((stream) => ["INFO", "CREATE", "UPDATE"].map((verb) => `${api}.STREAM.${verb}.${stream}`)),
+      ...jobLogs.flatMap(replacesFormer),
+    ],
   }),
 
   gateway: () => ({
@@ -107,10 +123,14 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       eventBatchSubject("*"),
       platformSubjects,
       commandCancelSubject,
+      // Who has a job in hand.
+      commandSubject("*"),
+      rowsSubject,
+      repairSubject,
       invokeSubject,
       ...reads(eventsStream),
-      ...[...jobStreams, scheduleStream].flatMap(repairs),
-      ...(["queues", "cancel", "plugins", "pluginKeys", "settings", "processes"] as const).flatMap(follows),
+      ...jobLogs.flatMap(asks),
+      ...(["queues", "cancel", "plugins", "pluginKeys", "settings", "processes", "workers"] as const).flatMap(follows),
       ...(["queues", "cancel", "plugins", "pluginKeys", "settings", "processes"] as const).map(writes),
       ...(["unique", "pluginTypes"] as const).flatMap((bucket) => [gets(bucket), writes(bucket)]),
       gets("recordings"),
@@ -130,17 +150,23 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       ...priorityLevels.flatMap(serveQueues),
       eventBatchSubject("*"),
       scheduleSubjects,
-      // Jobs and events of plugins that were granted it.
+      // Next attempts; and jobs and events of plugins that were granted it.
       ...jobSubjects,
+      ...ownedRetries,
       platformSubjects,
+      rowsSubject,
       pluginStatsSubject("*"),
       pluginLogSubject("*"),
       purposeInbox("*", "results"),
       purposeInbox("control", "answers"),
-      ...(["queues", "cancel", "plugins", "pluginKeys", "pluginState", "settings"] as const).flatMap(follows),
+      purposeInbox("projector", "answers"),
+      ...(["queues", "cancel", "plugins", "pluginKeys", "pluginState", "settings", "consumers"] as const).flatMap(
+        follows,
+      ),
       tellsItsSettings("worker"),
       gets("crashes"),
-      ...(["pluginState", "crashes", "recordings"] as const).map(writes),
+      gets("workers"),
+      ...(["pluginState", "crashes", "recordings", "consumers", "workers"] as const).map(writes),
       ...compacts("pluginState"),
       ...readsModules(),
     ],
@@ -150,27 +176,46 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
   projector: () => ({
     publish: [
       eventBatchSubject("*"),
+      announcementSubject("*"),
+      // What nobody would deliver any more, and what holds up a log's head.
+      ...jobSubjects,
+      ownedJobSubjects,
+      scheduleSubjects,
+      ownedScheduleSubjects,
+      // Who has a job in hand.
+      commandSubject("*"),
+      purposeInbox("control", "answers"),
+      purposeInbox("worker", "answers"),
       ...reads(eventsStream),
+      // Where it has announced to.
+      `${api}.STREAM.MSG.GET.${eventsStream}`,
       `${api}.STREAM.PURGE.${eventsStream}`,
-      ...follows("settings"),
+      ...jobLogs.flatMap((log) => [...reads(log), ...keeps(log)]),
+      ...(["queues", "cancel", "consumers", "eventCursors", "leaders", "settings", "workers"] as const).flatMap(
+        follows,
+      ),
+      ...(["queues", "cancel", "consumers", "leaders"] as const).map(writes),
+      ...compacts("cancel"),
       tellsItsSettings("projector"),
-      ...[...jobStreams, scheduleStream].flatMap((stream) => [info(stream), `${api}.STREAM.MSG.DELETE.${stream}`]),
     ],
+    subscribe: [rowsSubject, repairSubject],
   }),
 
   scheduler: () => ({
     publish: [
       ...jobSubjects,
+      ownedJobSubjects,
       eventBatchSubject("*"),
       ...reads(eventsStream),
       // Plugins that hear of no jobs.
       consumerCreation(eventsStream, platformSubjects),
-      ...[...jobStreams, scheduleStream].map(info),
-      ...serves(scheduleStream, schedulerConsumer, `${subjectRoots.schedule}.>`),
-      ...(["plugins", "settings", "eventCursors"] as const).flatMap(follows),
+      ...jobLogs.map(info),
+      ...(["plugins", "settings", "eventCursors", "leaders"] as const).flatMap(follows),
       tellsItsSettings("scheduler"),
-      writes("eventCursors"),
+      ...(["eventCursors", "leaders"] as const).map(writes),
     ],
+    // Something is due sooner than the next look at the rows.
+    subscribe: [`${subjectRoots.schedule}.>`],
   }),
 
   identity: () => ({
@@ -216,30 +261,44 @@ function consumerCreation(stream: string, filter?: string): string {
   return `${api}.CONSUMER.CREATE.${stream}.*${filter === undefined ? "" : `.${filter}`}`;
 }
 
-/** Makes the durable consumer, pulls from it, answers for what came. */
-function serves(stream: string, consumer: string, filter: string): string[] {
-  return [
-    `${api}.CONSUMER.INFO.${stream}.${consumer}`,
-    `${api}.CONSUMER.CREATE.${stream}.${consumer}.${filter}`,
-    `${api}.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
-    `$JS.ACK.${stream}.${consumer}.>`,
-  ];
-}
-
+/** Makes the durable consumer of a queue, pulls from it, answers for what came. */
 function serveQueues(level: (typeof priorityLevels)[number]): string[] {
   const stream = jobStream(priorityName(level));
   // A wildcard stands for a whole token, so not for the queue in a consumer's name; the filter holds it to a queue.
-  return [info(stream), ...serves(stream, "*", queueFilter(level, "*"))];
-}
-
-/** What the sweep after a crash of the broker does, and what cancelling and counting need. */
-function repairs(stream: string): string[] {
   return [
     info(stream),
-    ...["LIST.%", "INFO.%.*", "DELETE.%.*"].map((verb) => `${api}.CONSUMER.${verb.replace("%", stream)}`),
-    `${api}.CONSUMER.CREATE.${stream}.*.>`,
-    `${api}.STREAM.MSG.GET.${stream}`,
-    `${api}.STREAM.MSG.DELETE.${stream}`,
+    `${api}.CONSUMER.INFO.${stream}.*`,
+    `${api}.CONSUMER.CREATE.${stream}.*.${queueFilter(level, "*")}`,
+    `${api}.CONSUMER.MSG.NEXT.${stream}.*`,
+    ...acksTo(stream),
+  ];
+}
+
+/** Newer brokers name the domain and the account in front of the stream (nats-server 2.14, `js_ack_fc_v2`). */
+function acksTo(stream: string): string[] {
+  return [`$JS.ACK.${stream}.*.>`, `$JS.ACK.*.*.${stream}.*.>`];
+}
+
+/** Sees whether a log is a stream of a former version, and replaces it when it holds no job. */
+function replacesFormer(log: string): string[] {
+  return [info(copyOf(log)), fencedSubject(log), `${api}.STREAM.DELETE.${log}`];
+}
+
+/** Asks a log for a job, and its consumers for what they still have to give. */
+function asks(log: string): string[] {
+  return [info(log), `${api}.CONSUMER.LIST.${log}`, `${api}.CONSUMER.INFO.${log}.*`, `${api}.STREAM.MSG.GET.${log}`];
+}
+
+/** Beside reading it: trims a log, and puts its consumers right. Of all users only the projector's may. */
+function keeps(log: string): string[] {
+  return [
+    `${api}.STREAM.PURGE.${log}`,
+    `${api}.STREAM.MSG.GET.${log}`,
+    `${api}.STREAM.MSG.DELETE.${log}`,
+    `${api}.CONSUMER.LIST.${log}`,
+    `${api}.CONSUMER.INFO.${log}.*`,
+    // A consumer that is made anew keeps its filter.
+    `${api}.CONSUMER.CREATE.${log}.*.>`,
   ];
 }
 

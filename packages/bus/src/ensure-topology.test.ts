@@ -15,7 +15,7 @@ import { connectBus, type Bus } from "./bus.ts";
 import type { BusLogger } from "./bus-logger.ts";
 import type { BusOptions } from "./link.ts";
 import { JsonObject } from "./json.ts";
-import { provideNatsServer } from "./nats-server.ts";
+import { TestNats } from "./test-nats.ts";
 
 const encoder = new TextEncoder();
 const logs = [...jobLogs, eventsStream];
@@ -30,19 +30,11 @@ beforeAll(async () => {
 afterAll(() => rm(root, { recursive: true, force: true }));
 
 /** A broker whose `jetstream` block, or accounts, are as given. */
-async function startBroker(
-  name: string,
-  config: (folder: string) => string,
-): Promise<AsyncDisposable & { url: string }> {
-  const folder = join(root, name);
+async function startBroker(name: string, config: (folder: string) => string): Promise<TestNats> {
+  const dataDir = join(root, name);
   const include = join(root, `${name}.conf`);
-  await writeFile(include, config(folder));
-  const binary = process.env["MILLRACE_TEST_NATS_BIN"] ?? "";
-  return provideNatsServer({
-    dataDir: folder,
-    include: [include],
-    ...(binary === "" ? { cacheDir: join(tmpdir(), "millrace-nats-bin") } : { binary }),
-  });
+  await writeFile(include, config(dataDir));
+  return TestNats.start({ dataDir, include: [include] });
 }
 
 const limitedTo = (bytes: number) => (folder: string) =>

@@ -8,8 +8,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { connectBus, type Bus } from "./bus.ts";
 import type { Delivery } from "./delivery.ts";
 import { LeaderLease } from "./leader-lease.ts";
-import { provideNatsServer, type NatsServer } from "./nats-server.ts";
-import { startTestNats, type TestNats } from "./testing.ts";
+import { startTestNats, TestNats } from "./test-nats.ts";
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 const read = (value: Uint8Array | undefined): string | undefined => value && new TextDecoder().decode(value);
@@ -131,18 +130,11 @@ it("works with the streams of another domain, from a leaf", { timeout: 60_000 },
   await using stack = new AsyncDisposableStack();
   const root = await mkdtemp(join(tmpdir(), "millrace-domain-"));
   stack.defer(() => rm(root, { recursive: true, force: true }));
-  const binary = process.env["MILLRACE_TEST_NATS_BIN"] ?? "";
-  const start = async (domain: string, more: string): Promise<NatsServer> => {
+  const start = async (domain: string, more: string): Promise<TestNats> => {
     const include = join(root, `${domain}.conf`);
     const store = JSON.stringify(join(root, domain, "store"));
     await writeFile(include, `server_name: ${domain}\njetstream { store_dir: ${store}, domain: ${domain} }\n${more}\n`);
-    return stack.use(
-      await provideNatsServer({
-        dataDir: join(root, domain),
-        include: [include],
-        ...(binary === "" ? { cacheDir: join(tmpdir(), "millrace-nats-bin") } : { binary }),
-      }),
-    );
+    return stack.use(await TestNats.start({ dataDir: join(root, domain), include: [include] }));
   };
   const port = Number(new URL(nats.url).port) + 1;
   const hub = await start("hub", `leafnodes { listen: "127.0.0.1:${port}" }`);

@@ -23,7 +23,7 @@ const prefixForm = /^[a-z][a-z0-9-]{0,31}$/;
 const domainForm = /^[\w-]{1,64}$/;
 /** First tokens of an installation without a prefix: `jobs.jobs.high…` would be a job of it. */
 const taken: ReadonlySet<string> = new Set(
-  "jobs schedule events run rpc cmd ask invoke stats logs actor journal".split(" "),
+  "jobs schedule events run rpc cmd ask invoke stats logs actor journal upgrade".split(" "),
 );
 
 /**
