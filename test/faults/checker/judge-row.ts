@@ -31,11 +31,18 @@ export function judgeRow(job: JobCase, row: JobRow, owners: Readonly<Record<stri
   if (plan.traceparent !== "") expect("traceparent", row.traceparent, plan.traceparent);
   expect("max attempts", row.maxAttempts, plan.maxAttempts || defaultMaxAttempts);
   judgeHeaders(job, row, expect);
-  if (plan.delayMs > 0 && row.attempt === 1) expect("run at", row.runAtMs, job.submission.bornMs + plan.delayMs);
+  if (plan.delayMs > 0 && row.attempt === 1 && !isPast(job.submission))
+    expect("run at", row.runAtMs, job.submission.bornMs + plan.delayMs);
   judgePlace(job, row, edition, expect);
   judgeDuplicates(job, row, expect);
   wrong.push(...judgeState(job, row, log));
   return wrong;
+}
+
+/** A time that has passed before the job was accepted by REST is no time to wait for. */
+function isPast({ plan, bornMs, sends }: Submission): boolean {
+  const last = sends.findLast(({ outcome }) => outcome !== "refused");
+  return plan.door === "rest" && (last?.doneMs ?? 0) >= bornMs + plan.delayMs;
 }
 
 /** The one that was accepted first counts; where nobody was told, either may have been. */
@@ -73,7 +80,9 @@ function judgeHeaders({ submission: { plan } }: JobCase, row: JobRow, expect: Ex
 /** A job that has never moved lies where the broker said. */
 function judgePlace({ submission }: JobCase, row: JobRow, edition: JobEdition, expect: Expect): void {
   const { plan, sends, replays } = submission;
-  if (row.stream === "" || plan.delayMs > 0 || row.attempt > 1 || row.moves > 0 || replays.length > 0) return;
+  // After a failure the next attempt has a place of its own, also when the job was cancelled before it began.
+  const moved = row.attempt > 1 || row.moves > 0 || row.errors.some(({ code }) => code === "HANDLER_FAILED");
+  if (row.stream === "" || plan.delayMs > 0 || moved || replays.length > 0) return;
   if (plan.door === "rest" && row.stream === scheduleStream) return;
   expect("stream", row.stream, jobStream(edition.priority));
   const [ack, ...more] = sends.filter(({ outcome }) => outcome !== "refused");
