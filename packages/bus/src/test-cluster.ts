@@ -82,9 +82,12 @@ export class TestCluster implements AsyncDisposable {
     return leader;
   }
 
-  /** The leader gives the stream over to another. */
-  async stepDown(stream: string): Promise<void> {
-    await this.#ask(`STREAM.LEADER.STEPDOWN.${stream}`);
+  /** The leader gives the stream over to another; waits for one that can. */
+  stepDown(stream: string): Promise<void> {
+    return this.#until(electionMs, `leader of ${stream} that steps down`, async () => {
+      await this.#ask(`STREAM.LEADER.STEPDOWN.${stream}`);
+      return true;
+    });
   }
 
   /** Resolves when each server has all of the streams. */
