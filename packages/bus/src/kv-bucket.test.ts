@@ -78,3 +78,16 @@ it("watches what is there and what comes, across a kill -9 of the broker", async
   await other.kv("plugins").put("three", text("3"));
   await until(() => seen.get("two") === "3" && seen.get("three") === "3");
 });
+
+it("lists more keys than the broker tells at once", async () => {
+  await using publisher = bus.publisher();
+  const count = 100_001;
+  function* messages() {
+    for (let i = 0; i < count; i++)
+      yield { subject: `$KV.millrace_unique.many.${i}`, data: text(""), ownSubject: true };
+  }
+  expect(await publisher.publishMany(messages())).toEqual({ stored: count, failed: 0 });
+  await bus.kv("unique").put("other", text(""));
+  const keys = await bus.kv("unique").keys("many.*");
+  expect([keys.length, new Set(keys).size, keys.includes("other")]).toEqual([count, count, false]);
+});

@@ -1,13 +1,11 @@
 import { BusError, type Bus, type KvBucket, type KvEntry } from "@millrace/bus";
 import { kvEntryBytes } from "@millrace/plugin-host";
-import { buckets } from "@millrace/protocol";
 import { badRequest, exceeded, unavailable } from "./host-failure.ts";
 
 export const storeLimits = { keyBytes: 256, valueBytes: 512 << 10, listedKeys: 1000 } as const;
 
 /** Writers of one plugin that get in each other's way try again so often. */
 const mostTries = 32;
-const listTimeoutMs = 5000;
 /** In front of each value: when it ends, Unix ms as a big-endian f64; 0 is never. */
 const expiryBytes = 8;
 const encoder = new TextEncoder();
@@ -35,7 +33,6 @@ interface Found {
  * Expired values count until they are read, listed or counted. What has gone leaves no marker: plugins make up keys without end.
  */
 export class PluginStore {
-  readonly #bus: Bus;
   readonly #bucket: KvBucket;
   /** The list that is being made: each takes the worker's own thread for a while, so they come one after the other. */
   #listing: Promise<unknown> = Promise.resolve();
@@ -43,7 +40,6 @@ export class PluginStore {
   readonly #nextLists = new Map<string, Promise<string[]>>();
 
   constructor(bus: Bus) {
-    this.#bus = bus;
     this.#bucket = bus.kv("pluginState");
   }
 
@@ -108,7 +104,7 @@ export class PluginStore {
     if (waiting !== undefined) return waiting;
     const keys = this.#listing.then(async () => {
       this.#nextLists.delete(plugin);
-      return (await this.#names(owner)).map((name) => decodeKey(name.slice(plugin.length + 1)));
+      return (await this.#bucket.keys(`${plugin}.*`)).map((name) => decodeKey(name.slice(plugin.length + 1)));
     });
     this.#nextLists.set(plugin, keys);
     this.#listing = keys.catch(() => undefined);
@@ -175,22 +171,6 @@ export class PluginStore {
     return bytes;
   }
 
-  /** By the stream's list of subjects, which comes in pages of 100,000: a watch would fetch every value. */
-  async #names(owner: StoreOwner): Promise<string[]> {
-    const { name } = buckets.pluginState;
-    const prefix = `$KV.${name}.`;
-    const names = new Set<string>();
-    for (let offset = 0; ;) {
-      const request = { subjects_filter: `${prefix}${owner.plugin}.*`, offset };
-      const data = encoder.encode(JSON.stringify(request));
-      const answer = await this.#bus.request(`$JS.API.STREAM.INFO.KV_${name}`, data, { timeoutMs: listTimeoutMs });
-      const { subjects, total } = readSubjects(answer.data);
-      for (const subject of subjects) names.add(subject.slice(prefix.length));
-      offset += subjects.length;
-      if (subjects.length === 0 || offset >= total) return [...names];
-    }
-  }
-
   /** Again when another writer was first. */
   async #retry(work: () => Promise<void>): Promise<void> {
     for (let tries = 1; ; tries++) {
@@ -202,15 +182,6 @@ export class PluginStore {
       }
     }
   }
-}
-
-function readSubjects(data: Uint8Array): { readonly subjects: readonly string[]; readonly total: number } {
-  const info: unknown = JSON.parse(decoder.decode(data));
-  if (typeof info !== "object" || info === null || !("state" in info)) return { subjects: [], total: 0 };
-  const { state } = info;
-  const subjects = typeof state === "object" && state !== null && "subjects" in state ? state.subjects : undefined;
-  const total = "total" in info && typeof info.total === "number" ? info.total : 0;
-  return { subjects: Object.keys(subjects ?? {}), total };
 }
 
 function isConflict(error: unknown): boolean {
