@@ -1,15 +1,14 @@
-import { create, toBinary } from "@bufbuild/protobuf";
 import { BusError, type Bus, type PipelinedPublisher } from "@millrace/bus";
 import {
   announcementSubject,
   backoffDelayMs,
-  EventBatchSchema,
+  EventEncoder,
   EventKind,
   eventsStream,
   headerNames,
   scheduleStream,
   type BackoffPolicy,
-  type JobEvent,
+  type EventFields,
 } from "@millrace/protocol";
 import type { ReadJob } from "./patch-from-job.ts";
 import type { ProjectorLogger } from "./projector-signals.ts";
@@ -24,8 +23,6 @@ const mostEvents = 1000;
 const mostPending = 5000;
 const retry: BackoffPolicy = { kind: "exponential", baseMs: 100, maxMs: 5000, jitter: 0.3 };
 
-type Event = Omit<JobEvent, "$typeName" | "$unknown">;
-
 /** One log's announcements, in order and one message at a time. */
 interface Line {
   readonly log: string;
@@ -36,7 +33,7 @@ interface Line {
   lastSeq: number;
   /** Taken in up to here, announced or not. */
   seenSeq: number;
-  pending: { readonly seq: number; readonly event: Event | undefined }[];
+  pending: { readonly seq: number; readonly event: EventFields | undefined }[];
   sending: Promise<void> | undefined;
   room: PromiseWithResolvers<void>;
 }
@@ -160,12 +157,12 @@ export class Announcer implements AsyncDisposable {
     const { source } = this.#options;
     const first = line.announcedSeq + 1;
     const last = taken.at(-1)?.seq ?? line.announcedSeq;
-    const events = taken.flatMap(({ event }) => (event === undefined ? [] : [event]));
-    if (events.length > 0) {
-      const batch = create(EventBatchSchema, { source, events });
+    const batch = new EventEncoder(source);
+    for (const { event } of taken) if (event !== undefined) batch.add(event);
+    if (batch.count > 0) {
       const ack = await this.#publisher.publish({
         subject: announcementSubject(line.log),
-        data: toBinary(EventBatchSchema, batch),
+        data: batch.take(),
         headers: [
           [headerNames.messageId, `${line.log}:${line.createdMs.toString(36)}:${first}:${last}`],
           [expectedHeader, String(line.lastSeq)],
@@ -200,11 +197,10 @@ export class Announcer implements AsyncDisposable {
 }
 
 /** Undefined for what is not the first message of an attempt, but for one that waits for its time. */
-function eventOf(log: string, { patch, run, move }: ReadJob): Event | undefined {
+function eventOf(log: string, { patch, run, move }: ReadJob): EventFields | undefined {
   const kind = log === scheduleStream ? EventKind.SCHEDULED : EventKind.SUBMITTED;
   if (kind === EventKind.SUBMITTED && move > 0) return undefined;
   return {
-    ...nothing,
     jobId: patch.id,
     kind,
     run,
@@ -222,37 +218,3 @@ function eventOf(log: string, { patch, run, move }: ReadJob): Event | undefined 
     correlationId: patch.submission?.correlationId ?? "",
   };
 }
-
-const nothing: Event = {
-  jobId: "",
-  kind: EventKind.UNSPECIFIED,
-  run: 0,
-  attempt: 0,
-  move: 0,
-  queue: "",
-  type: "",
-  priority: 0,
-  atMs: 0,
-  startedAtMs: 0,
-  submittedAtMs: 0,
-  runUs: 0,
-  result: new Uint8Array(0),
-  resultContentType: "",
-  errorCode: "",
-  errorMessage: "",
-  errorRetryable: false,
-  nextRunAtMs: 0,
-  reason: "",
-  maxAttempts: 0,
-  traceparent: "",
-  payload: new Uint8Array(0),
-  rawHeaders: "",
-  breachResource: "",
-  breachFigure: 0,
-  breachLimit: 0,
-  breachUnit: "",
-  fuel: 0,
-  plugin: "",
-  owner: "",
-  correlationId: "",
-};

@@ -102,7 +102,7 @@ test("a job without an id gets the one that a worker derives", { timeout: 30_000
   await using projector = await project();
   // As from a bare client: without a message id.
   bus.publish("jobs.low.mail.send", text("hello"));
-  await expect.poll(async () => (await bus.streamState("JOBS_LOW")).lastSeq).toBe(1);
+  await expect.poll(async () => (await bus.streamState("JOBS_LOW")).lastSeq, { timeout: 5000 }).toBe(1);
   await catchUp(projector);
   const timestampMs = (await bus.messageAt("JOBS_LOW", 1))?.timestampMs ?? 0;
   const id = deriveJobId({ stream: "JOBS_LOW", seq: 1, timestampMs });
@@ -241,11 +241,11 @@ test("of two projectors of one name one leads, and the other takes over", { time
       ),
     );
   await using left = await project();
-  await expect.poll(() => left.status()).toMatchObject({ ready: true, role: "leading" });
+  await expect.poll(() => left.status(), { timeout: 20_000 }).toMatchObject({ ready: true, role: "leading" });
   await using right = await project();
   await publish(0);
   await catchUp(left);
-  await expect.poll(() => right.status(), { timeout: 5000 }).toMatchObject({ ready: true, role: "standing by" });
+  await expect.poll(() => right.status(), { timeout: 20_000 }).toMatchObject({ ready: true, role: "standing by" });
   await left[Symbol.asyncDispose]();
   await publish(3);
   await catchUp(right);

@@ -1,5 +1,5 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { EventBatchSchema, EventKind, JobEventSchema, maxMove, maxRun, type JobEvent } from "@millrace/protocol";
+import { EventBatchSchema, EventKind, JobEventSchema, maxMove, maxRun, type JobEvent } from "./index.ts";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { EventEncoder, type EventFields } from "./event-encoder.ts";

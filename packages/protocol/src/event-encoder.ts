@@ -1,6 +1,6 @@
-import { EventBatchSchema, JobEventSchema, type JobEvent } from "@millrace/protocol";
+import { EventBatchSchema, JobEventSchema, type JobEvent } from "./gen/millrace/events/v1/events_pb.ts";
 
-/** The fields of an event that a worker writes; what is left out has its default. */
+/** The fields of an event, as whoever writes it has them; what is left out has its default. */
 export type EventFields = Partial<Omit<JobEvent, "$typeName" | "$unknown">> &
   Pick<JobEvent, "jobId" | "kind" | "run" | "attempt">;
 

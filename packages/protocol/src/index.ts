@@ -80,6 +80,7 @@ export {
   pluginQueues,
 } from "./names.ts";
 export { fromWirePayload, toWirePayload, type WirePayload } from "./payload.ts";
+export { EventEncoder, type EventFields } from "./event-encoder.ts";
 export { matchesEvent } from "./event-pattern.ts";
 export { isReservedEvent, reservedEventRoots } from "./reserved-events.ts";
 export {

@@ -1,7 +1,6 @@
 import { BusError, type Bus, type PipelinedPublisher } from "@millrace/bus";
 import type { Breach } from "@millrace/plugin-host";
-import { backoffDelayMs, EventKind } from "@millrace/protocol";
-import type { EventFields } from "./event-encoder.ts";
+import { backoffDelayMs, EventKind, type EventFields } from "@millrace/protocol";
 import type { Job } from "./job.ts";
 import { failedEvent, parkedEvent, poisonedEvent, resultReply, succeededEvent } from "./job-events.ts";
 import { nextAttempt, type NextPosition } from "./next-attempt.ts";

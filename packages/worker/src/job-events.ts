@@ -1,8 +1,14 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { EventKind, fromWirePayload, JobResultSchema, JobState, poisonedContent } from "@millrace/protocol";
+import {
+  EventKind,
+  fromWirePayload,
+  JobResultSchema,
+  JobState,
+  poisonedContent,
+  type EventFields,
+} from "@millrace/protocol";
 import type { Breach } from "@millrace/plugin-host";
-import type { EventFields } from "./event-encoder.ts";
 import type { Job } from "./job.ts";
 import type { Outcome } from "./outcome.ts";
 

@@ -1,6 +1,5 @@
 import type { Bus, PipelinedPublisher } from "@millrace/bus";
-import { eventBatchSubject } from "@millrace/protocol";
-import { EventEncoder, type EventFields } from "./event-encoder.ts";
+import { eventBatchSubject, EventEncoder, type EventFields } from "@millrace/protocol";
 import type { Job } from "./job.ts";
 
 /** A batch leaves when it holds so much … */

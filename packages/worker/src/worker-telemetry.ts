@@ -1,8 +1,7 @@
 import type { BusLogger } from "@millrace/bus";
 import type { CallResult, HostFunction, LogEntry } from "@millrace/plugin-host";
-import { EventKind, eventName, priorityName } from "@millrace/protocol";
+import { EventKind, eventName, priorityName, type EventFields } from "@millrace/protocol";
 import { SpanStatusCode, startSpan, tracingEnabled, type Metrics } from "@millrace/service-kit";
-import type { EventFields } from "./event-encoder.ts";
 import type { Job } from "./job.ts";
 import type { RunnableVersion } from "./plugins/runnable-version.ts";
 
