@@ -1,4 +1,4 @@
-import { decodeCancelMark, decodePlaceMark, placeMarkKey } from "@millrace/protocol";
+import { decodeCancelMark, decodePlaceMark, jobStream, placeMarkKey, priorityName } from "@millrace/protocol";
 import type { Job } from "./job.ts";
 
 /** What has come up to be done about a mark: end a job's runs up to this one, or pass over a message. */
@@ -39,7 +39,7 @@ export class CancelMarks {
   }
 
   /** Whether a message is not to run: its job came in before. */
-  bars({ delivery }: Job): boolean {
-    return this.#places.size > 0 && this.#places.has(placeMarkKey(delivery.stream, delivery.seq));
+  bars({ level, delivery }: Job): boolean {
+    return this.#places.size > 0 && this.#places.has(placeMarkKey(jobStream(priorityName(level)), delivery.seq));
   }
 }

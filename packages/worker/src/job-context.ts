@@ -29,7 +29,12 @@ export class JobContext {
     return priorityName(this.#job.level);
   }
 
-  /** From 1. */
+  /** From 1; a replay of a job that has ended begins the next. */
+  get run(): number {
+    return this.#job.options.run;
+  }
+
+  /** From 1, anew in each run. */
   get attempt(): number {
     return this.#job.options.attempt;
   }

@@ -1,4 +1,4 @@
-import { JobState, jobVersion, maxMove, maxRun, type RowStanding } from "@millrace/protocol";
+import { isTerminal, JobState, jobVersion, maxMove, maxRun, type RowStanding } from "@millrace/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { judgeStanding } from "./judge-standing.ts";
@@ -9,7 +9,8 @@ const place = fc.record({
   attempt: fc.integer({ min: 1, max: 100 }),
   move: fc.nat(maxMove),
 });
-const state = fc.integer({ min: JobState.SCHEDULED, max: JobState.EXPIRED });
+const ends = [JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED] as const;
+const state = fc.constantFrom(JobState.SCHEDULED, JobState.QUEUED, JobState.RUNNING, JobState.RETRYING, ...ends);
 const row = (at: Place, state: JobState, newest: Place): RowStanding => ({
   id: "a",
   state,
@@ -23,8 +24,7 @@ test("without a row, and by its own row, a message is due in every state that is
   fc.assert(
     fc.property(place, state, (at, state) => {
       expect(judgeStanding(at, undefined)).toBe("due");
-      const isEnd = state >= JobState.SUCCEEDED;
-      expect(judgeStanding(at, row(at, state, at))).toBe(isEnd ? "ended" : "due");
+      expect(judgeStanding(at, row(at, state, at))).toBe(isTerminal(state) ? "ended" : "due");
     }),
   );
 });

@@ -1,6 +1,7 @@
 import type { Bus, Delivery, QueueConsumer } from "@millrace/bus";
 import { jobStream, priorityName } from "@millrace/protocol";
 import type { Lane } from "./intake.ts";
+import { logEndsAtRestart } from "./log-ends-at-restart.ts";
 
 const retryMs = 500;
 
@@ -10,39 +11,38 @@ export interface RepeatBoundsOptions {
   onTrouble(error: unknown): void;
 }
 
+/** Why all that a lane delivers is doubted: the broker is another, or its consumer has counted back. */
+type Doubt = "broker" | "consumer";
+
 /**
  * Knows which deliveries may be repeats although the broker calls them first ones. An ack removes nothing from a log, so two things
  * bring back what has ended: a consumer that was made anew, which begins at the log's first message; and a broker that was killed,
- * which may have forgotten the last acks. Either way everything up to the log's last message of that moment is looked up.
+ * which may have forgotten the last acks. Either way everything up to the log's end of that moment is looked up.
  */
 export class RepeatBounds implements Disposable {
   readonly #options: RepeatBoundsOptions;
   readonly #listening: Disposable;
   /** Lanes without a bound: all that they deliver is looked up until the log has said where it ends. */
-  readonly #open = new Set<Lane>();
-  #serverId: string;
+  readonly #doubted = new Map<Lane, Doubt>();
+  #serverId = "";
   #round = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: RepeatBoundsOptions) {
     this.#options = options;
-    const { bus } = options;
-    this.#serverId = bus.serverId;
-    this.#listening = bus.onStatus((now) => {
-      if (!now.connected) return;
-      const isAnother = bus.serverId !== this.#serverId;
-      this.#serverId = bus.serverId;
-      if (isAnother) this.#distrust(options.lanes);
-      else if (this.#open.size > 0) this.#find();
+    this.#listening = options.bus.onStatus((now) => {
+      if (now.connected) this.#connected();
     });
+    this.#connected();
   }
 
   isRepeat(delivery: Delivery, lane: Lane): boolean {
     const { consumerSeq } = delivery;
     // A consumer only counts on: this is another one under the same name, or it has forgotten something.
-    if (consumerSeq <= lane.consumerSeq) this.#distrust([lane]);
+    if (consumerSeq <= lane.consumerSeq) this.#doubt([lane], "consumer");
     lane.consumerSeq = consumerSeq;
-    return delivery.delivered > 1 || delivery.seq <= lane.repeatsUpTo;
+    if (delivery.delivered > 1 || delivery.seq <= lane.repeatsUpTo) return true;
+    return this.#doubted.size > 0 && this.#doubted.has(lane);
   }
 
   /** What came of making sure of a queue's consumers. */
@@ -63,38 +63,47 @@ export class RepeatBounds implements Disposable {
     this.#round++;
   }
 
-  #distrust(lanes: readonly Lane[]): void {
-    for (const lane of lanes) {
-      lane.repeatsUpTo = Infinity;
-      lane.consumerSeq = 0;
-      this.#open.add(lane);
-    }
-    this.#find();
+  #connected(): void {
+    const { serverId } = this.#options.bus;
+    if (serverId !== this.#serverId) this.#doubt(this.#options.lanes, "broker");
+    else if (this.#doubted.size > 0) this.#settle();
+    this.#serverId = serverId;
   }
 
-  #find(): void {
+  #doubt(lanes: readonly Lane[], why: Doubt): void {
+    for (const lane of lanes) {
+      lane.consumerSeq = 0;
+      if (this.#doubted.get(lane) !== "consumer") this.#doubted.set(lane, why);
+    }
+    this.#settle();
+  }
+
+  #settle(): void {
     // What an earlier round hears may be from before.
     const round = ++this.#round;
     clearTimeout(this.#timer);
-    this.#close(round).catch((error: unknown) => {
+    this.#findBounds(round).catch((error: unknown) => {
       if (round !== this.#round) return;
       this.#options.onTrouble(error);
-      this.#timer = setTimeout(() => this.#find(), retryMs * (0.5 + Math.random()));
+      this.#timer = setTimeout(() => this.#settle(), retryMs * (0.5 + Math.random()));
     });
   }
 
-  async #close(round: number): Promise<void> {
-    const streams = [...new Set([...this.#open].map(({ stream }) => stream))];
-    await Promise.all(
-      streams.map(async (stream) => {
-        const { lastSeq } = await this.#options.bus.streamState(stream);
-        if (round !== this.#round) return;
-        for (const lane of this.#open) {
-          if (lane.stream !== stream) continue;
-          lane.repeatsUpTo = lastSeq;
-          this.#open.delete(lane);
-        }
-      }),
+  async #findBounds(round: number): Promise<void> {
+    const { bus } = this.#options;
+    const restart = await logEndsAtRestart(bus);
+    const streams = [...new Set([...this.#doubted.keys()].map(({ stream }) => stream))];
+    const ends = new Map(
+      await Promise.all(streams.map(async (stream) => [stream, (await bus.streamState(stream)).lastSeq] as const)),
     );
+    if (round !== this.#round) return;
+    for (const [lane, why] of this.#doubted) {
+      const end = ends.get(lane.stream);
+      if (end === undefined) continue;
+      const before = Math.max(lane.repeatsUpTo, restart.get(lane.stream) ?? end);
+      // Not beyond the end: the log may have been made anew, and counts from 1.
+      lane.repeatsUpTo = why === "consumer" ? end : Math.min(end, before);
+      this.#doubted.delete(lane);
+    }
   }
 }

@@ -103,3 +103,29 @@ test("a message of the same attempt is not taken for the one that ended while th
   gates[1]?.resolve();
   await expect.poll(() => worker.status().settled).toBe(2);
 }, 30_000);
+
+test("a worker that starts after a kill doubts what was stored before it, and nothing that came since", async () => {
+  await using world = await WorkerFixture.start();
+  using _projector = answerByEvents(world);
+  const handlers = { t: () => "ran" };
+  const options = { queues: ["q"], natsUrl: world.nats.url, handlers };
+  {
+    await using first = await startWorker(options);
+    await world.submit("normal", "q", "t", "job-1");
+    await world.end("job-1");
+    expect(first.status().lookedUp).toBe(0);
+  }
+  await world.submit("normal", "q", "t", "job-2");
+  await world.nats.kill9();
+  await world.nats.restart();
+  await world.bus.whenConnected();
+  {
+    await using second = await startWorker(options);
+    await world.end("job-2");
+    expect(second.status().lookedUp).toBe(1);
+  }
+  await world.submit("normal", "q", "t", "job-3");
+  await using third = await startWorker(options);
+  await world.end("job-3");
+  expect(third.status().lookedUp).toBe(0);
+}, 30_000);

@@ -401,7 +401,9 @@ export class WorkerEngine {
 
   /** Deals with a job that is cancelled, or a message that is barred. @returns whether it did */
   #isOver(job: Job): boolean {
-    if (job.cancelRequested || this.marks.cancels(job)) this.#endCancelled(job);
+    // Whoever cancelled it while it was in hand and could not be let go heard that this worker has it, and leaves the end to it.
+    if (job.cancelRequested) this.endings.conclude(job, Outcome.cancelled(), 0);
+    else if (this.marks.cancels(job)) this.#endCancelled(job);
     else if (this.marks.bars(job) && !hasBegun(job)) this.settler.ack(job);
     else return false;
     return true;

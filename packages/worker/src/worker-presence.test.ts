@@ -98,3 +98,25 @@ test("a job of an unknown format is neither run nor acked, and shown", async () 
   expect(runs).toBe(1);
   await expect.poll(() => world.open("normal", "format")).toBe(2);
 });
+
+test("a worker is seen again as soon as a broker that was killed is back", async () => {
+  await using other = await WorkerFixture.start();
+  await using _worker = await startWorker({
+    queues: ["q"],
+    natsUrl: other.nats.url,
+    id: "back-1",
+    handlers: { t: () => "ran" },
+  });
+  const revision = (await other.bus.kv("workers").get("back-1"))?.revision ?? 0;
+  await other.nats.kill9();
+  await other.nats.restart();
+  await other.bus.whenConnected();
+  const now = async () =>
+    (
+      await other.bus
+        .kv("workers")
+        .get("back-1")
+        .catch(() => undefined)
+    )?.revision ?? 0;
+  await expect.poll(now, { timeout: 5000 }).toBeGreaterThan(revision);
+}, 20_000);

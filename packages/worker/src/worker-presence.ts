@@ -3,6 +3,7 @@ import type { WorkerRecord } from "@millrace/protocol";
 
 /** Well within the time that an entry lives. */
 const writeEveryMs = 10_000;
+const retryMs = 1000;
 /** A clock that is this far off is somebody's business. */
 const worthTellingMs = 1000;
 const encoder = new TextEncoder();
@@ -26,7 +27,7 @@ export class WorkerPresence implements AsyncDisposable {
   readonly #options: WorkerPresenceOptions;
   readonly #data: Uint8Array;
   readonly #listening: Disposable;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
   #stopped = false;
   #toldMs = -Infinity;
@@ -35,7 +36,6 @@ export class WorkerPresence implements AsyncDisposable {
     this.#options = options;
     const record: WorkerRecord = { ...options.record, startedMs: options.bus.clock.nowMs() };
     this.#data = encoder.encode(JSON.stringify(record));
-    this.#timer = setInterval(() => this.#beat(), writeEveryMs);
     let epoch = options.bus.status.epoch;
     this.#listening = options.bus.onStatus((now) => {
       if (!now.connected || now.epoch === epoch) return;
@@ -49,6 +49,7 @@ export class WorkerPresence implements AsyncDisposable {
     const presence = new WorkerPresence(options);
     try {
       await presence.#write();
+      presence.#next(writeEveryMs);
     } catch (error) {
       presence.#end();
       throw error;
@@ -65,14 +66,27 @@ export class WorkerPresence implements AsyncDisposable {
 
   #end(): void {
     this.#stopped = true;
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     this.#listening[Symbol.dispose]();
   }
 
+  #next(ms: number): void {
+    clearTimeout(this.#timer);
+    if (!this.#stopped) this.#timer = setTimeout(() => this.#beat(), ms);
+  }
+
   #beat(): void {
-    if (this.#writing !== undefined || this.#stopped || !this.#options.bus.connected) return;
+    if (this.#writing !== undefined || this.#stopped) return;
+    // The connection's return calls again.
+    if (!this.#options.bus.connected) return this.#next(writeEveryMs);
     this.#writing = this.#write()
-      .catch(this.#options.onTrouble)
+      .then(
+        () => this.#next(writeEveryMs),
+        (error: unknown) => {
+          this.#options.onTrouble(error);
+          this.#next(retryMs);
+        },
+      )
       .finally(() => {
         this.#writing = undefined;
       });

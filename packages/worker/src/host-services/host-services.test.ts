@@ -106,11 +106,12 @@ test("an event is stored under its name, as the plugin's", async () => {
 });
 
 test("a job takes over the correlation and the trace", async () => {
-  const stored = next("jobs.high.mails.mail.>");
+  const stored = next("jobs.high.mails.mail");
   const meta = { type: "mail", queue: "mails", priority: "high", maxAttempts: 2, tags: ["a"] };
   const answer = await services.answer(caller(), { function: "jobs.submit", meta, body: encoder.encode("to") });
   const message = await stored;
-  expect(answer).toEqual({ meta: { id: message.subject.split(".").at(-1) } });
+  expect(answer).toEqual({ meta: { id: message.header(headerNames.id) } });
+  expect(message.header(headerNames.messageId)).toBe(message.header(headerNames.id));
   expect(decoder.decode(message.data)).toBe("to");
   expect(message.header(headerNames.correlationId)).toBe("job-1");
   expect(message.header(headerNames.traceparent)).toBe(caller().traceparent);
