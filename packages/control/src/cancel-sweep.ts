@@ -87,8 +87,10 @@ export class CancelSweep implements AsyncDisposable {
     const { cancelMarks, bus } = this.#context;
     for (const id of [...this.#own, ...this.#found.keys()]) if (!cancelMarks.jobs.has(id)) this.#forget(id);
     if (!bus.connected) return;
-    if (cancelMarks.jobs.size > 0) await this.#complete(this.#due());
-    if (cancelMarks.jobs.size + cancelMarks.places.size > 0) await this.#clear();
+    if (cancelMarks.jobs.size > 0) {
+      await this.#complete(this.#due());
+      await this.#clear();
+    }
     const { markKeepMs } = this.#context.config;
     if (this.#removed > 0 && performance.now() - this.#removedMs > markKeepMs) {
       this.#removed = 0;
@@ -159,8 +161,7 @@ export class CancelSweep implements AsyncDisposable {
       const mark = cancelMarks.jobs.get(id);
       return mark?.revision === revision && old(mark.atMs);
     });
-    const barred = [...cancelMarks.places].filter(([, { atMs }]) => old(atMs));
-    if (marks.length + barred.length === 0) return;
+    if (marks.length === 0) return;
     const firstSeqs = new Map<string, number>();
     for (const log of jobLogs) firstSeqs.set(log, (await bus.streamState(log)).firstSeq);
     const cursors = await store.readCursors(config.projectionCursor);
@@ -179,10 +180,6 @@ export class CancelSweep implements AsyncDisposable {
       if (left.length > 1 || (only !== undefined && (looks-- <= 0 || (await this.#lies(id, ...only))))) continue;
       await this.#remove(id, revision);
     }
-    for (const [key, { revision }] of barred) {
-      const [, stream = "", seq = ""] = key.split("/");
-      if (Number(seq) < (firstSeqs.get(stream) ?? 0)) await this.#remove(key, revision);
-    }
   }
 
   /** Whether the job's message is there still. */
@@ -193,9 +190,9 @@ export class CancelSweep implements AsyncDisposable {
     return jobIdOf(parseJobSubject(message.subject)?.id, (name) => message.header(name), place) === id;
   }
 
-  async #remove(key: string, revision: number): Promise<void> {
-    await this.#context.cancelMarks.remove(key, revision);
-    this.#forget(key);
+  async #remove(id: string, revision: number): Promise<void> {
+    await this.#context.cancelMarks.remove(id, revision);
+    this.#forget(id);
     this.#removed++;
     this.#removedMs = performance.now();
   }

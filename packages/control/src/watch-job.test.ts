@@ -1,6 +1,13 @@
 import { create, toBinary } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
-import { EventBatchSchema, EventKind, JobState, type WatchJobResponse } from "@millrace/protocol";
+import { Code, ConnectError, type CallOptions } from "@connectrpc/connect";
+import {
+  callerHeader,
+  encodeCaller,
+  EventBatchSchema,
+  EventKind,
+  JobState,
+  type WatchJobResponse,
+} from "@millrace/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { collect, projected, startControlFixture, type ControlFixture } from "./control-fixture.ts";
 
@@ -16,6 +23,7 @@ async function say(...events: [jobId: string, kind: EventKind, more?: object][])
     events: events.map(([jobId, kind, more]) => ({
       jobId,
       kind,
+      run: 1,
       attempt: 1,
       queue: "default",
       type: "t",
@@ -98,44 +106,58 @@ test("a job that nobody knows, and a position that is none, are refused", async 
   expect(await refused(fixture.jobs.watchJobs({ kinds: ["exploded"] }))).toBe(Code.InvalidArgument);
 });
 
-test("all jobs that match, by queue, kind and correlation id", async () => {
-  await fixture.jobs.submitJob({ id: "c1", type: "t", correlationId: "co" });
-  await projected(fixture);
+test("all jobs that match, by queue, kind, owner and correlation id, which every event tells; and each once", async () => {
+  const { jobs } = fixture;
   const stop = new AbortController();
   const seen: string[] = [];
+  const { position } = await firstOf(
+    jobs.watchJobs({ kinds: ["submitted"] }, { signal: stop.signal }),
+    async (index) => {
+      await jobs.submitJob({ id: `probe${index}`, type: "t" });
+    },
+  );
   const watching = (async () => {
-    for await (const { event } of fixture.jobs.watchJobs(
-      { correlationId: "co", kinds: ["submitted", "succeeded"], queue: "default" },
-      { signal: stop.signal },
-    )) {
-      seen.push(`${event?.jobId} ${event?.kind}`);
-      if (event?.jobId === "c2" && event.kind === "succeeded") return;
+    const filter = { correlationId: "co", kinds: ["submitted", "started", "succeeded", "dead"], queue: "default" };
+    for await (const { event } of jobs.watchJobs({ ...filter, resumeAfter: position })) {
+      seen.push(`${event?.jobId} ${event?.kind} ${event?.run} ${event?.correlationId} ${event?.owner}`);
+      if (event?.jobId === "c3") return;
     }
   })();
-  // The watch is on when its own first event comes; until then, events are only told, not awaited.
-  const ready = fixture.jobs.watchJobs({ kinds: ["submitted"] }, { signal: stop.signal })[Symbol.asyncIterator]();
-  const first = ready.next();
-  for (let i = 0; ; i++) {
-    await fixture.jobs.submitJob({ id: `probe${i}`, type: "t" });
-    if (await Promise.race([first.then(() => true), new Promise<false>((r) => setImmediate(() => r(false)))])) break;
-  }
-  await fixture.jobs.submitJob({ id: "c2", type: "t", correlationId: "co" });
-  await say(["c1", EventKind.SUCCEEDED], ["probe0", EventKind.SUCCEEDED], ["c2", EventKind.SUCCEEDED]);
+  await jobs.submitJob({ id: "c1", type: "t", correlationId: "co" }, as("ada"));
+  await jobs.submitJob({ id: "hers", type: "t" }, as("ada"));
+  await projected(fixture);
+  const more = { correlationId: "co", owner: "ada" };
+  // Told twice, as by a worker that died, and with a second end.
+  await say(["c1", EventKind.STARTED, more], ["probe0", EventKind.STARTED], ["c1", EventKind.STARTED, more]);
+  await say(["c1", EventKind.SUCCEEDED, more], ["c1", EventKind.DEAD, more], ["c1", EventKind.SUCCEEDED, more]);
+  await say(["c1", EventKind.SUCCEEDED, { ...more, run: 2 }], ["c3", EventKind.SUCCEEDED, { correlationId: "co" }]);
   await watching;
+  expect(seen.filter((line) => !line.startsWith("c1 submitted"))).toEqual([
+    "c1 started 1 co ada",
+    "c1 succeeded 1 co ada",
+    "c1 succeeded 2 co ada",
+    "c3 succeeded 1 co ",
+  ]);
+  expect(seen.filter((line) => line.startsWith("c1 submitted"))).toEqual(["c1 submitted 1 co ada"]);
+  const owned: string[] = [];
+  for await (const { event } of jobs.watchJobs({ owner: "ada", resumeAfter: position })) {
+    owned.push(`${event?.jobId} ${event?.kind}`);
+    if (owned.length === 4) break;
+  }
+  expect(owned.toSorted()).toEqual(["c1 started", "c1 submitted", "c1 succeeded", "hers submitted"]);
   stop.abort();
-  await ready.return?.();
-  expect(seen).toEqual(["c2 submitted", "c1 succeeded", "c2 succeeded"]);
 });
 
 test("a watcher that does not keep up is cut, and told where to resume", async () => {
   const iterator = fixture.jobs.watchJobs({ kinds: ["started"] })[Symbol.asyncIterator]();
   const first = iterator.next();
-  const flood = Array.from({ length: 50 }, (_, i): [string, EventKind] => [`f${i}`, EventKind.STARTED]);
-  for (let told = false; !told;) {
-    await say(...flood.slice(0, 1));
+  for (let told = false, i = 0; !told; i++) {
+    await say([`early${i}`, EventKind.STARTED]);
     told = await Promise.race([first.then(() => true), new Promise<false>((r) => setImmediate(() => r(false)))]);
   }
-  for (let i = 0; i < 10; i++) await say(...flood);
+  for (let i = 0; i < 10; i++) {
+    await say(...Array.from({ length: 50 }, (_, n): [string, EventKind] => [`f${i}-${n}`, EventKind.STARTED]));
+  }
   await projected(fixture);
   const error: unknown = await (async () => {
     for (;;) if ((await iterator.next()).done) return undefined;
@@ -145,3 +167,22 @@ test("a watcher that does not keep up is cut, and told where to resume", async (
   expect((error as ConnectError).rawMessage).toMatch(/resume after \d+\.\d+/);
   expect((await fixture.jobs.getJob({ id: "w1" })).job?.state).toBe(JobState.SUCCEEDED);
 });
+
+/** The first message of a stream that begins at the present: `stir` makes something happen until it is there. */
+async function firstOf<T>(stream: AsyncIterable<T>, stir: (index: number) => Promise<void>): Promise<T> {
+  const iterator = stream[Symbol.asyncIterator]();
+  const first = iterator.next();
+  for (let index = 0; ; index++) {
+    await stir(index);
+    const told = await Promise.race([first, new Promise<undefined>((r) => setImmediate(() => r(undefined)))]);
+    if (told === undefined) continue;
+    if (told.done === true) throw new Error("the stream has ended");
+    return told.value;
+  }
+}
+
+/** As a gateway calls for this user. */
+function as(subject: string): CallOptions {
+  const none = { email: "", permissions: [], queues: [], types: [], tokenId: "", sessionId: "", address: "" };
+  return { headers: { [callerHeader]: encodeCaller({ ...none, subject, requestId: "r", door: "rest" }) } };
+}
