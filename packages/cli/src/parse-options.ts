@@ -78,6 +78,16 @@ export function share(text: string): number {
   return value;
 }
 
+const sizes: Readonly<Record<string, number>> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+
+/** `10GiB`, `512MiB`; a bare number is bytes. */
+export function byteSize(text: string): number {
+  const match = /^(\d{1,15})(B|KiB|MiB|GiB)?$/.exec(text);
+  if (match === null)
+    throw new InvalidArgumentError("It must be a size such as 512MiB or 10GiB, or a number of bytes.");
+  return Number(match[1]) * (sizes[match[2] ?? "B"] ?? 1);
+}
+
 export function positive(text: string): number {
   const value = Number(text);
   if (!/^[0-9.]{1,16}$/.test(text) || !(value > 0)) throw new InvalidArgumentError("It must be a number above 0.");

@@ -39,8 +39,12 @@ export async function findNatsUrl(
   env: Readonly<Record<string, string | undefined>>,
   baseUrl: string,
 ): Promise<string | undefined> {
+  // What the commands publish has no prefix.
+  if (env["MILLRACE_NATS_PREFIX"] || env["MILLRACE_NATS_DOMAIN"]) return undefined;
   if (env["NATS_URL"]) return env["NATS_URL"];
   const runtime = await readRuntimeFile(env);
   // A file of another system must not lead our jobs there.
-  return runtime !== undefined && originOf(runtime.httpUrl) === originOf(baseUrl) ? runtime.natsUrl : undefined;
+  return runtime !== undefined && originOf(runtime.httpUrl) === originOf(baseUrl)
+    ? runtime.natsUrl || undefined
+    : undefined;
 }

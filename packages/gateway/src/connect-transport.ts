@@ -4,7 +4,15 @@ import type { GatewayProcessConfig } from "./config.ts";
 
 type TransportConfig = Pick<
   GatewayProcessConfig,
-  "controlUrl" | "natsUrl" | "natsSeedFile" | "tlsCa" | "tlsCert" | "tlsKey"
+  | "controlUrl"
+  | "natsUrl"
+  | "natsSeedFile"
+  | "natsCredsFile"
+  | "natsPrefix"
+  | "natsDomain"
+  | "tlsCa"
+  | "tlsCert"
+  | "tlsKey"
 >;
 
 export interface ConnectedTransport extends RpcTransport, AsyncDisposable {

@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { controlSettings } from "@millrace/control";
 import { gatewaySettings, isLoopback } from "@millrace/gateway";
 import { identitySettings } from "@millrace/identity";
-import { serviceSettings, z } from "@millrace/service-kit";
+import { namespaceSettings, serviceSettings, streamSettings, z } from "@millrace/service-kit";
 import { areNameServers, pluginSettings } from "@millrace/worker";
 
 const port = z.number().int().min(0).max(65_535);
@@ -17,6 +17,8 @@ const settings = z.object({
   ...controlSettings,
   natsPort: port.default(4222).describe("Port of the nats-server that is started; 0 takes a free one"),
   natsUrl: z.string().optional().meta({ env: "NATS_URL", description: "A nats-server that runs already" }),
+  ...namespaceSettings,
+  ...streamSettings,
   databaseUrl: z.string().optional().meta({
     env: "DATABASE_URL",
     secret: true,

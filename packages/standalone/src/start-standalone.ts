@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { connectBus } from "@millrace/bus";
+import { connectBus, topologyOptions, type BusOptions } from "@millrace/bus";
 import { controlPipeline, startControl } from "@millrace/control";
 import { startGateway } from "@millrace/gateway";
 import { identityConfigOf, startIdentity, type FirstAdministrator } from "@millrace/identity";
@@ -77,7 +77,7 @@ export async function startStandalone(
   const migrated = store.migrate();
   migrated.catch(() => undefined);
   const nats = starting.use(await provideNats(config, logger));
-  const bus = starting.use(await connectBus({ servers: nats.url, name: "standalone", logger }));
+  const bus = starting.use(await connectBus({ ...busOptions(config, nats.url), logger }));
   await bus.ensureTopology();
   await migrated;
 
@@ -112,7 +112,10 @@ export async function startStandalone(
   );
   const { httpUrl, grpcAddress } = gateway;
   const natsUrl = nats.url;
-  starting.use(await writeRuntimeFile(dataDir, { pid: process.pid, httpUrl, grpcAddress, natsUrl }));
+  // Commands on this machine publish by it without a prefix.
+  const plain = config.natsPrefix === undefined && config.natsDomain === undefined;
+  const runtime = { pid: process.pid, httpUrl, grpcAddress, natsUrl: plain ? natsUrl : "" };
+  starting.use(await writeRuntimeFile(dataDir, runtime));
   const missing = await untilReady(health, signal);
   const running = starting.move();
   return {
@@ -124,6 +127,19 @@ export async function startStandalone(
     access: identity?.access,
     missing,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+function busOptions(config: StandaloneConfig, servers: string): BusOptions {
+  const { natsPrefix, natsDomain, natsUrl, dataDir } = config;
+  // Of our own server we know the disk.
+  const storeDir = natsUrl === undefined ? join(dataDir, "nats") : undefined;
+  return {
+    servers,
+    name: "standalone",
+    topology: { ...topologyOptions(config), storeDir },
+    ...(natsPrefix === undefined ? {} : { prefix: natsPrefix }),
+    ...(natsDomain === undefined ? {} : { domain: natsDomain }),
   };
 }
 

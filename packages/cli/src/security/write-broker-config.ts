@@ -7,6 +7,10 @@ export interface BrokerConfigOptions {
   /** Folder with `ca.pem`, `nats.pem` and `nats.key`; without it connections are in clear. */
   readonly certificates?: string;
   readonly listen: string;
+  /** In front of every subject, stream and bucket. */
+  readonly prefix?: string | undefined;
+  /** JetStream's domain. */
+  readonly domain?: string | undefined;
 }
 
 const readable = 0o644;
@@ -23,8 +27,8 @@ export async function writeBrokerConfig(folder: string, options: BrokerConfigOpt
   const keys = createBrokerKeys();
   for (const { user, seed } of keys) await replaceFile(join(folder, `${user}.seed`), `${seed}\n`, secret);
   const write = (name: string, text: string): Promise<void> => replaceFile(join(folder, name), text, readable);
-  await write("authorization.conf", authorizationConfig(keys));
-  const { certificates, listen } = options;
+  await write("authorization.conf", authorizationConfig(keys, options));
+  const { certificates, listen, domain } = options;
   if (certificates !== undefined) await write("tls.conf", tlsConfig(certificatesIn(certificates)));
   const includes = ["authorization.conf", ...(certificates === undefined ? [] : ["tls.conf"])];
   await write(
@@ -32,7 +36,7 @@ export async function writeBrokerConfig(folder: string, options: BrokerConfigOpt
     `server_name: millrace
 listen: ${JSON.stringify(listen)}
 max_payload: ${maxPayloadBytes}
-jetstream { store_dir: ${JSON.stringify(resolve(folder, "jetstream"))} }
+jetstream { store_dir: ${JSON.stringify(resolve(folder, "jetstream"))}${domain === undefined ? "" : `, domain: ${domain}`} }
 ${includes.map((name) => `include "${name}"\n`).join("")}`,
   );
 }
