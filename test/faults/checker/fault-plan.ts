@@ -38,7 +38,7 @@ export interface FaultPlanOptions {
 
 const isKill = (kind: FaultKind): boolean => kind.startsWith("kill ");
 
-/** How often a kind comes among those of its sort. */
+/** How often a kind comes among those of its sort: kills of their own, and all the others. */
 const weights: Readonly<Record<FaultKind, number>> = {
   "kill service": 10,
   "kill broker": 7,
@@ -56,12 +56,8 @@ const weights: Readonly<Record<FaultKind, number>> = {
 /** The faults of a run in their order, the same for the same seed. Half as many others as there are kills. */
 export function planFaults({ seed, durationMs, kills, kinds }: FaultPlanOptions): PlannedFault[] {
   const dice = new Dice(Math.imul(seed, 0xc2b2ae35) ^ 0x27d4eb2f);
-  const killing = kinds.filter(isKill);
   const others = kinds.filter((kind) => !isKill(kind));
-  const drawn = [
-    ...Array.from({ length: killing.length === 0 ? 0 : kills }, () => pickWeighted(dice, killing)),
-    ...Array.from({ length: others.length === 0 ? 0 : Math.ceil(kills / 2) }, () => pickWeighted(dice, others)),
-  ];
+  const drawn = [...draw(dice, kinds.filter(isKill), kills), ...draw(dice, others, Math.ceil(kills / 2))];
   // Spread over the load, but for its beginning; at times two come together.
   return drawn
     .map((kind) => ({
@@ -73,6 +69,12 @@ export function planFaults({ seed, durationMs, kills, kinds }: FaultPlanOptions)
     .toSorted((a, b) => a.afterMs - b.afterMs);
 }
 
-function pickWeighted(dice: Dice, kinds: readonly FaultKind[]): FaultKind {
-  return dice.pick(kinds.flatMap((kind) => Array.from({ length: weights[kind] }, () => kind)));
+/** So many kinds from a shuffled deck that holds each as often as its weight: a run of some length has some of everything. */
+function draw(dice: Dice, kinds: readonly FaultKind[], count: number): FaultKind[] {
+  const drawn: FaultKind[] = [];
+  while (kinds.length > 0 && drawn.length < count) {
+    const deck = kinds.flatMap((kind) => Array.from({ length: weights[kind] }, () => kind));
+    while (deck.length > 0 && drawn.length < count) drawn.push(...deck.splice(dice.below(deck.length), 1));
+  }
+  return drawn;
 }
