@@ -1,4 +1,7 @@
-import type { Transport } from "@connectrpc/connect";
+import type { ClientHttp2Session } from "node:http2";
+import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
+import type { DescMethod } from "@bufbuild/protobuf";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { createGrpcTransport as createConnectGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { CertificateFiles, type BusLogger, type CertificatePaths, type Certificates } from "@millrace/bus";
 
@@ -19,7 +22,8 @@ interface Connections extends Disposable {
   readonly over: boolean;
 }
 
-const pingIntervalMs = 15_000;
+// A server that hangs, or whose connection is half open, is left within the two together.
+const pingIntervalMs = 5_000;
 const pingTimeoutMs = 5_000;
 /** A connection without a call is closed after so long; so are those of certificates that were replaced. */
 const idleConnectionTimeoutMs = 120_000;
@@ -40,10 +44,21 @@ export function createGrpcTransport(options: GrpcTransportOptions): Transport & 
     current = openConnections(options, files.current);
   });
   return {
-    unary: (method, signal, timeoutMs, ...call) =>
-      current.transport.unary(method, signal, wholeTimeoutMs(timeoutMs), ...call),
-    stream: (method, signal, timeoutMs, ...call) =>
-      current.transport.stream(method, signal, wholeTimeoutMs(timeoutMs), ...call),
+    async unary(method, signal, timeoutMs, ...call) {
+      try {
+        return await current.transport.unary(method, signal, wholeTimeoutMs(timeoutMs), ...call);
+      } catch (reason) {
+        throw lost(reason, method, signal);
+      }
+    },
+    async stream(method, signal, timeoutMs, ...call) {
+      try {
+        const answer = await current.transport.stream(method, signal, wholeTimeoutMs(timeoutMs), ...call);
+        return { ...answer, message: untilLost(answer.message, method, signal) };
+      } catch (reason) {
+        throw lost(reason, method, signal);
+      }
+    },
     async [Symbol.asyncDispose]() {
       files?.[Symbol.dispose]();
       for (const connections of [...replaced, current]) connections[Symbol.dispose]();
@@ -56,6 +71,33 @@ function wholeTimeoutMs(timeoutMs: number | undefined): number | undefined {
   return timeoutMs === undefined ? undefined : Math.ceil(timeoutMs);
 }
 
+async function* untilLost<T>(
+  messages: AsyncIterable<T>,
+  method: DescMethod,
+  signal: AbortSignal | undefined,
+): AsyncIterable<T> {
+  try {
+    yield* messages;
+  } catch (reason) {
+    throw lost(reason, method, signal);
+  }
+}
+
+/** connect-node calls it canceled, or aborted, when the connection under a call is gone; nobody has cancelled anything. */
+function lost(reason: unknown, method: DescMethod, signal: AbortSignal | undefined): unknown {
+  if (!(reason instanceof ConnectError) || reason.isWireError || signal?.aborted === true) return reason;
+  const isLost = [Code.Canceled, Code.Aborted, Code.Unavailable].includes(reason.code);
+  if (!isLost) return reason;
+  const words = reason.code === Code.Unavailable ? reason.rawMessage : "the connection to the server was lost";
+  const isRead = method.methodKind !== "unary" || method.idempotency === Idempotency.NO_SIDE_EFFECTS;
+  const message = isRead || neverSent(reason) ? words : `${words}: it may have been done`;
+  return new ConnectError(message, Code.Unavailable, reason.metadata, undefined, reason);
+}
+
+function neverSent({ cause }: ConnectError): boolean {
+  return cause instanceof Error && "code" in cause && (cause.code === "ECONNREFUSED" || cause.code === "ENOTFOUND");
+}
+
 function openConnections(options: GrpcTransportOptions, certificates: Certificates | undefined): Connections {
   const { baseUrl, defaultTimeoutMs, readMaxBytes = 32 * 1024 * 1024 } = options;
   const sessionManager = new Http2SessionManager(
@@ -63,9 +105,23 @@ function openConnections(options: GrpcTransportOptions, certificates: Certificat
     { pingIntervalMs, pingTimeoutMs, idleConnectionTimeoutMs },
     certificates === undefined ? undefined : { ...certificates, minVersion: "TLSv1.3" },
   );
+  const guarded = new WeakSet<ClientHttp2Session>();
   const transport = createConnectGrpcTransport({
     baseUrl,
-    sessionManager,
+    sessionManager: {
+      authority: sessionManager.authority,
+      async request(...call) {
+        const stream = await sessionManager.request(...call);
+        const { session } = stream;
+        if (session !== undefined && !guarded.has(session as ClientHttp2Session)) {
+          guarded.add(session as ClientHttp2Session);
+          // The manager lets go of a session that it gives up before that tells of its error, which would end the process.
+          session.on("error", () => undefined);
+        }
+        return stream;
+      },
+      notifyResponseByteRead: (stream) => sessionManager.notifyResponseByteRead(stream),
+    },
     readMaxBytes,
     ...(defaultTimeoutMs === undefined ? {} : { defaultTimeoutMs }),
   });
