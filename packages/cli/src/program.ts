@@ -14,6 +14,7 @@ import { pluginCommands } from "./commands/plugin.ts";
 import { queueCommands } from "./commands/queues.ts";
 import { flagCommands } from "./commands/flags.ts";
 import { registerCommand } from "./commands/register.ts";
+import { repairCommand } from "./commands/repair.ts";
 import { settingCommands } from "./commands/settings.ts";
 import { submitCommand } from "./commands/submit.ts";
 import { tokenCommands } from "./commands/tokens.ts";
@@ -51,6 +52,7 @@ export function createProgram(context: CliContext): Command {
   flagCommands(program, context);
   wasmCommands(program, context);
   infoCommand(program, context);
+  repairCommand(program, context);
   certsCommand(program, context);
   natsCommands(program, context);
   demoCommand(program, context);

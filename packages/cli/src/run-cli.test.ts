@@ -161,7 +161,7 @@ describe("jobs", () => {
     expect(page.stdout).toMatch(/^ID +STATE +QUEUE.*\nc +queued +mail +t +normal/);
     expect((await run(["cancel", "a"])).stdout).toBe("a is cancelled\n");
     expect((await run(["cancel", "a"])).code).toBe(4);
-    expect((await run(["retry", "a"])).stdout).toBe("a runs again, attempt 2\n");
+    expect((await run(["retry", "a"])).stdout).toBe("a runs again, run 2\n");
   });
 
   it("watches a job to its end", async () => {

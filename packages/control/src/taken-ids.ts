@@ -5,7 +5,7 @@ import {
   MillraceError,
   priorityNames,
   scheduleStream,
-  scheduleSubject,
+  subjectRoots,
   withOwner,
 } from "@millrace/protocol";
 import type { JobKey, Store } from "@millrace/store";
@@ -75,12 +75,14 @@ export class TakenIds {
 
   /** Under each subject that this job may have been published on. */
   async #isLogged({ id, queue, type, owner, subject }: JobMessage): Promise<boolean> {
-    const places = priorityNames.flatMap((priority): [stream: string, subject: string][] => [
-      [jobStream(priority), withOwner(jobSubject(priority, queue, type, id), owner)],
-      [scheduleStream, withOwner(scheduleSubject(priority, queue, type, id), owner)],
+    const places = priorityNames.map((priority): [stream: string, subject: string] => [
+      jobStream(priority),
+      withOwner(jobSubject(priority, queue, type, id), owner),
     ]);
     // On the one that it goes to the broker itself looks, when it is published.
     const others = places.filter(([, other]) => other !== subject);
+    const anyPriority = withOwner(`${subjectRoots.schedule}.*.${queue}.${type}.${id}`, owner);
+    others.push([scheduleStream, anyPriority]);
     if (this.#lookups >= mostLookups) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#waiting.push(resolve);

@@ -139,7 +139,7 @@ export function jobCommands(program: Command, context: CliContext): void {
         output.message(
           RetryJobResponseSchema,
           response,
-          () => `${response.id} runs again, attempt ${response.attempt}`,
+          () => `${response.id} runs again, run ${response.run}${response.visible ? "" : "; its row follows"}`,
         );
       });
     });

@@ -14,6 +14,7 @@ import {
   JobSchema,
   JobService,
   JobState,
+  LogService,
   newJobId,
   PluginService,
   Priority,
@@ -67,6 +68,7 @@ export class MemoryServer implements AsyncDisposable {
               return { id: request.id || "event-1" };
             },
           });
+          router.service(LogService, this.operations.logs);
           router.service(SystemService, {
             getInfo: () => ({ name: "memory", version: "0.1.0", node: "test", startedAt: timestampNow() }),
           });
@@ -138,6 +140,7 @@ export class MemoryServer implements AsyncDisposable {
       queue: request.queue || "default",
       type: request.type,
       priority: request.priority || Priority.NORMAL,
+      run: 1,
       attempt: 1,
       maxAttempts: request.maxAttempts || 5,
       tags: request.tags,
@@ -158,6 +161,7 @@ export class MemoryServer implements AsyncDisposable {
           message: end.error,
           retryable: false,
           attempt: 1,
+          run: 1,
         },
       });
     return job;
@@ -218,9 +222,9 @@ export class MemoryServer implements AsyncDisposable {
       },
       retryJob: ({ id }) => {
         const job = this.#find(id);
-        job.attempt++;
+        job.run++;
         this.move(id, JobState.QUEUED);
-        return { id, attempt: job.attempt };
+        return { id, attempt: 1, run: job.run, visible: true };
       },
       watchJob: async function* (this: MemoryServer, { id }: { id: string }, { signal }: { signal: AbortSignal }) {
         const from = this.#events.length;

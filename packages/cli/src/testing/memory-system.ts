@@ -9,6 +9,7 @@ import {
   type AuditVerdict,
   type Flag,
   type ListAuditEntriesRequest,
+  type LogService,
   type Setting,
   type SettingsService,
   type VerifyAuditRequest,
@@ -16,7 +17,7 @@ import {
 
 const text = (value: string): Value => create(ValueSchema, { kind: { case: "stringValue", value } });
 
-/** An audit trail of one entry, one setting and flags, in memory. */
+/** An audit trail of one entry, one setting, flags and one job to repair, in memory. */
 export class MemorySystem {
   readonly asked: (ListAuditEntriesRequest | VerifyAuditRequest)[] = [];
   readonly flags = new Map<string, Flag>();
@@ -31,7 +32,21 @@ export class MemorySystem {
   };
   /** What command line and environment of the server say. */
   pinned: string | undefined;
+  /** Whether each repair was a dry run. */
+  readonly repairs: boolean[] = [];
+  repairRefusal = "";
   #logLevel: string | undefined;
+
+  get logs(): ServiceImpl<typeof LogService> {
+    return {
+      repairLogs: ({ dryRun }) => {
+        this.repairs.push(dryRun);
+        if (this.repairRefusal !== "") return { ok: false, reason: this.repairRefusal };
+        const jobs = [{ id: "j1", stream: "JOBS_HIGH", seq: 7n, why: "the log does not hold it" }];
+        return { ok: true, looked: 2n, jobs, repaired: dryRun ? 0n : 1n };
+      },
+    };
+  }
 
   get audit(): Partial<ServiceImpl<typeof AuditService>> {
     return {
