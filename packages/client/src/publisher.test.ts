@@ -2,11 +2,9 @@ import { connectBus, type Bus, type Delivery } from "@millrace/bus";
 import { startTestNats, type TestNats } from "@millrace/bus/testing";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
-  eventsStream,
   headerNames,
   jobStream,
   MillraceError,
-  parseJobSubject,
   SubmitJobRequestSchema,
   SubmitJobResponseSchema,
   type SubmitJobRequest,
@@ -35,12 +33,12 @@ interface Stored {
   readonly headers: ReadonlyMap<string, string>;
 }
 
-/** The first `count` jobs that match, as the stream announced them. */
-async function readAnnounced(filter: string, count: number): Promise<Stored[]> {
+/** The first `count` jobs of a log that match. */
+async function readLog(stream: string, filter: string, count: number): Promise<Stored[]> {
   const stored: Stored[] = [];
   const complete = Promise.withResolvers<void>();
   await using _ = bus.readStream({
-    stream: eventsStream,
+    stream,
     filter,
     start: "first",
     onBatch: (messages) => {
@@ -80,8 +78,8 @@ describe("publish", () => {
       correlationId: "order 7",
     });
     expect(accepted).toEqual({ id: "mail-1", duplicate: false });
-    const [message] = await readAnnounced("events.submitted.high.emails.>", 1);
-    expect(message?.subject).toBe("events.submitted.high.emails.send_email.mail-1");
+    const [message] = await readLog("JOBS_HIGH", "jobs.high.emails.>", 1);
+    expect(message?.subject).toBe("jobs.high.emails.send_email.mail-1");
     expect(message?.text).toBe('{"to":"a@b.c"}');
     expect(Object.fromEntries(message!.headers)).toMatchObject({
       [headerNames.messageId]: "mail-1",
@@ -103,9 +101,15 @@ describe("publish", () => {
     await using publisher = await createPublisher({ bus });
     const runAt = Date.now() + 60_000;
     const { id } = await publisher.publish({ type: "t", payload: "x", runAt });
-    const [message] = await readAnnounced("events.scheduled.>", 1);
-    expect(message?.subject).toBe(`events.scheduled.normal.default.t.${id}`);
+    const [message] = await readLog("SCHEDULE", "schedule.>", 1);
+    expect(message?.subject).toBe("schedule.normal.default.t.-");
+    expect(message?.headers.get(headerNames.id)).toBe(id);
+    expect(message?.headers.get(headerNames.messageId)).toBe(id);
     expect(message?.headers.get(headerNames.runAt)).toBe(String(runAt));
+    await publisher.publish({ type: "t", id: "later", runAt });
+    const [named] = await readLog("SCHEDULE", "schedule.*.*.*.later", 1);
+    expect(named?.headers.get(headerNames.id)).toBeUndefined();
+    expect(named?.headers.get(headerNames.messageId)).toBe("later");
   });
 
   it("sends a job with a unique key to JobService by request", async () => {
@@ -165,12 +169,15 @@ describe("publishMany", () => {
     });
     expect(totals).toEqual({ accepted: 3000, duplicates: 0, refused: 0, refusals: [] });
     expect(seen.at(-1)).toBe(3000);
-    const stored = await readAnnounced("events.submitted.low.>", 3000);
+    const stored = await readLog("JOBS_LOW", "jobs.low.>", 3000);
     expect(stored.map((message) => message.text)).toEqual(
       [...numbered(3000, { type: "n" })].map((job) => JSON.stringify(job.payload)),
     );
-    const ids = stored.map((message) => parseJobSubject(message.subject)?.id ?? "");
+    // All of one type share a subject; the id is in the headers.
+    expect(new Set(stored.map((message) => message.subject))).toEqual(new Set(["jobs.low.default.n"]));
+    const ids = stored.map((message) => message.headers.get(headerNames.id) ?? "");
     expect(new Set(ids).size).toBe(3000);
+    expect(stored.map((message) => message.headers.get(headerNames.messageId))).toEqual(ids);
     expect([...ids].sort()).toEqual(ids);
   });
 
