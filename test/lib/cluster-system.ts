@@ -55,8 +55,7 @@ export async function startClusterSystem(queue: string): Promise<ClusterSystem> 
   };
   const handlers = { work: run };
   starting.use(await startWorker({ queues: [queue], natsUrl: cluster.url, executors: 0, ackWaitMs, handlers }));
-  const clients = starting.use(await connectBus({ servers: cluster.url, name: "clients" }));
-  const load = starting.use(new Load(clients, queue));
+  const load = starting.use(new Load(await connectBus({ servers: cluster.url, name: "clients" }), queue));
   const running = starting.move();
   return {
     cluster,
@@ -105,7 +104,7 @@ async function rowsOf(store: Store, queue: string): Promise<Job[]> {
   return rows;
 }
 
-/** Clients that publish as services without our library do, each one job after the other. */
+/** Clients on one connection, their own, that publish as services without our library do, each one job after the other. */
 class Load implements AsyncDisposable {
   /** Ids whose publish was acknowledged. */
   readonly accepted = new Set<string>();
@@ -137,8 +136,11 @@ class Load implements AsyncDisposable {
     await this.#lanes;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.stop();
+  /** What has no answer yet is given up with the connection. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true;
+    await this.#bus[Symbol.asyncDispose]();
+    await this.#lanes;
   }
 
   async #lane(): Promise<void> {
