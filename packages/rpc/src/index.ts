@@ -25,7 +25,8 @@ export {
   toConnectError,
 } from "./rpc-error.ts";
 export { createDirectTransport } from "./direct-transport.ts";
-export { createNatsTransport, type NatsTransportOptions, type RpcBus } from "./nats-transport.ts";
+export { createNatsTransport } from "./nats-transport.ts";
+export type { NatsTransportOptions, RpcBus } from "./pending-calls.ts";
 export { serveNats, type NatsServer, type ServeNatsOptions } from "./serve-nats.ts";
 export { createGrpcTransport, type GrpcTransportOptions } from "./grpc-transport.ts";
 export { createMessageValidator } from "./validation.ts";

@@ -5,7 +5,8 @@ import { startTestNats } from "@millrace/bus/testing";
 import { gatewayRpcSubject, SystemService } from "@millrace/protocol";
 import { afterAll, expect, test } from "vitest";
 import { testPipeline } from "./fixture.ts";
-import { createNatsTransport, type RpcBus } from "./nats-transport.ts";
+import { createNatsTransport } from "./nats-transport.ts";
+import type { RpcBus } from "./pending-calls.ts";
 import { serveNats } from "./serve-nats.ts";
 
 const stack = new AsyncDisposableStack();

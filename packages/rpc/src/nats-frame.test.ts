@@ -1,7 +1,15 @@
 import fc from "fast-check";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
-import { decodeFrame, encodeFrame, frameKinds, fromWireError, toWireError, type FrameKind } from "./nats-frame.ts";
+import {
+  decodeFrame,
+  encodeFrame,
+  frameKinds,
+  frameMagic,
+  fromWireError,
+  toWireError,
+  type FrameKind,
+} from "./nats-frame.ts";
 import { piecesOf } from "./nats-pieces.ts";
 import { errorDetails, fieldError } from "./rpc-error.ts";
 
@@ -29,7 +37,7 @@ test("a frame is read as it was written", () => {
 test("any bytes are a frame or a typed error", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 60 }), (tail) => {
-      const data = new Uint8Array([1, ...tail]);
+      const data = new Uint8Array([frameMagic, ...tail]);
       try {
         decodeFrame(data);
       } catch (reason) {
@@ -56,4 +64,9 @@ test("an error travels with its code, words, fields and metadata", () => {
   const back = fromWireError(JSON.parse(JSON.stringify(toWireError(error))));
   expect([back.code, back.rawMessage, back.metadata.get("retry-after")]).toEqual([Code.Aborted, "nö", "7"]);
   expect(errorDetails(back)).toEqual([{ field: "a.b[2]", reason: "why" }]);
+});
+
+test("a frame of a version without numbers is nobody's mistake: another server may understand it", () => {
+  const former = new Uint8Array([0x01, frameKinds.call, 0, 0, 0, 0, 0x0a, 0x01, 0x61]);
+  expect(() => decodeFrame(former)).toThrow(expect.objectContaining({ code: Code.Unavailable }));
 });

@@ -6,7 +6,7 @@ import { errorCodeFromName, errorCodeName } from "./rpc-error.ts";
 /**
  * What two Millrace processes say to each other on `rpc.gateway.>` and on reply subjects:
  *
- *     byte 0     0x01, which no protobuf message and no JSON text starts with
+ *     byte 0     0x02, which no protobuf message and no JSON text starts with
  *     byte 1     kind
  *     bytes 2-5  length of the meta part, big endian
  *     bytes 6-9  number of the frame, big endian: from 1 for each side of a stream, 0 for what belongs to none
@@ -17,7 +17,9 @@ import { errorCodeFromName, errorCodeName } from "./rpc-error.ts";
  *
  * Bare clients send plain protobuf or JSON on `rpc.<service>.<Method>` instead, and get the same back.
  */
-export const frameMagic = 0x01;
+export const frameMagic = 0x02;
+/** Of frames without numbers: while processes are replaced one by one, others may answer. */
+const formerMagic = 0x01;
 export const frameHeadBytes = 10;
 
 export const frameKinds = {
@@ -110,8 +112,9 @@ export function encodeFrame(kind: FrameKind, meta?: FrameMeta, payload: Uint8Arr
   return frame;
 }
 
-/** @throws ConnectError internal for what is not a whole frame */
+/** @throws ConnectError internal for what is not a whole frame, unavailable for one of another version of Millrace */
 export function decodeFrame(data: Uint8Array): Frame {
+  if (data[0] === formerMagic) throw new ConnectError("frames of another version", Code.Unavailable);
   if (data[0] !== frameMagic || data.byteLength < frameHeadBytes) {
     throw new ConnectError("malformed frame", Code.Internal);
   }
@@ -148,6 +151,24 @@ export function headerPairs(headers: Headers | undefined): (readonly [string, st
   if (headers === undefined) return undefined;
   const pairs = [...headers];
   return pairs.length === 0 ? undefined : pairs;
+}
+
+/** What a call says besides its message. */
+export function callMeta(timeoutMs: number | undefined, header: HeadersInit | undefined): FrameMeta | undefined {
+  const headers = header === undefined ? undefined : headerPairs(new Headers(header));
+  if (timeoutMs === undefined && headers === undefined) return undefined;
+  return {
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(headers === undefined ? {} : { headers }),
+  };
+}
+
+export function setHeaders(into: Headers, pairs: FrameMeta["headers"]): void {
+  if (pairs === undefined) return;
+  for (const [name, value] of pairs) {
+    if (name === "set-cookie") into.append(name, value);
+    else into.set(name, value);
+  }
 }
 
 export function toWireError(error: ConnectError): WireError {

@@ -1,6 +1,7 @@
 import { brokerOptions, connectBus, type BrokerSettings, type BrokerUser, type BusLogger } from "@millrace/bus";
 import type { Transport } from "@connectrpc/connect";
-import { createNatsTransport, type NatsTransportOptions } from "./nats-transport.ts";
+import { createNatsTransport } from "./nats-transport.ts";
+import type { NatsTransportOptions } from "./pending-calls.ts";
 import { probeBroker } from "./probe-broker.ts";
 
 export interface NatsTransport extends Transport, AsyncDisposable {

@@ -13,7 +13,7 @@ import {
   type FrameMeta,
 } from "./nats-frame.ts";
 import { piecesOf } from "./nats-pieces.ts";
-import type { RpcBus } from "./nats-transport.ts";
+import type { RpcBus } from "./pending-calls.ts";
 import type { Pipeline, PipelineMethod } from "./pipeline.ts";
 import { toConnectError } from "./rpc-error.ts";
 

@@ -18,7 +18,7 @@ import {
 } from "./nats-frame.ts";
 import { abandonedMs, takenAfterMs } from "./nats-liveness.ts";
 import { piecesOf } from "./nats-pieces.ts";
-import type { RpcBus } from "./nats-transport.ts";
+import type { RpcBus } from "./pending-calls.ts";
 import type { Pipeline, PipelineMethod } from "./pipeline.ts";
 import { errorBody, errorCodeName, toConnectError } from "./rpc-error.ts";
 

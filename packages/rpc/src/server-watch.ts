@@ -1,7 +1,7 @@
 import type { BusMessage } from "@millrace/bus";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { decodeFrame, encodeFrame, frameKinds, type ProbedStream } from "./nats-frame.ts";
-import type { RpcBus } from "./nats-transport.ts";
+import type { RpcBus } from "./pending-calls.ts";
 
 /** A call that a server has, as its caller sees it. */
 export interface WatchedCall {
@@ -83,24 +83,23 @@ export class ServerWatch {
     }
   }
 
-  /** @returns whether the answer is one to a question of this watch */
-  onAnswer(token: string, { data }: BusMessage): boolean {
+  /** @param token of the subject that it came on; one that is none of a server's is left out */
+  onAnswer(token: string, { data }: BusMessage): void {
     const server = this.#byToken.get(token);
-    if (server === undefined) return token.startsWith("_");
+    if (server === undefined) return;
     if (data.byteLength === 0) {
       // By the broker: nobody listens where the server was.
       this.#lose(server, new ConnectError("the server that had the call is gone", Code.Unavailable));
-      return true;
+      return;
     }
     const { report } = decodeFrame(data).meta;
-    if (report === undefined) return true;
+    if (report === undefined) return;
     server.silentSince = undefined;
     server.unanswered = 0;
     for (const [id, sent] of report.streams) server.calls.get(id)?.onReport?.(sent);
     for (const id of report.gone) {
       server.calls.get(id)?.onLost(new ConnectError("the answer was lost with a connection", Code.Unavailable));
     }
-    return true;
   }
 
   #ask(server: Server): void {
