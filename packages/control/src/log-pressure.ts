@@ -8,7 +8,7 @@ const fullShare = 0.85;
 const alarmShare = 0.7;
 /** A log has room again below its share less this. */
 const marginShare = 0.05;
-const everyMs = 2000;
+const lookMs = 2000;
 
 type Level = "room" | "alarm" | "full";
 
@@ -23,12 +23,14 @@ interface Fill {
  */
 export class LogPressure implements AsyncDisposable {
   readonly #bus: Bus;
+  readonly #everyMs: number;
   readonly #stop = new AbortController();
   readonly #fills = new Map<string, Fill>();
   readonly #running: Promise<void>;
 
-  constructor(bus: Bus) {
+  constructor(bus: Bus, everyMs: number = lookMs) {
     this.#bus = bus;
+    this.#everyMs = everyMs;
     this.#running = this.#run();
   }
 
@@ -72,7 +74,7 @@ export class LogPressure implements AsyncDisposable {
         }
         if (signal.aborted) return;
       }
-      await pause(everyMs, undefined, { signal }).catch(() => undefined);
+      await pause(this.#everyMs, undefined, { signal }).catch(() => undefined);
     }
   }
 
