@@ -1,6 +1,21 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { clone, create, ScalarType, type DescField, type DescMethod, type Message } from "@bufbuild/protobuf";
-import { backoffDelayMs, bookmarksHeader, JobService, type BackoffPolicy } from "@millrace/protocol";
+import {
+  clone,
+  create,
+  isMessage,
+  ScalarType,
+  type DescField,
+  type DescMethod,
+  type Message,
+} from "@bufbuild/protobuf";
+import {
+  backoffDelayMs,
+  bookmarksHeader,
+  isTerminal,
+  JobService,
+  WatchJobResponseSchema,
+  type BackoffPolicy,
+} from "@millrace/protocol";
 import { Code, ConnectError, type RpcTransport } from "@millrace/rpc";
 import type { Metrics } from "@millrace/service-kit";
 
@@ -46,6 +61,7 @@ export function createResumingTransport(
         let position = text(request, "resumeAfter");
         let openedAt = performance.now();
         let failingSince: number | undefined;
+        let over = false;
         for (let failures = 0; ;) {
           try {
             for await (const message of messages) {
@@ -53,10 +69,13 @@ export function createResumingTransport(
               if (at !== "") position = at;
               failures = 0;
               failingSince = undefined;
+              over = isEnd(message);
               if (!isBookmark(method, message)) yield message;
             }
             return;
           } catch (reason) {
+            // Only the word that there is no more is lost; after the end nothing would come.
+            if (over && isAway(reason)) return;
             const now = performance.now();
             if (now - openedAt >= limits.steadyMs) failingSince = undefined;
             failingSince ??= now;
@@ -107,6 +126,13 @@ function isBookmark(method: DescMethod, message: Message): boolean {
     if (member.kind === "oneof") return (values[member.localName] as { case?: string } | undefined)?.case === undefined;
     return member.localName === "position" || values[member.localName] === undefined;
   });
+}
+
+/** Whether a watch of one job has told of the job's end. */
+function isEnd(message: Message): boolean {
+  if (!isMessage(message, WatchJobResponseSchema)) return false;
+  const state = message.update.value?.state;
+  return state !== undefined && isTerminal(state);
 }
 
 /** A stream that fails to open fails as one does that has been. */

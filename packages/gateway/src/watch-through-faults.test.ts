@@ -1,7 +1,7 @@
 /** Who watches through a gateway hears of everything once, whatever fails behind it. */
 import { connectBus, type Bus } from "@millrace/bus";
 import { startTestNats, type TestNats } from "@millrace/bus/testing";
-import { bookmarksHeader, JobService, MillraceError, PluginRuntimeService } from "@millrace/protocol";
+import { bookmarksHeader, JobService, JobState, MillraceError, PluginRuntimeService } from "@millrace/protocol";
 import {
   bindService,
   createClient,
@@ -75,7 +75,8 @@ async function startControl(nats: TestNats, log: EventLog): Promise<Control> {
           const update = { case: "job", value: { id, position: String(after) } } as const;
           if (resumeAfter === "") yield { position: String(after), update };
           for await (const place of log.follow(after, signal)) {
-            yield { position: String(place), update: { case: "event", value: { jobId: id } } };
+            const state = id === "ends" ? JobState.SUCCEEDED : JobState.RUNNING;
+            yield { position: String(place), update: { case: "event", value: { jobId: id, state } } };
           }
         })(),
       ),
@@ -226,6 +227,21 @@ test("a job whose place is no longer kept is shown as it stands; of all jobs the
   expect(one.ids).toEqual([0, 5]);
   await all.until(() => false);
   expect(all.text()).toMatch(/event: error\ndata: .*"failed_precondition".*no longer kept/);
+});
+
+test("a job's end is the end of its watch, also where the word that there is no more is lost", async () => {
+  await using system = await setUp();
+  const { log, control } = system;
+  await using watching = watch(`${system.url}/api/v1/jobs/ends/events`);
+  await watching.until(() => watching.ids.length === 1);
+  log.append();
+  await watching.until(() => watching.ids.length === 2);
+  // Another would have no more to tell, and no row yet that says so.
+  await using other = await startControl(system.nats, log);
+  await control.bus[Symbol.asyncDispose]();
+  await watching.until(() => false);
+  expect(watching.text()).toMatch(/event: end\ndata: \{\}\n\n$/);
+  expect(other.open).toBe(0);
 });
 
 test("without a control for too long a watch ends, and says where to go on", async () => {
