@@ -12,6 +12,8 @@ export interface ProjectorConfig {
   readonly keepYoungMs: number;
   /** Between two looks for jobs that nobody would deliver any more. */
   readonly reconcileEveryMs: number;
+  /** A job at the head of a log that waits for so long, as its queue is paused or unserved, is published again at the end. */
+  readonly moveAfterMs: number;
   /** Overrides the lease of the queues' consumers, after which a job that nobody holds counts as stranded; 0: as the consumers say. */
   readonly leaseMs: number;
   /** A row without a submission, of which nothing was heard for so long, ends as SUBMISSION_LOST. */
@@ -25,6 +27,7 @@ export const defaultProjectorConfig: ProjectorConfig = {
   trimEveryMs: 10_000,
   keepYoungMs: 30_000,
   reconcileEveryMs: 30_000,
+  moveAfterMs: 60_000,
   leaseMs: 0,
   stubMs: 3_600_000,
 };

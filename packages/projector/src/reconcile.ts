@@ -100,15 +100,12 @@ export async function lookForStranded(options: ReconcileOptions, look: LookOptio
     const found = await store.listUnfinished(log, {
       atOrBelow: floors.get(log) ?? new Map(),
       below: first,
-      above: ends.get(log) ?? 0,
       limit: mostInOneLook,
     });
     looked += found.length;
     for (const job of found) {
-      if (job.seq >= first) {
-        const isAbove = job.seq > (ends.get(log) ?? 0);
-        stranded.push({ job, why: isAbove ? "no longer in its log" : "acknowledged without an end" });
-      } else if (look.belowFirst.has(log)) stranded.push({ job, why: "no longer in its log" });
+      if (job.seq >= first) stranded.push({ job, why: "acknowledged without an end" });
+      else if (look.belowFirst.has(log)) stranded.push({ job, why: "no longer in its log" });
       else purged.push(job);
     }
     const compared = await comparePlaces(options, log, look.compared.get(log) ?? 0, first);

@@ -8,8 +8,6 @@ import type { LogHold } from "./trim-logs.ts";
 /** Finished bytes that a log may keep for the sake of a job at its head. */
 const mostFinishedBytes = 64 << 20;
 const mostFinishedShare = 0.1;
-/** A job waits so long before it is moved: its queue is paused, or nobody serves it. */
-const waitsMs = 60_000;
 /** Of one look. */
 const mostMoved = 200;
 const mostDeleted = 5000;
@@ -22,6 +20,7 @@ export interface RelieveOptions {
   readonly store: Store;
   readonly logger: ProjectorLogger;
   readonly metrics: ProjectorMetrics;
+  readonly moveAfterMs: number;
   /** In each log: finished messages up to here were deleted singly. Moved on by the look; forgotten when a broker may have forgotten deletes. */
   readonly deletedUpTo: Map<string, number>;
 }
@@ -44,7 +43,7 @@ export async function relieveLog(hold: LogHold, options: RelieveOptions): Promis
 
   const head = await store.listUnfinished(log, { above: -1, limit: mostMoved });
   const delivered = await deliveredSeqs(bus, log);
-  const before = Date.now() - waitsMs;
+  const before = Date.now() - options.moveAfterMs;
   const waits = (job: PlacedJob): boolean =>
     job.state === JobState.QUEUED && job.updatedAtMs < before && job.seq > (delivered.get(job.queue) ?? 0);
   let moved = 0;

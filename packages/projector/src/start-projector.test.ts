@@ -1,58 +1,47 @@
 import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import { connectBus, type Bus } from "@millrace/bus";
-import { startTestNats, type TestNats } from "@millrace/bus/testing";
+import type { Bus } from "@millrace/bus";
 import {
   deriveJobId,
   eventBatchSubject,
   EventBatchSchema,
   EventKind,
   eventsStream,
-  jobLogs,
   JobState,
   type JobEventSchema,
 } from "@millrace/protocol";
 import { openStore, type Store } from "@millrace/store";
 import { findPostgresBinaries, startTestPostgres } from "@millrace/store/testing";
 import { createMetrics } from "@millrace/service-kit";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { openTestStore, ProjectorFixture, silent, text, type TestStore } from "./projector-fixture.ts";
 import { projectorMetrics } from "./projector-metrics.ts";
 import { startProjector, type Projector } from "./start-projector.ts";
 import { noProjectorMetrics } from "./projector-signals.ts";
 
-const limits = {
-  jobStreamBytes: 64 << 20,
-  scheduleStreamBytes: 16 << 20,
-  eventsBytes: 1 << 20,
-  eventsMaxAgeMs: 3_600_000,
-};
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
-const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 const setUpMs = 60_000;
 
-let stack: AsyncDisposableStack;
-let nats: TestNats;
+let opened: TestStore;
+let fixture: ProjectorFixture;
 let bus: Bus;
 let store: Store;
 
-beforeEach(async () => {
-  stack = new AsyncDisposableStack();
-  nats = stack.use(await startTestNats());
-  bus = stack.use(await connectBus({ servers: nats.url, name: "test" }));
-  await bus.ensureTopology({ limits });
-  store = stack.use(await openStore({ dataDir: "memory://" }));
+beforeAll(async () => {
+  opened = await openTestStore();
+  ({ store } = opened);
 }, setUpMs);
-
-afterEach(() => stack.disposeAsync(), setUpMs);
+afterAll(() => opened[Symbol.asyncDispose](), setUpMs);
+beforeEach(async () => {
+  fixture = await ProjectorFixture.start(store);
+  ({ bus } = fixture);
+}, setUpMs);
+afterEach(() => fixture[Symbol.asyncDispose](), setUpMs);
 
 function project(name = "jobs", to: Store = store): Promise<Projector> {
   return startProjector({ name, rowsPerWrite: 50 }, { bus, store: to, logger: silent });
 }
 
-/** Resolves when the rows hold all that the logs hold at this moment. */
-async function catchUp(projector: Projector): Promise<void> {
-  const names = [eventsStream, ...jobLogs];
-  const ends = await Promise.all(names.map(async (log) => [log, (await bus.streamState(log)).lastSeq] as const));
-  await projector.whenProjected(new Map(ends));
+function catchUp(projector: Projector): Promise<void> {
+  return fixture.catchUp(projector);
 }
 
 function publishBatch(source: string, events: MessageInitShape<typeof JobEventSchema>[]) {
@@ -128,12 +117,11 @@ test("what can never run is dead with its reason and its bytes", { timeout: 30_0
 });
 
 test("what can never run ends, though its message is as large as one can be", { timeout: 30_000 }, async () => {
-  await bus.ensureTopology({ limits: { ...limits, eventsBytes: 16 << 20 } });
+  await fixture.ensureTopology(16 << 20);
   await using projector = await project();
   const { maxPayloadBytes } = bus.info;
   const headers: [string, string][] = [["Millrace-Timeout-Ms", "soon"]];
   const payload = new Uint8Array(maxPayloadBytes - 100);
-  await store.migrate();
   await bus.publishDurable("jobs.normal.mail.send.big", payload, headers);
   await catchUp(projector);
   await catchUp(projector);
@@ -260,7 +248,7 @@ test("a stream made anew is read from its start", { timeout: 30_000 }, async () 
     await catchUp(projector);
   }
   await bus.request(`$JS.API.STREAM.DELETE.${eventsStream}`, new Uint8Array(0), { timeoutMs: 5000 });
-  await bus.ensureTopology({ limits });
+  await fixture.ensureTopology();
   await publishBatch("w1", [{ jobId: "new", kind: EventKind.STARTED }]);
   await using projector = await project();
   await catchUp(projector);

@@ -155,7 +155,8 @@ export class Upkeep implements AsyncDisposable {
     metrics.announcing(announcer.lag);
     for (const { log, purgedBelow } of trimmed)
       logger.info({ log, purgedBelow }, "trimmed what is projected and finished");
-    const relief = { bus, store, logger, metrics, deletedUpTo: this.#deletedUpTo };
+    const { moveAfterMs } = config;
+    const relief = { bus, store, logger, metrics, moveAfterMs, deletedUpTo: this.#deletedUpTo };
     for (const hold of holds) await relieveLog(hold, relief);
     for (const id of await endStubs(bus, store, source, config.stubMs)) {
       logger.error({ job: id }, "a job's submission is in no log any more: ended as SUBMISSION_LOST");

@@ -82,7 +82,7 @@ export async function listUnfinished(
 export async function countUnfinished(db: Kysely<Schema>, stream: string, limit: number): Promise<number> {
   const { rows } = await db.executeQuery<{ n: number }>(
     CompiledQuery.raw(
-      "SELECT count(*) AS n FROM (SELECT 1 FROM jobs WHERE stream = $1 AND state IN (1, 2, 3, 4) LIMIT $2) AS some",
+      "SELECT count(*) AS n FROM (SELECT 1 FROM jobs WHERE stream = $1 AND state IN (1, 2, 3, 4) LIMIT $2) AS counted",
       [stream, limit],
     ),
   );
