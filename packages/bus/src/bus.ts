@@ -1,5 +1,5 @@
 import { buckets, eventsStream, moduleBucket } from "@millrace/protocol";
-import type { Subscription } from "nats";
+import { nuid, type Subscription } from "nats";
 import { BrokerClock } from "./broker-clock.ts";
 import { brokerLimits, type BrokerLimits } from "./broker-limits.ts";
 import type { BusLogger } from "./bus-logger.ts";
@@ -12,6 +12,7 @@ import type { InboxPurpose } from "./inbox.ts";
 import { JetStreamApi } from "./jetstream-api.ts";
 import { KvBucket } from "./kv-bucket.ts";
 import { lastMessage, type LoggedMessage } from "./last-message.ts";
+import { LeaderLease } from "./leader-lease.ts";
 import { Link, type BusOptions, type BusStatus } from "./link.ts";
 import { LogUpkeep } from "./log-upkeep.ts";
 import { ModuleStore } from "./module-store.ts";
@@ -23,6 +24,14 @@ import { RequestMux } from "./request-mux.ts";
 import { serverInfo, type ServerInfo } from "./server-info.ts";
 import { StreamReader, type ReadOptions } from "./stream-reader.ts";
 import { consumerState, listConsumers, streamState, type ConsumerState, type StreamState } from "./stream-state.ts";
+import {
+  ensureUpgradeBuckets,
+  planUpgrade,
+  upgradeStreams,
+  type UpgradedLog,
+  type UpgradeOptions,
+  type UpgradeStep,
+} from "./upgrade-streams.ts";
 import { watchFill, type FillOptions } from "./watch-fill.ts";
 
 export interface SendOptions {
@@ -168,6 +177,21 @@ export class Bus implements AsyncDisposable {
     return brokerLimits(this.#api);
   }
 
+  /** Which streams of jobs are of a former version; see upgradeStreams. */
+  planUpgrade(): Promise<UpgradeStep[]> {
+    return planUpgrade(this.#api);
+  }
+
+  /** Makes logs of them. One process at a time: the others wait. */
+  async upgradeStreams(options: UpgradeOptions = {}): Promise<UpgradedLog[]> {
+    await ensureUpgradeBuckets(this.#api);
+    const never = new AbortController().signal;
+    await using lease = await LeaderLease.acquire(this, "upgrade", nuid.next(), options.signal ?? never);
+    if (lease === undefined) return [];
+    const signal = AbortSignal.any([lease.over, ...(options.signal === undefined ? [] : [options.signal])]);
+    return await upgradeStreams(this.#api, this.kv("consumers"), { ...options, signal });
+  }
+
   /** @returns what has to be looked up of what they deliver; see QueueConsumer */
   ensureQueueConsumers(queue: string, options: QueueConsumerOptions): Promise<readonly QueueConsumer[]> {
     return ensureQueueConsumers(this.#api, this.kv("consumers"), queue, options);
@@ -199,6 +223,11 @@ export class Bus implements AsyncDisposable {
   /** What a stream holds at a place; undefined when that is nothing. */
   messageAt(stream: string, seq: number): Promise<LoggedMessage | undefined> {
     return lastMessage(this.#api, stream, { seq });
+  }
+
+  /** The first message from `fromSeq` on whose subject the filter matches; undefined when the stream holds none. */
+  nextMessage(stream: string, filter: string, fromSeq: number): Promise<LoggedMessage | undefined> {
+    return lastMessage(this.#api, stream, { seq: Math.max(1, fromSeq), next_by_subj: filter });
   }
 
   /** What the projector alone does to logs. */

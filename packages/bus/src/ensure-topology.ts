@@ -10,6 +10,7 @@ import {
 } from "@millrace/protocol";
 import { BusError, natsCodes } from "./bus-error.ts";
 import { alignStream, createStream, raiseIfAllowed } from "./ensure-stream.ts";
+import { isFormer, refuseFormerJobs, retireFormer } from "./former-streams.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 import type { JsonObject } from "./json.ts";
 import { leastStreamBytes, planSizes, type SizedStream } from "./plan-sizes.ts";
@@ -40,16 +41,22 @@ const defaultModuleBytes = 2 * 2 ** 30;
  * Makes every stream and bucket that Millrace needs, or brings it in line. Many processes may do this at the same time.
  * What came of it is read back and compared.
  * @throws BusError failed_precondition when a stream of that name differs in a way that cannot be changed, with the differences, or
- * the cluster is too old for `replicas`; resource_exhausted when the broker has no room for the smallest streams
+ * is a former version's and holds jobs, or the cluster is too old for `replicas`; resource_exhausted when the broker has no room for
+ * the smallest streams
  */
 export async function ensureTopology(jetStream: JetStreamApi, options: TopologyOptions = {}): Promise<void> {
   const { replicas } = options;
   const api = jetStream.withPatience(clusterStartMs);
   if (replicas !== undefined && replicas > 1) await requireReplicas(api, replicas);
+  await refuseFormerJobs(api);
   const missing: Wanted[] = [];
   let reservedBytes = 0;
   for (const wanted of wantedStreams(options)) {
-    const found = await configOf(api, wanted.name);
+    let found = await configOf(api, wanted.name);
+    if (found !== undefined && jobLogs.includes(wanted.name) && isFormer(found)) {
+      await retireFormer(api, wanted.name);
+      found = await configOf(api, wanted.name);
+    }
     if (found === undefined) missing.push(wanted);
     else {
       reservedBytes += Math.max(0, found.number("max_bytes"));
