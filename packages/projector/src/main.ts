@@ -32,6 +32,7 @@ await runService(async () => {
   const projector = stack.use(await startProjector({}, { bus, store, logger, metrics: projectorMetrics(metrics) }));
   health.check("nats", () => (bus.connected ? undefined : "not connected"));
   health.check("projector", () => projector.status().reason || undefined);
+  health.warn("logs", () => projector.status().notice || undefined);
   logger.info({ nats: config.natsUrl, opsPort: ops.port }, "started");
   return stack.move();
 });

@@ -83,6 +83,7 @@ export async function startStandalone(
 
   const projector = starting.use(await startProjector({}, { bus, store, logger, metrics: projectorMetrics(metrics) }));
   health.check("projector", () => projector.status().reason || undefined);
+  health.warn("logs", () => projector.status().notice || undefined);
   const scheduler = starting.use(await startScheduler({}, { bus, store, logger }));
   health.check("scheduler", () => scheduler.status().reason || undefined);
   const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health, live }));
