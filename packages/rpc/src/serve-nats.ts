@@ -105,13 +105,16 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
    * answer by then gets none.
    */
   function answerProbe({ data, reply }: BusMessage): void {
-    let probe: Probe | undefined;
     try {
-      probe = decodeFrame(data).meta.probe;
+      const { probe } = decodeFrame(data).meta;
+      if (probe !== undefined)
+        bus.publish(reply, encodeFrame(frameKinds.probe, { report: reportOn(probe, reply) }), {});
     } catch {
-      return; // nothing that a caller of ours sends, so nobody waits for an answer
+      // Nothing that a caller of ours sends, so nobody waits for an answer.
     }
-    if (probe === undefined) return;
+  }
+
+  function reportOn(probe: Probe, reply: string): ProbeReport {
     const caller = reply.slice(0, reply.lastIndexOf(".") + 1);
     const gone = probe.calls.filter((id) => !inHand.has(caller + id));
     const known: [id: string, sent: number][] = [];
@@ -120,8 +123,7 @@ export function serveNats(bus: RpcBus, pipeline: Pipeline, options: ServeNatsOpt
       if (stream === undefined) gone.push(id);
       else known.push([id, stream.probed(sent)]);
     }
-    const report: ProbeReport = { gone, streams: known };
-    bus.publish(reply, encodeFrame(frameKinds.probe, { report }), {});
+    return { gone, streams: known };
   }
 
   function letGo(reply: string): void {
