@@ -38,7 +38,7 @@ async function open(id: string): Promise<{ readonly meta: FrameMeta; readonly in
 test("whatever a server is asked, it serves on, and answers who asks rightly", async () => {
   const { meta } = await open("forever");
   const ask = (data: Uint8Array) =>
-    bus.request(meta.server ?? "", data, { timeoutMs: 100 }).then(
+    bus.request(meta.server ?? "", data, { timeoutMs: 5_000 }).then(
       (answer) => decodeFrame(answer.data).meta.report,
       () => undefined,
     );
