@@ -11,7 +11,7 @@ import { passedOn } from "./passed-on.ts";
 import type { InboxPurpose } from "./inbox.ts";
 import { JetStreamApi } from "./jetstream-api.ts";
 import { KvBucket } from "./kv-bucket.ts";
-import { lastMessage, type LoggedMessage } from "./last-message.ts";
+import { holdsSubject, lastMessage, type LoggedMessage } from "./last-message.ts";
 import { LeaderLease } from "./leader-lease.ts";
 import { Link, type BusOptions, type BusStatus } from "./link.ts";
 import { LogUpkeep } from "./log-upkeep.ts";
@@ -218,6 +218,11 @@ export class Bus implements AsyncDisposable {
   /** The newest message of a stream on a subject, as its leader has it; undefined when there is none. */
   lastMessage(stream: string, subject: string): Promise<LoggedMessage | undefined> {
     return lastMessage(this.#api, stream, { last_by_subj: subject });
+  }
+
+  /** Whether a stream holds a message on a subject, which may have wildcards. */
+  holdsSubject(stream: string, subject: string): Promise<boolean> {
+    return holdsSubject(this.#api, stream, subject);
   }
 
   /** What a stream holds at a place; undefined when that is nothing. */

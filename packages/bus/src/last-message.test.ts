@@ -35,6 +35,16 @@ it("finds the newest message of a subject, and what lies at a place", async () =
   }
 });
 
+it("tells whether a subject is held, with wildcards too", async () => {
+  await bus.publishDurable("schedule.low.q.t.x.ada", Buffer.from("1"));
+  const held = (subject: string) => bus.holdsSubject("SCHEDULE", subject);
+  expect(await held("schedule.low.q.t.x.ada")).toBe(true);
+  expect(await held("schedule.*.q.t.x.ada")).toBe(true);
+  expect(await held("schedule.*.q.t.x")).toBe(false);
+  expect(await held("schedule.high.q.t.x.ada")).toBe(false);
+  await expect(bus.holdsSubject("JOBS_NONE", "jobs.none.q.t.x")).rejects.toMatchObject({ code: "not_found" });
+});
+
 it("finds nothing where nothing is, and says so when the stream is not there", async () => {
   expect(await bus.lastMessage("JOBS_HIGH", "jobs.high.default.t.none")).toBeUndefined();
   expect(await bus.messageAt("JOBS_HIGH", 1_000_000)).toBeUndefined();

@@ -1,4 +1,5 @@
 import { BusError, natsCodes } from "./bus-error.ts";
+import { messageStatusOf } from "./bus-message.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 
 /** A message as a stream holds it. */
@@ -13,14 +14,14 @@ export interface LoggedMessage {
 }
 
 /**
- * The newest message on a subject, or the one at a place. Asked of the stream's leader: what was acknowledged before is seen.
+ * The newest message on a subject, the one at a place, or the first from a place on whose subject a filter matches. Asked of the stream's leader: what was acknowledged before is seen.
  * @returns undefined when the stream holds none
  * @throws BusError not_found when there is no such stream, and as JetStreamApi.request does
  */
 export async function lastMessage(
   api: JetStreamApi,
   stream: string,
-  which: { readonly last_by_subj: string } | { readonly seq: number },
+  which: { readonly last_by_subj: string } | { readonly seq: number; readonly next_by_subj?: string },
 ): Promise<LoggedMessage | undefined> {
   try {
     const answer = await api.request(`STREAM.MSG.GET.${stream}`, which);
@@ -36,6 +37,33 @@ export async function lastMessage(
   } catch (error) {
     if (error instanceof BusError && error.natsCode === natsCodes.noMessage) return undefined;
     throw error;
+  }
+}
+
+const directWithinMs = 5000;
+const encoder = new TextEncoder();
+
+/**
+ * Whether a stream holds a message on a subject, which may have wildcards. Asked directly, which is several times cheaper, where one broker
+ * has the stream; in a cluster a copy may be behind what was acknowledged, so there the leader is asked.
+ * @throws BusError as lastMessage does
+ */
+export async function holdsSubject(api: JetStreamApi, stream: string, subject: string): Promise<boolean> {
+  const which = { last_by_subj: subject };
+  if (api.link.client.info?.cluster !== undefined) return (await lastMessage(api, stream, which)) !== undefined;
+  try {
+    const question = encoder.encode(JSON.stringify(which));
+    const options = { timeoutMs: directWithinMs };
+    const answer = await api.mux.request(`$JS.API.DIRECT.GET.${stream}`, question, options);
+    const status = messageStatusOf(answer);
+    if (status === undefined) return true;
+    if (status.code === 404) return false;
+    throw new BusError("internal", `get ${subject}: ${status.code} ${status.text}`);
+  } catch (error) {
+    // A stream that answers nobody directly, as those are that an older version made, or the broker's user may not ask so.
+    const isRefused = error instanceof BusError && (error.code === "unavailable" || error.code === "permission_denied");
+    if (!isRefused || !api.link.connected) throw error;
+    return (await lastMessage(api, stream, which)) !== undefined;
   }
 }
 

@@ -9,7 +9,7 @@ export type StreamConfig = Readonly<Record<string, unknown>> & {
 
 const nanosecondsPerMs = 1_000_000;
 const bucketDuplicateWindowMs = 120_000;
-/** Two on each log for every queue and priority, and one for each reader. Newer brokers allow about 1,000 unless they are told. */
+/** One on each log for every queue, and one for each process that reads. Newer brokers allow about 1,000 unless they are told. */
 const mostConsumers = 100_000;
 
 export function streamConfig(stream: StreamTopology): StreamConfig {
@@ -27,7 +27,8 @@ export function streamConfig(stream: StreamTopology): StreamConfig {
     max_age: stream.maxAgeMs * nanosecondsPerMs,
     duplicate_window: stream.duplicateWindowMs * nanosecondsPerMs,
     allow_rollup_hdrs: false,
-    allow_direct: false,
+    // Whether an id is known already is asked so; see holdsSubject.
+    allow_direct: true,
   };
 }
 
@@ -42,7 +43,7 @@ export function bucketConfig(bucket: BucketTopology): StreamConfig {
     discard: "new",
     max_bytes: bucket.maxBytes,
     max_msgs: -1,
-    max_consumers: -1,
+    max_consumers: mostConsumers,
     max_msgs_per_subject: 1,
     max_msg_size: -1,
     max_age: bucket.ttlMs * nanosecondsPerMs,

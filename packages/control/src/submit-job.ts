@@ -1,5 +1,5 @@
 import type { HandlerContext } from "@connectrpc/connect";
-import type { Job, JobResult, SubmitJobRequest } from "@millrace/protocol";
+import { MillraceError, type Job, type JobResult, type SubmitJobRequest } from "@millrace/protocol";
 import { acceptJob } from "./accept-job.ts";
 import type { ControlContext } from "./control-context.ts";
 import { findJob } from "./find-job.ts";
@@ -62,7 +62,9 @@ async function resultByEvents(
       if ("job" in update && !isSame(update.job, request)) return undefined;
     }
   } catch (error) {
-    if (!signal.aborted) throw error;
+    // A log knows it, by another process, and no row yet: it is accepted all the same.
+    const isUnknown = error instanceof MillraceError && error.code === "not_found";
+    if (!signal.aborted && !isUnknown) throw error;
   }
   return resultByRow(context, request, id);
 }

@@ -19,7 +19,7 @@ const restMs = 5000;
 /** Ids of one statement. */
 const mostIds = 500;
 /** Ids that the logs are asked for at one time, some requests each; the others wait. A broker drops requests beyond some thousands. */
-const mostLookups = 64;
+const mostLookups = 256;
 
 type Found = PromiseWithResolvers<JobKey | undefined>;
 
@@ -90,8 +90,8 @@ export class TakenIds {
     }
     this.#lookups++;
     try {
-      const found = await Promise.all(others.map(([stream, other]) => this.#bus.lastMessage(stream, other)));
-      return found.some((message) => message !== undefined);
+      const found = await Promise.all(others.map(([stream, other]) => this.#bus.holdsSubject(stream, other)));
+      return found.includes(true);
     } finally {
       this.#lookups--;
       this.#waiting.shift()?.();
