@@ -1,6 +1,7 @@
 import { BusError, natsCodes } from "./bus-error.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 import type { JsonObject } from "./json.ts";
+import { isAtLeast } from "./require-replicas.ts";
 import type { StreamConfig } from "./stream-config.ts";
 
 /** What cannot be changed on a live stream, or should not be without a person. */
@@ -48,8 +49,9 @@ export async function raiseIfAllowed(
   field: "max_bytes" | "max_consumers",
 ): Promise<JsonObject> {
   const [is, should] = [current.number(field), Number(wanted[field])];
-  // No bound: that is enough bytes. Of consumers some brokers then allow a thousand.
-  const enough = is >= should || (field === "max_bytes" && is <= 0);
+  // No bound: of consumers newer brokers then allow a thousand.
+  const boundless = is <= 0 && (field === "max_bytes" || !isAtLeast(api.link.client.info?.version ?? "", [2, 11]));
+  const enough = is >= should || boundless;
   if (should <= 0 || enough) return current;
   try {
     await api.requestPatiently(`STREAM.UPDATE.${wanted.name}`, { ...current.raw(), [field]: should });
