@@ -80,7 +80,10 @@ it("dies with the process that started it, even by kill -9", async () => {
   await expect(provideNatsServer({ dataDir: join(dataDir, "data") })).rejects.toMatchObject({
     code: "failed_precondition",
   });
+  const exited = once(owner, "exit");
   owner.kill("SIGKILL");
+  // Until then its id is taken, and the folder with it.
+  await exited;
   await untilRefused(line.toString().trim());
   await using next = await provideNatsServer({ dataDir: join(dataDir, "data") });
   expect(next.pid).toBeGreaterThan(0);

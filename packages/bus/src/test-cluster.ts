@@ -47,10 +47,7 @@ export class TestCluster implements AsyncDisposable {
       }),
     );
     const cluster = new TestCluster(folder, nodes);
-    await cluster.#until(electionMs, "a leader of the cluster", async () => {
-      await cluster.#ask("INFO");
-      return true;
-    });
+    await cluster.#until(electionMs, "place for three copies", () => cluster.#takesCopies());
     stack.move();
     return cluster;
   }
@@ -106,11 +103,21 @@ export class TestCluster implements AsyncDisposable {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
+  /** A leader may be there before all servers are known to it. */
+  async #takesCopies(): Promise<boolean> {
+    const trial = { name: "TRIAL", subjects: ["trial"], storage: "memory", num_replicas: size };
+    await this.#ask(`STREAM.CREATE.${trial.name}`, trial);
+    await this.#ask(`STREAM.DELETE.${trial.name}`);
+    return true;
+  }
+
   /** By a connection of its own, to whichever server answers: the last one may hang, or be gone. */
-  async #ask(subject: string): Promise<JsonObject> {
+  async #ask(subject: string, body: object = {}): Promise<JsonObject> {
     const nc = await connect({ servers: this.nodes.map(({ url }) => url), timeout: answerMs, reconnect: false });
     try {
-      const reply = JsonObject.parse((await nc.request(`$JS.API.${subject}`, "", { timeout: answerMs })).data);
+      const reply = JsonObject.parse(
+        (await nc.request(`$JS.API.${subject}`, JSON.stringify(body), { timeout: answerMs })).data,
+      );
       if (reply.has("error")) throw new Error(`${subject}: ${reply.object("error").string("description")}`);
       return reply;
     } finally {
