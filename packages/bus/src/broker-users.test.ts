@@ -101,6 +101,7 @@ const forFew: readonly { readonly may: readonly BrokerUser[]; readonly attempts:
     ],
   },
   { may: ["projector", "control"], attempts: publish("cmd.worker.w1", "$JS.API.STREAM.MSG.GET.JOBS_HIGH") },
+  { may: ["control"], attempts: publish("$JS.API.DIRECT.GET.JOBS_HIGH", "$JS.API.DIRECT.GET.SCHEDULE") },
   { may: ["projector", "scheduler"], attempts: publish("$KV.millrace_leaders.work") },
   { may: ["worker"], attempts: publish("$KV.millrace_workers.w1") },
   { may: ["scheduler"], attempts: subscribe("schedule.>") },

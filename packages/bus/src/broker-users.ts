@@ -286,7 +286,13 @@ function replacesFormer(log: string): string[] {
 
 /** Asks a log for a job, and its consumers for what they still have to give. */
 function asks(log: string): string[] {
-  return [info(log), `${api}.CONSUMER.LIST.${log}`, `${api}.CONSUMER.INFO.${log}.*`, `${api}.STREAM.MSG.GET.${log}`];
+  return [
+    info(log),
+    `${api}.CONSUMER.LIST.${log}`,
+    `${api}.CONSUMER.INFO.${log}.*`,
+    `${api}.STREAM.MSG.GET.${log}`,
+    `${api}.DIRECT.GET.${log}`,
+  ];
 }
 
 /** Beside reading it: trims a log, and puts its consumers right. Of all users only the projector's may. */

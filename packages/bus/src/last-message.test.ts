@@ -45,6 +45,16 @@ it("tells whether a subject is held, with wildcards too", async () => {
   await expect(bus.holdsSubject("JOBS_NONE", "jobs.none.q.t.x")).rejects.toMatchObject({ code: "not_found" });
 });
 
+it("asks the streams of its own installation", async () => {
+  await using acme = await connectBus({ servers: nats.url, name: "test", prefix: "acme" });
+  await acme.ensureTopology();
+  await bus.publishDurable("jobs.low.q.t.theirs", Buffer.from("1"));
+  await acme.publishDurable("jobs.low.q.t.ours", Buffer.from("1"));
+  expect(await acme.holdsSubject("JOBS_LOW", "jobs.low.q.t.ours")).toBe(true);
+  expect(await acme.holdsSubject("JOBS_LOW", "jobs.*.q.t.theirs")).toBe(false);
+  expect((await acme.lastMessage("JOBS_LOW", "jobs.low.q.t.ours"))?.subject).toBe("jobs.low.q.t.ours");
+});
+
 it("finds nothing where nothing is, and says so when the stream is not there", async () => {
   expect(await bus.lastMessage("JOBS_HIGH", "jobs.high.default.t.none")).toBeUndefined();
   expect(await bus.messageAt("JOBS_HIGH", 1_000_000)).toBeUndefined();

@@ -52,7 +52,8 @@ export async function holdsSubject(api: JetStreamApi, stream: string, subject: s
   const which = { last_by_subj: subject };
   if (api.link.client.info?.cluster !== undefined) return (await lastMessage(api, stream, which)) !== undefined;
   try {
-    const question = encoder.encode(JSON.stringify(which));
+    const { namespace } = api.link;
+    const question = encoder.encode(JSON.stringify(namespace === undefined ? which : namespace.request(which)));
     const options = { timeoutMs: directWithinMs };
     const answer = await api.mux.request(`$JS.API.DIRECT.GET.${stream}`, question, options);
     const status = messageStatusOf(answer);
