@@ -34,6 +34,8 @@ const taken: ReadonlySet<string> = new Set(
  * What begins with `_` stays: inboxes, and answers to other accounts. An answer elsewhere goes under the prefix like everything.
  */
 export class Namespace {
+  /** JetStream's, where it is not that of the server that we are connected to. */
+  readonly domain: string | undefined;
   readonly #prefixed: boolean;
   readonly #subjectPrefix: string;
   readonly #streamPrefix: string;
@@ -44,6 +46,7 @@ export class Namespace {
   readonly #in: Direction;
 
   private constructor(prefix: string, domain: string) {
+    this.domain = domain === "" ? undefined : domain;
     this.#prefixed = prefix !== "";
     this.#subjectPrefix = prefix === "" ? "" : `${prefix}.`;
     this.#streamPrefix = prefix === "" ? "" : `${prefix.toUpperCase()}_`;

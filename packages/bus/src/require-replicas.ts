@@ -18,6 +18,10 @@ export async function requireReplicas(api: JetStreamApi, replicas: number): Prom
   if (![1, 3, 5].includes(replicas))
     throw new BusError("invalid_argument", `${replicas} replicas: 1, 3 or 5 can be had`);
   const { info } = api.link.client;
+  // Those of another domain may be in a cluster that this server is not in.
+  if (info?.cluster === undefined && api.link.namespace?.domain === undefined) {
+    throw new BusError("failed_precondition", `${replicas} replicas need a cluster: ${info?.server_name} is in none`);
+  }
   const own = info?.version ?? "";
   const versions = new Map([[info?.server_name ?? "this server", own]]);
   const level = (await api.requestPatiently("INFO", undefined)).object("api").number("level");

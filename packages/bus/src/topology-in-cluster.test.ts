@@ -1,4 +1,4 @@
-/** Copies in a cluster of three: made, and kept by services that nobody has told of them. */
+/** Copies in a cluster of three: made, kept by services that nobody has told of them, and refused by old servers. */
 import { expect, it } from "vitest";
 import { connectBus, type Bus } from "./bus.ts";
 import { canCluster, startTestCluster } from "./test-cluster.ts";
@@ -20,4 +20,15 @@ it.runIf(canCluster())("makes copies, and no service takes them away", { timeout
   await untold.publishDurable("jobs.high.q.t.1", new Uint8Array(10));
   await untold.ensureTopology({ replicas: 1 });
   expect(await replicasOf(untold)).toEqual([1]);
+});
+
+it.runIf(!canCluster())("refuses copies where servers are too old for them", { timeout: 120_000 }, async () => {
+  await using cluster = await startTestCluster();
+  await using told = await connectBus({ servers: cluster.url, name: "told", topology: { replicas: 3 } });
+  const { version } = told.info;
+  const reason = new RegExp(`3 replicas need nats-server 2.10.20 .*: node-\\d has ${version}$`);
+  await expect(told.ensureTopology()).rejects.toThrow(reason);
+  // One copy is what they are good for.
+  await told.ensureTopology({ replicas: 1 });
+  expect(await replicasOf(told)).toEqual([1]);
 });
