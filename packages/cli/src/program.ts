@@ -18,6 +18,7 @@ import { repairCommand } from "./commands/repair.ts";
 import { settingCommands } from "./commands/settings.ts";
 import { submitCommand } from "./commands/submit.ts";
 import { tokenCommands } from "./commands/tokens.ts";
+import { upgradeCommand } from "./commands/upgrade.ts";
 import { userCommands } from "./commands/users.ts";
 import { wasmCommands } from "./commands/wasm.ts";
 import { exitCodeHelp } from "./exit-codes.ts";
@@ -55,6 +56,7 @@ export function createProgram(context: CliContext): Command {
   repairCommand(program, context);
   certsCommand(program, context);
   natsCommands(program, context);
+  upgradeCommand(program, context);
   demoCommand(program, context);
   pointToHelp(program, "millrace");
   return program;

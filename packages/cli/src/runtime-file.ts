@@ -11,10 +11,16 @@ export interface RuntimeFile {
 /** Written by a running system into its data folder. */
 const fileName = "runtime.json";
 const defaultDataDir = resolve(import.meta.dirname, "../../../.millrace/data");
+const defaultCacheDir = resolve(import.meta.dirname, "../../../.millrace/cache");
 
 /** The data folder of the system on this machine. */
 export function runtimeDataDir(env: Readonly<Record<string, string | undefined>>): string {
   return env["MILLRACE_DATA_DIR"] || defaultDataDir;
+}
+
+/** Where that system keeps a nats-server that had to be fetched. */
+export function runtimeCacheDir(env: Readonly<Record<string, string | undefined>>): string {
+  return env["MILLRACE_CACHE_DIR"] || defaultCacheDir;
 }
 
 /** @returns undefined when no system has written it, or it cannot be read */
