@@ -68,8 +68,11 @@ it("keeps what an operator has set, unless it is told otherwise", { timeout: 60_
   expect((await config(bus, "JOBS_HIGH")).number("max_bytes")).toBe(defaultTopologyLimits.jobStreamBytes);
   const changed = { ...(await config(bus, "JOBS_HIGH")).raw(), max_bytes: 123 << 20 };
   await ask(bus, "STREAM.UPDATE.JOBS_HIGH", changed);
+  const dayNs = 24 * 3_600_000 * 1_000_000;
+  await ask(bus, `STREAM.UPDATE.${eventsStream}`, { ...(await config(bus, eventsStream)).raw(), max_age: dayNs });
   await bus.ensureTopology();
   expect((await config(bus, "JOBS_HIGH")).number("max_bytes")).toBe(123 << 20);
+  expect((await config(bus, eventsStream)).number("max_age")).toBe(dayNs);
   // As the settings of a service say.
   await using told = await busAt(server.url, { topology: { limits: { jobStreamBytes: 200 << 20 } } });
   await told.ensureTopology();

@@ -31,6 +31,8 @@ export interface TopologyOptions {
 /** What there should be of one stream. */
 interface Wanted extends SizedStream {
   readonly config: StreamConfig;
+  /** Nobody has said how long its messages stay. */
+  readonly ageKept: boolean;
 }
 
 /** A cluster that starts needs so long to find its leaders. */
@@ -84,6 +86,7 @@ function wantedStreams({ limits = {}, moduleBytes }: TopologyOptions): Wanted[] 
     kind,
     given,
     config,
+    ageKept: config.name === eventsStream && limits.eventsMaxAgeMs === undefined,
   });
   return [
     ...Object.values(buckets).map((bucket) => wanted(bucketConfig(bucket), "bucket", false)),
@@ -98,14 +101,15 @@ async function configOf(api: JetStreamApi, stream: string): Promise<JsonObject |
 
 async function align(
   api: JetStreamApi,
-  { config, given, kind }: Wanted,
+  { config, given, kind, ageKept }: Wanted,
   found: JsonObject,
   replicas: number | undefined,
 ): Promise<void> {
-  const { max_bytes: maxBytes, ...rest } = config;
+  const { max_bytes: maxBytes, max_age: maxAge, ...rest } = config;
   const wanted = {
     ...rest,
     ...(given ? { max_bytes: maxBytes } : {}),
+    ...(ageKept ? {} : { max_age: maxAge }),
     ...(replicas === undefined ? {} : { num_replicas: replicas }),
   };
   let current = await alignStream(api, wanted, found);
