@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findPostgresBinaries } from "@millrace/store/testing";
 import type { Evidence } from "./faults/checker/evidence.ts";
+import { faultKinds, planFaults } from "./faults/checker/fault-plan.ts";
+import { drawJob } from "./faults/checker/job-plan.ts";
 import { judge } from "./faults/checker/judge.ts";
 import { withDatabase } from "./faults/checker/read-database.ts";
 import { runCheck } from "./faults/checker/run-check.ts";
@@ -12,6 +14,25 @@ import { jobToSpoil, spoils } from "./faults/checker/spoil.ts";
 import { problemText, verdictOf, verdictText } from "./faults/checker/verdict.ts";
 
 const seed = 3;
+
+it("draws the same jobs and faults from the same seed, and others from another", () => {
+  const draw = (from: number): string =>
+    JSON.stringify([
+      Array.from({ length: 200 }, (_, n) => drawJob(from, n, n % 3 === 0, 20_000)),
+      planFaults({ seed: from, durationMs: 60_000, kills: 20, mostBurst: 100, kinds: [...faultKinds] }).map(
+        (fault) => ({
+          ...fault,
+          dice: 0,
+        }),
+      ),
+    ]);
+  expect(draw(1)).toBe(draw(1));
+  expect(draw(1)).not.toBe(draw(2));
+  const kinds = planFaults({ seed, durationMs: 60_000, kills: 20, mostBurst: 100, kinds: [...faultKinds] }).map(
+    ({ kind }) => kind,
+  );
+  expect(kinds.filter((kind) => kind.startsWith("kill ")).length).toBe(20);
+});
 
 describe.skipIf(findPostgresBinaries() === undefined)("jobs under faults", () => {
   const folder = mkdtempSync(join(tmpdir(), "millrace-checker-short-"));
@@ -23,9 +44,11 @@ describe.skipIf(findPostgresBinaries() === undefined)("jobs under faults", () =>
   beforeAll(async () => {
     const found = await runCheck({
       seed,
-      durationMs: 10_000,
+      durationMs: 8_000,
       kills: 3,
       rate: 30,
+      mostBurst: 400,
+      mostDelayMs: 4000,
       cluster: false,
       single: true,
       ackWaitMs: 3000,
@@ -46,7 +69,7 @@ describe.skipIf(findPostgresBinaries() === undefined)("jobs under faults", () =>
     });
     if (found === undefined) throw new Error("no PostgreSQL");
     evidence = found;
-  }, 150_000);
+  }, 300_000);
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it("end as promised", () => {

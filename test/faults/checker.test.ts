@@ -24,6 +24,8 @@ it.skipIf(findPostgresBinaries() === undefined)("keeps every promise under fault
     durationMs: quick ? 30_000 : 120_000,
     kills: quick ? 4 : 12,
     rate: 20,
+    mostBurst: 1000,
+    mostDelayMs: 10_000,
     cluster: false,
     single: false,
     ackWaitMs: 10_000,

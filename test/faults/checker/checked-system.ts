@@ -2,13 +2,13 @@ import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { firstToken } from "../../lib/first-token.ts";
-import { freePort } from "../../lib/process.ts";
 import { Rest } from "../../lib/rest.ts";
 import { SilentProxy } from "../../lib/silent-proxy.ts";
 import { BrokerNode } from "./broker-node.ts";
 import { DatabaseNode } from "./database-node.ts";
 import { defaultBroker } from "./default-broker.ts";
 import { queueNames } from "./job-plan.ts";
+import { lastingPort } from "./lasting-port.ts";
 import { SmallDisk } from "./small-disk.ts";
 import { SupervisedService } from "./supervised-service.ts";
 
@@ -88,12 +88,12 @@ export async function startCheckedSystem(options: SystemOptions): Promise<Checke
     return own.map(({ port }) => `nats://127.0.0.1:${port}`);
   };
   const executionsFile = join(folder, "executions.jsonl");
-  const [httpPort, grpcPort] = [await freePort(), await freePort()];
+  const [httpPort, grpcPort] = [await lastingPort(), await lastingPort()];
   const httpUrl = `http://127.0.0.1:${httpPort}`;
   const services: SupervisedService[] = [];
   for (const [name, service] of instances) {
     if (single && name.endsWith("-2") && service !== "worker") continue;
-    const opsPort = await freePort();
+    const opsPort = await lastingPort();
     const env: Record<string, string> = {
       NATS_URL: (await connectThroughProxies(name)).join(","),
       DATABASE_URL: database.url,
@@ -117,10 +117,11 @@ export async function startCheckedSystem(options: SystemOptions): Promise<Checke
     services.push(stack.use(new SupervisedService({ name, service, env, healthUrl, logFile, onEnded: onIncident })));
   }
   // The first one makes what all need.
-  for (const service of services) {
-    service.start();
-    await service.ready();
-  }
+  const [first, ...others] = services;
+  first?.start();
+  await first?.ready();
+  for (const service of others) service.start();
+  await Promise.all(others.map((service) => service.ready()));
   const identity = services.find(({ service }) => service === "identity");
   const admin = new Rest(httpUrl, await firstToken(httpUrl, identity?.output ?? ""));
   const users = [await makeUser(admin, "ada"), await makeUser(admin, "bob")];
@@ -145,7 +146,7 @@ async function makeBrokers({ broker, cluster }: SystemOptions, disk: SmallDisk |
   const binary = broker ?? (await defaultBroker());
   if (!existsSync(binary)) throw new Error(`no nats-server at ${binary}`);
   const count = cluster ? clusterSize : 1;
-  const ports = await Promise.all(Array.from({ length: count * 2 }, () => freePort()));
+  const ports = await Promise.all(Array.from({ length: count * 2 }, () => lastingPort()));
   const routes = ports.slice(count);
   return Promise.all(
     Array.from({ length: count }, (_, i) =>

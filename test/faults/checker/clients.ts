@@ -19,6 +19,7 @@ export interface ClientOptions {
   readonly seed: number;
   /** Jobs a second beside the bursts. */
   readonly rate: number;
+  readonly mostDelayMs: number;
 }
 
 /** Submits jobs by both doors as the seed wants them, does to them what is planned, and keeps what was answered. */
@@ -90,7 +91,8 @@ export class Clients implements AsyncDisposable {
   }
 
   #begin(burst: boolean): Promise<void> {
-    const plan = drawJob(this.#options.seed, this.submissions.length, burst);
+    const { seed, mostDelayMs } = this.#options;
+    const plan = drawJob(seed, this.submissions.length, burst, mostDelayMs);
     const submission: Submission = { plan, bornMs: Date.now(), sends: [], cancels: [], replays: [] };
     this.submissions.push(submission);
     const ended = this.#live(submission).catch((error: unknown) => void this.#failures.push(error));

@@ -100,8 +100,8 @@ export interface JobRow {
   readonly run: number;
   /** How often this attempt was published anew. */
   readonly moves: number;
-  /** `<stream>/<sequence>` of the messages that came later under the same id. */
-  readonly duplicates: readonly string[];
+  /** Messages that came later under the same id; a place is `<stream>/<sequence>`. */
+  readonly duplicates: readonly { readonly place: string; readonly mayHaveRun: boolean }[];
 }
 
 /** Something that was told of a job, by EVENTS itself or by a watcher. */

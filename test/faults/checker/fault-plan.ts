@@ -32,6 +32,8 @@ export interface FaultPlanOptions {
   readonly durationMs: number;
   /** At least so many `kill -9`. */
   readonly kills: number;
+  /** The largest burst. */
+  readonly mostBurst: number;
   /** What may be done here: a single broker has no leader, and not every machine a disk to fill. */
   readonly kinds: readonly FaultKind[];
 }
@@ -54,7 +56,7 @@ const weights: Readonly<Record<FaultKind, number>> = {
 };
 
 /** The faults of a run in their order, the same for the same seed. Half as many others as there are kills. */
-export function planFaults({ seed, durationMs, kills, kinds }: FaultPlanOptions): PlannedFault[] {
+export function planFaults({ seed, durationMs, kills, mostBurst, kinds }: FaultPlanOptions): PlannedFault[] {
   const dice = new Dice(Math.imul(seed, 0xc2b2ae35) ^ 0x27d4eb2f);
   const others = kinds.filter((kind) => !isKill(kind));
   const drawn = [...draw(dice, kinds.filter(isKill), kills), ...draw(dice, others, Math.ceil(kills / 2))];
@@ -64,7 +66,7 @@ export function planFaults({ seed, durationMs, kills, kinds }: FaultPlanOptions)
       afterMs: Math.round(durationMs * (0.03 + (0.92 * dice.below(10_000)) / 10_000)),
       kind,
       dice: new Dice(dice.bits()),
-      burst: dice.percent(kind === "kill broker" ? 70 : 10) ? 500 + dice.below(2000) : 0,
+      burst: dice.percent(kind === "kill broker" ? 70 : 10) ? Math.ceil((mostBurst * (20 + dice.below(81))) / 100) : 0,
     }))
     .toSorted((a, b) => a.afterMs - b.afterMs);
 }

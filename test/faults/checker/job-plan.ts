@@ -54,8 +54,11 @@ export interface JobPlan {
 const hourMs = 3_600_000;
 const uniqueKeys = 6;
 
-/** @param burst for many at once: by NATS, nothing that waits for long */
-export function drawJob(seed: number, n: number, burst: boolean): JobPlan {
+/**
+ * @param burst for many at once: by NATS, nothing that waits for long
+ * @param mostDelayMs bound on the waits of those that are to run some time
+ */
+export function drawJob(seed: number, n: number, burst: boolean, mostDelayMs: number): JobPlan {
   const dice = new Dice(Math.imul(seed, 0x9e3779b1) ^ Math.imul(n + 1, 0x85ebca6b));
   const door = burst || dice.percent(65) ? "nats" : "rest";
   const kind = dice.below(100);
@@ -83,7 +86,7 @@ export function drawJob(seed: number, n: number, burst: boolean): JobPlan {
   if (burst || kind < 45) {
     return withAttempts(dice, dice.percent(20) ? { ...base, idIn: "message id" } : base);
   }
-  if (kind < 62) return withAttempts(dice, { ...base, delayMs: 500 + dice.below(20_000) });
+  if (kind < 62) return withAttempts(dice, { ...base, delayMs: 500 + dice.below(mostDelayMs) });
   // Cancelled: before its time, while it waits, while it runs, or too late.
   if (kind < 66) return { ...base, id, type: "quick", delayMs: hourMs, cancelAfterMs: dice.below(4000) };
   if (kind < 72) return { ...base, id, type: "slow", cancelAfterMs: dice.below(2500) };
@@ -91,7 +94,8 @@ export function drawJob(seed: number, n: number, burst: boolean): JobPlan {
     const retries = { type: "doomed" as const, maxAttempts: 3, backoffMs: dice.percent(50) ? 1500 : 7000 };
     return { ...base, ...retries, id, cancelAfterMs: dice.below(5000) };
   }
-  if (kind < 84) return { ...base, id, secondAfterMs: 100 + dice.below(6000), editions: drawTwo(dice, base, n) };
+  if (kind < 84)
+    return { ...base, id, secondAfterMs: 100 + dice.below(6000), editions: drawTwo(dice, base, n), backoffMs: 200 };
   if (kind < 88) return { ...base, door: "rest", type: "slow", uniqueKey: `u${dice.below(uniqueKeys)}`, ...noHeaders };
   if (kind < 92) return { ...base, deadlineMs: 500 + dice.below(6000), type: dice.percent(50) ? "quick" : "slow" };
   if (kind < 95) return { ...base, id, type: "doomed", maxAttempts: 1, replayed: true };

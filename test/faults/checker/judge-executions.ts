@@ -28,8 +28,8 @@ export function judgeExecutions(job: JobCase, row: JobRow, log: FaultLog): strin
     const sha = shaOf(row.payload);
     for (const run of begins)
       if (run.sha !== sha) wrong.push(`ran with the payload ${run.sha}, and its row has ${sha}`);
-    wrong.push(...judgeRepeats(begins, log));
   }
+  wrong.push(...judgeRepeats(begins, sends.filter(({ outcome }) => outcome !== "refused").length, log));
   const dueMs = plan.delayMs === 0 ? 0 : submission.bornMs + plan.delayMs;
   const early = begins.find(({ atMs }) => atMs < dueMs - clockMs);
   if (early !== undefined) wrong.push(`ran ${dueMs - early.atMs} ms before its time`);
@@ -44,18 +44,21 @@ export function judgeExecutions(job: JobCase, row: JobRow, log: FaultLog): strin
   return wrong;
 }
 
-/** An attempt runs once. Once more only when something has happened in between that may have kept its end from being known. */
-function judgeRepeats(begins: readonly Execution[], log: FaultLog): string[] {
+/**
+ * An attempt runs once. Once more only when something has happened in between that may have kept its end from being known.
+ * @param messages which may each have begun before they were known to be one job
+ */
+function judgeRepeats(begins: readonly Execution[], messages: number, log: FaultLog): string[] {
   const wrong: string[] = [];
   for (const [attempt, runs] of Map.groupBy(begins, ({ run, attempt }) => `${run}/${attempt}`)) {
     const inOrder = runs.toSorted((a, b) => a.atMs - b.atMs);
-    for (const [index, run] of inOrder.entries()) {
+    const unexplained = inOrder.filter(({ atMs }, index) => {
       const before = inOrder[index - 1];
-      if (before === undefined || log.mayRepeat(before.atMs, run.atMs)) continue;
-      wrong.push(
-        `attempt ${attempt} ran again ${run.atMs - before.atMs} ms after it had begun, with no fault in between`,
-      );
-    }
+      return before !== undefined && !log.mayRepeat(before.atMs, atMs);
+    });
+    if (unexplained.length < messages) continue;
+    const at = unexplained.map(({ atMs }) => atMs - (inOrder[0]?.atMs ?? 0)).join(", ");
+    wrong.push(`attempt ${attempt} ran again ${at} ms after it had begun, with no fault in between`);
   }
   return wrong;
 }

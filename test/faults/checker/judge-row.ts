@@ -133,14 +133,23 @@ function judgeState({ submission, executions }: JobCase, row: JobRow, log: Fault
 }
 
 /** Messages that the broker stored beside the first are noted on the row, and nothing else comes of them. */
-function judgeDuplicates({ submission: { plan, sends } }: JobCase, row: JobRow, expect: Expect): void {
+function judgeDuplicates({ submission: { plan, sends }, executions }: JobCase, row: JobRow, expect: Expect): void {
   const places = sends.flatMap(({ stream, seq, duplicate }) =>
     seq === undefined || duplicate ? [] : `${stream}/${seq}`,
   );
   if (plan.door !== "nats" || places.length < 2) return;
-  const noted = places.filter((place) => row.duplicates.includes(place));
+  const noted = row.duplicates.filter(({ place }) => places.includes(place));
   // The first is the job itself, unless one that nobody was told of was stored before.
   if (noted.length < places.length - 1) expect("duplicates", row.duplicates, places);
+  // What another payload was run with was no run of this job.
+  const sha = shaOf(row.payload);
+  const ran = executions.some((run) => run.sha !== sha);
+  if (ran && noted.length > 0)
+    expect(
+      "duplicates that ran",
+      noted.some(({ mayHaveRun }) => mayHaveRun),
+      true,
+    );
 }
 
 /** Whether an error is of the attempt that the row is of. */

@@ -58,6 +58,8 @@ const evidence = await runCheck({
   durationMs: Number(minutes) * 60_000,
   kills: kills ?? 0,
   rate: rate ?? 0,
+  mostBurst: 2500,
+  mostDelayMs: 20_000,
   broker: values.broker,
   cluster: values.cluster,
   single: false,

@@ -28,7 +28,7 @@ interface Row {
   readonly errors: JobRowError[] | null;
   /** bigint. */
   readonly version: string;
-  readonly duplicates: { place: string }[] | null;
+  readonly duplicates: { place: string; mayHaveRun: boolean }[] | null;
 }
 
 export interface DatabaseContents {
@@ -105,6 +105,6 @@ function toJobRow(row: Row): JobRow {
     errors: row.errors ?? [],
     run: Number(version >> 40n),
     moves: Number((version >> 4n) & 0xffffn),
-    duplicates: (row.duplicates ?? []).map(({ place }) => place),
+    duplicates: (row.duplicates ?? []).map(({ place, mayHaveRun }) => ({ place, mayHaveRun })),
   };
 }

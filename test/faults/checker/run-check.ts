@@ -24,6 +24,10 @@ export interface CheckOptions {
   readonly ackWaitMs: number;
   /** What may be done; everything that can be when left out. */
   readonly kinds?: readonly FaultKind[] | undefined;
+  /** Jobs of the largest burst. */
+  readonly mostBurst: number;
+  /** Bound on what jobs wait for their time. */
+  readonly mostDelayMs: number;
   /** Longest wait for the end of all jobs. */
   readonly quietMs: number;
   /** For logs and the handlers' file. */
@@ -44,7 +48,8 @@ const progressMs = 15_000;
  * @returns undefined where no PostgreSQL is installed
  */
 export async function runCheck(options: CheckOptions): Promise<Evidence | undefined> {
-  const { seed, durationMs, kills, rate, folder, cluster, single, ackWaitMs, onProgress } = options;
+  const { seed, durationMs, kills, rate, mostBurst, mostDelayMs, folder, cluster, single, ackWaitMs, onProgress } =
+    options;
   const incidents: string[] = [];
   const ended: { readonly text: string; readonly atMs: number }[] = [];
   const onIncident = (text: string): void => void ended.push({ text, atMs: Date.now() });
@@ -53,10 +58,14 @@ export async function runCheck(options: CheckOptions): Promise<Evidence | undefi
   if (system === undefined) return undefined;
   await using watch = new WatchObserver(system.admin, (text) => void incidents.push(text));
   await watch.listening;
-  await using clients = await Clients.connect(system, { seed, rate });
+  await using clients = await Clients.connect(system, {
+    seed,
+    rate,
+    mostDelayMs,
+  });
   const possible = possibleFaults(system);
   const kinds = options.kinds?.filter((kind) => possible.includes(kind)) ?? possible;
-  const plan = planFaults({ seed, durationMs, kills, kinds });
+  const plan = planFaults({ seed, durationMs, kills, mostBurst, kinds });
   onProgress(`seed ${seed}: ${plan.length} faults in ${durationMs / 1000} s, of ${kinds.join(", ")}`);
 
   const inTurn = turns();

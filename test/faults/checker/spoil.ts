@@ -113,7 +113,7 @@ export const spoils: readonly Spoil[] = [
       ...watched.filter(({ jobId }) => jobId !== undefined),
     ],
   })),
-  other("a second run without a fault", "executions", /ran again/, ({ executions, faults }, job) => ({
+  other("a second run without a fault", "executions", /ran again 5000 ms/, ({ executions, faults }, job) => ({
     faults: faults.slice(0, 0),
     executions: [...executions, runOf(job, { atMs: (job.executions[0]?.atMs ?? 0) + 5000 })],
   })),

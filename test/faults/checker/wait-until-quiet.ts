@@ -7,6 +7,7 @@ import { readProgress, withDatabase } from "./read-database.ts";
 const askMs = 500;
 /** Nothing may change for so long. */
 const stillMs = 3000;
+const tellMs = 5000;
 
 export interface QuietOptions {
   /** As many rows as there are jobs that somebody was told are accepted; fewer cannot be all. */
@@ -25,13 +26,17 @@ export async function waitUntilQuiet(system: CheckedSystem, options: QuietOption
   const what = await withDatabase(system.database.url, async (client) => {
     let last = "";
     let stillSinceMs = Date.now();
+    let toldMs = 0;
     while (Date.now() < until) {
       const progress = await readProgress(client);
       const text = `${progress.rows} rows, ${progress.unfinished} unfinished, ${rows} accepted`;
       if (text !== last) {
         last = text;
         stillSinceMs = Date.now();
-        onProgress(text);
+        if (Date.now() - toldMs >= tellMs) {
+          toldMs = Date.now();
+          onProgress(text);
+        }
       }
       const done = progress.unfinished === 0 && progress.rows >= rows;
       if (done && Date.now() - stillSinceMs >= stillMs) return undefined;
