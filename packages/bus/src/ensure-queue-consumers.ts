@@ -47,15 +47,16 @@ export async function ensureQueueConsumers(
   options: QueueConsumerOptions,
 ): Promise<readonly QueueConsumer[]> {
   const name = queueConsumer(queue);
-  const found = await Promise.all(
-    priorityLevels.map(async (level) => {
+  // Before they are made: a process that dies in between leaves a queue whose consumers look too often, never too seldom.
+  const [isNew, ...found] = await Promise.all([
+    isFirst(known, queue),
+    ...priorityLevels.map(async (level) => {
       const stream = jobStream(priorityName(level));
       const info = await api.find(`CONSUMER.INFO.${stream}.${name}`);
       return { level, stream, config: info?.object("config") };
     }),
-  );
-  // Before they are made: a process that dies in between leaves a queue whose consumers look too often, never too seldom.
-  const first = (await isFirst(known, queue)) && found.every(({ config }) => config === undefined);
+  ]);
+  const first = isNew && found.every(({ config }) => config === undefined);
   const anew: Record<string, number> = {};
   if (!first) {
     for (const { stream, config } of found)

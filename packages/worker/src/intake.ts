@@ -16,6 +16,10 @@ export interface Lane {
    */
   state: "unknown" | "asking" | "parked" | "resting";
   paused: boolean;
+  /** Nothing has come for it lately: it is not pulled, and may have no consumer; see SleepingQueues. */
+  asleep: boolean;
+  /** When something was delivered last, monotonic ms. */
+  activeMs: number;
   /** Of the last delivery; see RepeatBounds. */
   consumerSeq: number;
   /** Up to this sequence of the log, deliveries may be repeats. */
@@ -50,6 +54,8 @@ export class Intake {
   readonly lanes: readonly Lane[];
   readonly #options: IntakeOptions;
   readonly #floors: PriorityFloors;
+  /** What is looked at, however many sleep: all other lanes, by level. */
+  #awake: ReadonlyMap<PriorityLevel, readonly Lane[]>;
   /** Jobs that pulls under way may still bring, parked ones left out. */
   #expected = 0;
   #turn = 0;
@@ -67,11 +73,14 @@ export class Intake {
         prefix: `jobs.${priorityName(level)}.${queue}.`,
         state: "unknown" as const,
         paused: false,
+        asleep: false,
+        activeMs: 0,
         consumerSeq: 0,
         repeatsUpTo: 0,
         timer: undefined,
       })),
     );
+    this.#awake = awakeByLevel(this.lanes);
   }
 
   start(): Disposable {
@@ -95,6 +104,13 @@ export class Intake {
     for (const lane of this.lanes) clearTimeout(lane.timer);
   }
 
+  /** Queues that are asleep. */
+  get asleep(): number {
+    let lanes = 0;
+    for (const lane of this.lanes) if (lane.asleep) lanes++;
+    return lanes / priorityLevels.length;
+  }
+
   /** Whether a job that arrives at this moment is wanted. */
   wants(lane: Lane): boolean {
     return !this.#stopped && !lane.paused;
@@ -103,6 +119,18 @@ export class Intake {
   pause(queue: string, paused: boolean): void {
     for (const lane of this.lanes) if (lane.queue === queue) lane.paused = paused;
     if (!paused) this.refill();
+  }
+
+  /** Puts queues to sleep, or wakes them. Pulls under way may still bring jobs. */
+  setAsleep(queues: ReadonlySet<string>, asleep: boolean): void {
+    const nowMs = performance.now();
+    for (const lane of this.lanes) {
+      if (!queues.has(lane.queue)) continue;
+      lane.asleep = asleep;
+      lane.activeMs = nowMs;
+    }
+    this.#awake = awakeByLevel(this.lanes);
+    if (!asleep) this.refill();
   }
 
   /** Takes what the credits allow, from the top. Called whenever credits or lanes have changed. */
@@ -118,15 +146,18 @@ export class Intake {
     const due = this.#floors.dueLevel((level) => this.#askable(level).length > 0);
     if (due !== undefined) this.#ask(due, Math.min(credits, this.#floors.due(due)));
     for (const level of priorityLevels) {
-      const lanes = this.lanes.filter((lane) => lane.level === level);
-      if (lanes.some((lane) => lane.state === "asking")) return;
+      if (this.#lanesAt(level).some((lane) => lane.state === "asking")) return;
       if (this.#askable(level).length > 0) return this.#ask(level, credits);
     }
-    for (const lane of this.lanes) if (lane.state === "unknown" && !lane.paused) this.#park(lane);
+    for (const level of priorityLevels) for (const lane of this.#askable(level)) this.#park(lane);
+  }
+
+  #lanesAt(level: PriorityLevel): readonly Lane[] {
+    return this.#awake.get(level) ?? [];
   }
 
   #askable(level: PriorityLevel): Lane[] {
-    return this.lanes.filter((lane) => lane.level === level && lane.state === "unknown" && !lane.paused);
+    return this.#lanesAt(level).filter((lane) => lane.state === "unknown" && !lane.paused);
   }
 
   #ask(level: PriorityLevel, credits: number): void {
@@ -151,7 +182,7 @@ export class Intake {
           this.#expected -= Math.max(0, open);
           lane.state = "unknown";
           // It gave less than we asked for: it is empty, and its next job shall wake us.
-          if (end.reason === "empty") this.#park(lane);
+          if (end.reason === "empty" && !lane.asleep) this.#park(lane);
         },
       });
     }
@@ -159,7 +190,8 @@ export class Intake {
 
   #park(lane: Lane): void {
     lane.state = "parked";
-    const share = Math.floor((this.#options.credits() - this.#expected) / this.lanes.length);
+    const awake = this.#lanesAt(lane.level).length * priorityLevels.length;
+    const share = Math.floor((this.#options.credits() - this.#expected) / Math.max(1, awake));
     this.#pull(lane, Math.max(1, Math.min(mostParkedBatch, share)), parkedMs, {
       onMessage: () => {
         // Not empty any more: what is below waits until this lane was asked.
@@ -196,6 +228,8 @@ export class Intake {
   }
 
   #ended(lane: Lane, end: PullEnd): void {
+    // Its consumer may go now; who wakes it makes sure of one.
+    if (lane.asleep) return this.refill();
     switch (end.reason) {
       case "disconnected":
         // The connection's return calls refill.
@@ -229,4 +263,9 @@ export class Intake {
       restMs * (0.5 + Math.random()),
     );
   }
+}
+
+function awakeByLevel(lanes: readonly Lane[]): ReadonlyMap<PriorityLevel, readonly Lane[]> {
+  const awake = lanes.filter((lane) => !lane.asleep);
+  return new Map(priorityLevels.map((level) => [level, awake.filter((lane) => lane.level === level)]));
 }

@@ -12,6 +12,8 @@ export interface WorkerStatus {
   readonly id: string;
   readonly mode: "running" | "draining" | "stopped";
   readonly queues: readonly string[];
+  /** Of very many queues, those that nothing came for lately. */
+  readonly asleep: number;
   readonly paused: readonly string[];
   readonly types: readonly string[];
   readonly plugins: readonly string[];
@@ -74,11 +76,11 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     ...(options.secretsFile === undefined ? {} : { file: options.secretsFile }),
   });
   const engine = stack.use(new WorkerEngine(settings, bus, telemetry, secrets));
-  await Promise.all(settings.queues.map((queue) => engine.ensureConsumers(queue)));
   const status = (): WorkerStatus => ({
     id: settings.id,
     mode: engine.mode,
     queues: settings.queues,
+    asleep: engine.intake.asleep,
     paused: [...engine.pausedQueues],
     types: Object.keys(settings.handlers),
     plugins: engine.plugins.catalog.plugins,

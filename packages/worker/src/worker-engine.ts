@@ -16,6 +16,7 @@ import { Outcome } from "./outcome.ts";
 import { PluginRuntime } from "./plugins/plugin-runtime.ts";
 import { RepeatBounds } from "./repeat-bounds.ts";
 import { Settler } from "./settler.ts";
+import { SleepingQueues } from "./sleeping-queues.ts";
 import { UnknownFormats } from "./unknown-formats.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 import type { WorkerSettings } from "./worker-options.ts";
@@ -153,6 +154,23 @@ export class WorkerEngine {
     });
   }
 
+  /** Begins to pull; with very many queues, those that something comes for. */
+  async take(): Promise<AsyncDisposable> {
+    await using stack = new AsyncDisposableStack();
+    const { bus, intake } = this;
+    const { queues, mostAwakeQueues, queueIdleMs: idleMs } = this.settings;
+    if (queues.length <= mostAwakeQueues) await Promise.all(queues.map((queue) => this.ensureConsumers(queue)));
+    else {
+      const ensure = (queue: string): Promise<void> => this.ensureConsumers(queue);
+      const onTrouble = (error: unknown): void =>
+        this.telemetry.trouble("a queue cannot be woken; trying again", error);
+      const sleeping = stack.use(new SleepingQueues({ bus, queues, intake, idleMs, ensure, onTrouble }));
+      await sleeping.start();
+    }
+    stack.use(intake.start());
+    return stack.move();
+  }
+
   /** Makes sure of the consumers of a queue, once for all who ask at the same time. */
   ensureConsumers(queue: string): Promise<void> {
     const { ackWaitMs } = this.settings;
@@ -260,6 +278,7 @@ export class WorkerEngine {
     const isNamed = given !== idInHeader;
     const id = jobIdOf(isNamed && isJobId(given) ? given : undefined, (name) => delivery.header(name), delivery);
     const nowMs = performance.now();
+    lane.activeMs = nowMs;
     const job = new Job(delivery, lane, { id, type, owner }, this.bus.clock, nowMs, this.leases.firstLeaseMs);
     job.serverId = this.bus.serverId;
     const isRepeat = this.repeats.isRepeat(delivery, lane);

@@ -31,6 +31,10 @@ export interface WorkerOptions {
   readonly handlerTimeoutMs?: number;
   /** How long running jobs may take to end when the worker stops. */
   readonly drainTimeoutMs?: number;
+  /** With more queues than this, consumers are made for those only that something comes for. */
+  readonly mostAwakeQueues?: number;
+  /** With so many queues: nothing came for this long, and a queue is listened to only. */
+  readonly queueIdleMs?: number;
   /** Jobs in hand, from pull to ack. */
   readonly mostHeld?: number;
   /** Deliveries that crashed a worker before a job is given up. */
@@ -76,6 +80,8 @@ export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
     ackWaitMs: options.ackWaitMs ?? 30_000,
     handlerTimeoutMs: options.handlerTimeoutMs ?? 300_000,
     drainTimeoutMs: options.drainTimeoutMs ?? 20_000,
+    mostAwakeQueues: options.mostAwakeQueues ?? 200,
+    queueIdleMs: options.queueIdleMs ?? 60_000,
     mostHeld: options.mostHeld ?? 8192,
     crashLimit: options.crashLimit ?? 5,
     maxResultBytes: options.maxResultBytes ?? 512 * 1024,

@@ -101,11 +101,13 @@ export function workerTree(
 
   const intake: ActorSpec = {
     name: "intake",
-    start() {
-      const pulling = engine.intake.start();
+    async start() {
+      const taking = await engine.take();
       return {
         ...quiet,
-        stop: () => pulling[Symbol.dispose](),
+        stop: async () => {
+          await taking[Symbol.asyncDispose]();
+        },
         health: () => ({ ok: bus.connected, detail: `${engine.waiting} waiting` }),
       };
     },

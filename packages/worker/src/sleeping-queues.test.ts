@@ -1,0 +1,74 @@
+import { EventKind, queueConsumer } from "@millrace/protocol";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { startWorker } from "./start-worker.ts";
+import { WorkerFixture } from "./testing.ts";
+
+let world: WorkerFixture;
+beforeAll(async () => {
+  world = await WorkerFixture.start();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const handlers = { t: () => "ran" };
+const queuesOf = (name: string, count: number) => Array.from({ length: count }, (_, i) => `${name}-${i}`);
+const optionsOf = (queues: readonly string[]) => ({ queues, natsUrl: world.nats.url, handlers, drainTimeoutMs: 1000 });
+const consumersOf = async (name: string) =>
+  (await world.bus.listConsumers("JOBS_NORMAL")).filter(({ name: consumer }) => consumer.startsWith(`w_${name}-`))
+    .length;
+
+test("of very many queues, those get consumers that something comes for", async () => {
+  await using worker = await startWorker(optionsOf(queuesOf("many", 250)));
+  expect(worker.status().asleep).toBe(250);
+  expect(await consumersOf("many")).toBe(0);
+  await world.submit("normal", "many-7", "t", "many-1");
+  await world.submit("low", "many-200", "t", "many-2");
+  expect(await world.end("many-1")).toMatchObject({ kind: EventKind.SUCCEEDED, queue: "many-7" });
+  await world.end("many-2");
+  expect(worker.status().asleep).toBe(248);
+  expect(await consumersOf("many")).toBe(2);
+  await world.submit("critical", "many-7", "t", "many-3");
+  await world.end("many-3");
+  expect(worker.status()).toMatchObject({ asleep: 248, lookedUp: 0 });
+});
+
+test("what came before the worker runs, whether its queue has had consumers or not", async () => {
+  await world.bus.ensureQueueConsumers("early-1", { ackWaitMs: 30_000 });
+  await world.submit("normal", "early-0", "t", "early-a");
+  await world.submit("high", "early-1", "t", "early-b");
+  await using worker = await startWorker({ ...optionsOf(queuesOf("early", 10)), mostAwakeQueues: 5 });
+  await world.end("early-a");
+  await world.end("early-b");
+  expect(worker.status().asleep).toBe(8);
+});
+
+test("a queue that nothing comes for goes to sleep, without its consumers if they go, and wakes again", async () => {
+  const queues = queuesOf("idle", 10);
+  await using worker = await startWorker({ ...optionsOf(queues), mostAwakeQueues: 5, queueIdleMs: 300 });
+  await world.submit("normal", "idle-0", "t", "idle-a");
+  await world.end("idle-a");
+  expect(worker.status().asleep).toBe(9);
+  await expect.poll(() => worker.status().asleep, { timeout: 5000 }).toBe(10);
+  // As the projector may do it.
+  const subject = `$JS.API.CONSUMER.DELETE.JOBS_NORMAL.${queueConsumer("idle-0")}`;
+  await world.bus.request(subject, new Uint8Array(0), { timeoutMs: 2000 });
+  await world.submit("normal", "idle-0", "t", "idle-b");
+  await world.end("idle-b");
+  // Its predecessor is delivered again, and looked up: nobody answers here.
+  await expect.poll(() => worker.status().lookedUp).toBe(2);
+});
+
+test("what comes while a queue that sleeps cannot be heard is found when the connection is back", async () => {
+  await using other = await WorkerFixture.start();
+  await using worker = await startWorker({
+    ...optionsOf(queuesOf("cut", 10)),
+    natsUrl: other.nats.url,
+    mostAwakeQueues: 5,
+  });
+  expect(worker.status().asleep).toBe(10);
+  await other.nats.kill9();
+  await other.nats.restart();
+  // In time or before the worker is back: either way it runs.
+  await other.bus.whenConnected();
+  for (const n of [0, 1, 2]) await other.submit("normal", `cut-${n}`, "t", `cut-${n}`);
+  for (const n of [0, 1, 2]) await other.end(`cut-${n}`);
+}, 30_000);
