@@ -101,6 +101,14 @@ describe.each([
     const subject = await reply;
     expect(subject.split(".").length > 9).toBe(ackForm);
     worker.ack(subject);
+    const heard = Promise.withResolvers<Uint8Array>();
+    using _ear = worker.subscribe("jobs.*.asleep.>", {}, (message) => heard.resolve(message.data));
+    await worker.flush();
+    await control.publishDurable(jobSubject("high", "asleep", "t", "1"), bytes);
+    expect(new Uint8Array(await heard.promise)).toEqual(bytes);
+    expect(await worker.nextMessage("JOBS_HIGH", "jobs.high.asleep.>", 1)).toMatchObject({ data: bytes });
+    expect(await worker.nextMessage("JOBS_HIGH", "jobs.high.none.>", 1)).toBeUndefined();
+    expect((await worker.listConsumers("JOBS_HIGH")).map(({ name }) => name)).toContain("w_default");
     await expect.poll(async () => (await control.consumerState("JOBS_HIGH", "w_default")).ackPending).toBe(0);
     await worker.publishDurable("events.batch.w1", bytes);
     await worker.publishDurable("schedule.high.default.t.1", bytes);

@@ -100,7 +100,12 @@ const forFew: readonly { readonly may: readonly BrokerUser[]; readonly attempts:
       ...subscribe("ask.rows", "ask.repair"),
     ],
   },
-  { may: ["projector", "control"], attempts: publish("cmd.worker.w1", "$JS.API.STREAM.MSG.GET.JOBS_HIGH") },
+  { may: ["projector", "control"], attempts: publish("cmd.worker.w1", "$JS.API.STREAM.MSG.GET.SCHEDULE") },
+  {
+    may: ["projector", "control", "worker"],
+    attempts: publish("$JS.API.STREAM.MSG.GET.JOBS_HIGH", "$JS.API.CONSUMER.LIST.JOBS_HIGH"),
+  },
+  { may: ["worker"], attempts: subscribe("jobs.*.default.>") },
   { may: ["control"], attempts: publish("$JS.API.DIRECT.GET.JOBS_HIGH", "$JS.API.DIRECT.GET.SCHEDULE") },
   { may: ["projector", "scheduler"], attempts: publish("$KV.millrace_leaders.work") },
   { may: ["worker"], attempts: publish("$KV.millrace_workers.w1") },

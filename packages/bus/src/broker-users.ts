@@ -170,7 +170,14 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       ...compacts("pluginState"),
       ...readsModules(),
     ],
-    subscribe: [commandAllSubject, commandCancelSubject, commandSubject("*"), invokeSubject],
+    // Jobs of queues without a consumer: the first one makes it.
+    subscribe: [
+      commandAllSubject,
+      commandCancelSubject,
+      commandSubject("*"),
+      invokeSubject,
+      `${subjectRoots.jobs}.*.*.>`,
+    ],
   }),
 
   projector: () => ({
@@ -261,7 +268,7 @@ function consumerCreation(stream: string, filter?: string): string {
   return `${api}.CONSUMER.CREATE.${stream}.*${filter === undefined ? "" : `.${filter}`}`;
 }
 
-/** Makes the durable consumer of a queue, pulls from it, answers for what came. */
+/** Makes the durable consumer of a queue, pulls from it, answers for what came; and looks for queues that something waits for. */
 function serveQueues(level: (typeof priorityLevels)[number]): string[] {
   const stream = jobStream(priorityName(level));
   // A wildcard stands for a whole token, so not for the queue in a consumer's name; the filter holds it to a queue.
@@ -270,6 +277,8 @@ function serveQueues(level: (typeof priorityLevels)[number]): string[] {
     `${api}.CONSUMER.INFO.${stream}.*`,
     `${api}.CONSUMER.CREATE.${stream}.*.${queueFilter(level, "*")}`,
     `${api}.CONSUMER.MSG.NEXT.${stream}.*`,
+    `${api}.CONSUMER.LIST.${stream}`,
+    `${api}.STREAM.MSG.GET.${stream}`,
     ...acksTo(stream),
   ];
 }

@@ -14,7 +14,8 @@ export interface LoggedMessage {
 }
 
 /**
- * The newest message on a subject, the one at a place, or the first from a place on whose subject a filter matches. Asked of the stream's leader: what was acknowledged before is seen.
+ * The newest message on a subject, the one at a place, or the first from a place on whose subject a filter matches. Asked of the
+ * stream's leader: what was acknowledged before is seen.
  * @returns undefined when the stream holds none
  * @throws BusError not_found when there is no such stream, and as JetStreamApi.request does
  */

@@ -44,10 +44,6 @@ export class SleepingQueues implements AsyncDisposable {
     this.#options = options;
   }
 
-  get size(): number {
-    return this.#ears.size;
-  }
-
   /** All sleep but those that something waits for. @throws BusError */
   async start(): Promise<void> {
     const { bus, queues, intake } = this.#options;
