@@ -58,9 +58,10 @@ export async function ensureQueueConsumers(
   ]);
   const first = isNew && found.every(({ config }) => config === undefined);
   const anew: Record<string, number> = {};
-  if (!first) {
-    for (const { stream, config } of found)
-      if (config === undefined) anew[stream] = (await streamState(api, stream)).lastSeq;
+  const missing = first ? [] : found.filter(({ config }) => config === undefined);
+  const retired = missing.length === 0 ? undefined : decodeRetired((await known.get(queue))?.value);
+  for (const { stream } of missing) {
+    anew[stream] = retired?.anew.get(stream) ?? (await streamState(api, stream)).lastSeq;
   }
   // Workers that have no pull open do not hear that a consumer went and came back; they watch this.
   if (Object.keys(anew).length > 0) await known.put(queue, encoder.encode(JSON.stringify({ anew })));
@@ -76,10 +77,40 @@ export async function ensureQueueConsumers(
         max_deliver: -1,
         max_ack_pending: options.maxAckPending ?? defaultMaxAckPending,
         ...(description ? { description } : {}),
+        ...startOf(retired?.start.get(stream)),
       });
       return { level, anewSeq: Number(anewForm.exec(description ?? "")?.[1] ?? 0) };
     }),
   );
+}
+
+/** What an entry says of consumers that were deleted as nothing came for them. */
+interface Retired {
+  /** Below it nothing waits, by log. */
+  readonly start: ReadonlyMap<string, number>;
+  /** Up to where the deleted one may have delivered more, by log; a log that is not here: unknown. */
+  readonly anew: ReadonlyMap<string, number>;
+}
+
+/** @param anew not known yet: while they are being deleted */
+export function encodeRetired(start: ReadonlyMap<string, number>, anew?: ReadonlyMap<string, number>): Uint8Array {
+  const known = anew === undefined ? {} : { anew: Object.fromEntries(anew) };
+  return encoder.encode(JSON.stringify({ start: Object.fromEntries(start), ...known }));
+}
+
+function decodeRetired(value: Uint8Array | undefined): Retired | undefined {
+  if (value === undefined) return undefined;
+  try {
+    const start = JsonObject.parse(value).object("start");
+    const entries = Object.keys(start.raw()).map((stream) => [stream, start.number(stream)] as const);
+    return { start: new Map(entries), anew: decodeMadeAnew(value) };
+  } catch {
+    return undefined;
+  }
+}
+
+function startOf(seq: number | undefined): Pick<ConsumerConfig, "deliver_policy" | "opt_start_seq"> {
+  return seq === undefined ? {} : { deliver_policy: "by_start_sequence", opt_start_seq: seq };
 }
 
 export function encodeMadeAnew(anew: ReadonlyMap<string, number>): Uint8Array {
@@ -123,6 +154,8 @@ interface ConsumerConfig {
   readonly ack_wait: number;
   readonly max_deliver: number;
   readonly max_ack_pending: number;
+  readonly deliver_policy?: string;
+  readonly opt_start_seq?: number;
 }
 
 async function ensureConsumer(
@@ -146,5 +179,6 @@ async function ensureConsumer(
   const same = (["ack_wait", "max_deliver", "max_ack_pending"] as const).every(
     (field) => current.number(field) === wanted[field],
   );
-  if (!same) await createConsumer(api, stream, { ...current.raw(), ...wanted });
+  const { deliver_policy: _, opt_start_seq: __, ...changeable } = wanted;
+  if (!same) await createConsumer(api, stream, { ...current.raw(), ...changeable });
 }

@@ -1,9 +1,9 @@
 import { BusError } from "./bus-error.ts";
-import { queueOfConsumer } from "@millrace/protocol";
-import { createConsumer, encodeMadeAnew } from "./ensure-queue-consumers.ts";
+import { queueConsumer, queueOfConsumer } from "@millrace/protocol";
+import { createConsumer, encodeMadeAnew, encodeRetired } from "./ensure-queue-consumers.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 import type { KvBucket } from "./kv-bucket.ts";
-import { listConsumers, streamState, type ConsumerState } from "./stream-state.ts";
+import { decodeConsumerState, listConsumers, streamState, type ConsumerState } from "./stream-state.ts";
 
 /** What nobody but the projector does to a log: broker permissions say so too. */
 export class LogUpkeep {
@@ -69,6 +69,34 @@ export class LogUpkeep {
       turned.push(name);
     }
     return turned;
+  }
+
+  /**
+   * Deletes the consumers of a queue that nothing waits for and nobody pulls from: each costs the broker, whether anything comes or not.
+   * Where they begin when they are made anew stands in the bucket before the first one goes.
+   * @returns false when something waits after all
+   */
+  async retireConsumers(queue: string, streams: readonly string[]): Promise<boolean> {
+    const name = queueConsumer(queue);
+    const start = new Map<string, number>();
+    for (const stream of streams) start.set(stream, (await streamState(this.#api, stream)).lastSeq + 1);
+    for (const stream of streams) {
+      const info = await this.#api.find(`CONSUMER.INFO.${stream}.${name}`);
+      if (info === undefined) continue;
+      const { pending, ackPending, waiting } = decodeConsumerState(info);
+      if (pending + ackPending + waiting > 0) return false;
+    }
+    const revision = await this.#consumers.put(queue, encodeRetired(start));
+    for (const stream of streams) await this.#api.find(`CONSUMER.DELETE.${stream}.${name}`);
+    const anew = new Map<string, number>();
+    for (const stream of streams) anew.set(stream, (await streamState(this.#api, stream)).lastSeq);
+    try {
+      await this.#consumers.update(queue, encodeRetired(start, anew), revision);
+    } catch (error) {
+      // A worker has made them anew meanwhile.
+      if (!(error instanceof BusError) || error.code !== "aborted") throw error;
+    }
+    return true;
   }
 
   /** Consumers of a log that acknowledge and are held to no part of it: a purge may lose what they have out (nats-server#3892). */

@@ -14,6 +14,8 @@ export interface ProjectorConfig {
   readonly reconcileEveryMs: number;
   /** A job at the head of a log that waits for so long, as its queue is paused or unserved, is published again at the end. */
   readonly moveAfterMs: number;
+  /** With more than 200 queues, those that nothing came for in so long lose their consumers. */
+  readonly consumerIdleMs: number;
   /** Overrides the lease of the queues' consumers, after which a job that nobody holds counts as stranded; 0: as the consumers say. */
   readonly leaseMs: number;
   /** A row without a submission, of which nothing was heard for so long, ends as SUBMISSION_LOST. */
@@ -28,6 +30,7 @@ export const defaultProjectorConfig: ProjectorConfig = {
   keepYoungMs: 30_000,
   reconcileEveryMs: 30_000,
   moveAfterMs: 60_000,
+  consumerIdleMs: 60_000,
   leaseMs: 0,
   stubMs: 3_600_000,
 };

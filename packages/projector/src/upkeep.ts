@@ -10,6 +10,7 @@ import { endStubs } from "./end-stubs.ts";
 import { lookForStranded, repairStranded, type Look, type ReconcileOptions } from "./reconcile.ts";
 import type { ProjectorLogger, ProjectorMetrics } from "./projector-signals.ts";
 import { relieveLog } from "./relieve-log.ts";
+import { IdleConsumers } from "./idle-consumers.ts";
 import { trimLogs, type LogHold } from "./trim-logs.ts";
 import { wait } from "./wait.ts";
 
@@ -61,8 +62,12 @@ export class Upkeep implements AsyncDisposable {
     const { leaseMs } = config;
     this.#reconcile = { bus, store, workers: this.#workers, logger, metrics, whenProjected, signal, leaseMs };
     for (const [log, { cursor }] of attached.logs) this.read(log, cursor);
+    const idle = new IdleConsumers(bus, logger, config.consumerIdleMs);
     this.#ended = Promise.all([
       this.#every(config.trimEveryMs, "the logs cannot be trimmed", () => this.#trim()),
+      this.#every(config.consumerIdleMs / 2, "idle consumers cannot be looked for", async () => {
+        await idle.look();
+      }),
       this.#every(config.reconcileEveryMs, "stranded jobs cannot be looked for", () => this.#look()),
     ]);
   }
