@@ -85,6 +85,12 @@ const forAll = [
 /** What one user may, or two, and nobody else: `admin` makes streams, the projector looks after the logs. */
 const forFew: readonly { readonly may: readonly BrokerUser[]; readonly attempts: readonly Attempt[] }[] = [
   { may: ["admin"], attempts: publish("$JS.API.INFO", "$JS.API.STREAM.DELETE.JOBS_HIGH") },
+  // It moves jobs out of a former version's streams.
+  { may: ["admin"], attempts: publish("$JS.API.STREAM.CREATE.UPGRADE_JOBS_HIGH", "upgrade.jobs.high.default.t.1") },
+  {
+    may: ["admin", "projector"],
+    attempts: [...jobLogs].flatMap((log) => publish(`$JS.API.CONSUMER.DELETE.${log}.w_default`)),
+  },
   {
     may: ["projector"],
     attempts: [
@@ -92,7 +98,6 @@ const forFew: readonly { readonly may: readonly BrokerUser[]; readonly attempts:
         publish(
           `$JS.API.STREAM.PURGE.${log}`,
           `$JS.API.STREAM.MSG.DELETE.${log}`,
-          `$JS.API.CONSUMER.DELETE.${log}.w_default`,
           `$JS.API.CONSUMER.CREATE.${log}.spy`,
         ),
       ),
@@ -100,32 +105,33 @@ const forFew: readonly { readonly may: readonly BrokerUser[]; readonly attempts:
       ...subscribe("ask.rows", "ask.repair"),
     ],
   },
-  { may: ["projector", "control"], attempts: publish("cmd.worker.w1", "$JS.API.STREAM.MSG.GET.SCHEDULE") },
+  { may: ["projector", "control"], attempts: publish("cmd.worker.w1") },
+  { may: ["admin", "projector", "control"], attempts: publish("$JS.API.STREAM.MSG.GET.SCHEDULE") },
   {
-    may: ["projector", "control", "worker"],
+    may: ["admin", "projector", "control", "worker"],
     attempts: publish("$JS.API.STREAM.MSG.GET.JOBS_HIGH", "$JS.API.CONSUMER.LIST.JOBS_HIGH"),
   },
   { may: ["worker"], attempts: subscribe("jobs.*.default.>") },
   { may: ["control"], attempts: publish("$JS.API.DIRECT.GET.JOBS_HIGH", "$JS.API.DIRECT.GET.SCHEDULE") },
-  { may: ["projector", "scheduler"], attempts: publish("$KV.millrace_leaders.work") },
+  { may: ["admin", "projector", "scheduler"], attempts: publish("$KV.millrace_leaders.work") },
   { may: ["worker"], attempts: publish("$KV.millrace_workers.w1") },
   { may: ["scheduler"], attempts: subscribe("schedule.>") },
   {
     may: ["worker"],
     attempts: publish("$JS.ACK.JOBS_HIGH.w_default.1.1.1.1.0", "$JS.ACK.hub.ACCOUNT.JOBS_HIGH.w_default.1.1.1.1.0.x"),
   },
-  { may: ["projector", "control", "scheduler"], attempts: publish("jobs.high.default.t.1.ada") },
-  { may: ["projector", "control"], attempts: publish("schedule.high.default.t.1.ada") },
+  { may: ["admin", "projector", "control", "scheduler"], attempts: publish("jobs.high.default.t.1.ada") },
+  { may: ["admin", "projector", "control"], attempts: publish("schedule.high.default.t.1.ada") },
   // The owner of a job that is tried again.
   {
-    may: ["projector", "control", "worker"],
+    may: ["admin", "projector", "control", "worker"],
     attempts: publish("schedule.high.default.t.-.ada"),
   },
 ];
 
 const refusals: Readonly<Record<BrokerUser, readonly Attempt[]>> = {
   admin: [
-    ...publish("jobs.high.default.t.1", "rpc.millrace.jobs.v1.JobService.GetJob", "$KV.millrace_plugins.x"),
+    ...publish("rpc.millrace.jobs.v1.JobService.GetJob", "$KV.millrace_plugins.x"),
     ...publish("$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.CONSUMER.CREATE.EVENTS.spy", "_INBOX.gateway.x"),
     ...subscribe("rpc.>", "invoke.plugin"),
   ],

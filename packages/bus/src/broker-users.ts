@@ -24,11 +24,11 @@ import {
   streamTopology,
   subjectRoots,
 } from "@millrace/protocol";
-import { copyOf, fencedSubject } from "./former-streams.ts";
+import { copyOf, fencedSubject, upgradeRoot } from "./former-streams.ts";
 import { inboxOf, type InboxPurpose } from "./inbox.ts";
 import { Namespace, type NamespaceOptions } from "./namespace.ts";
 
-/** A user of the broker for each service; `admin` makes the streams and does nothing else. */
+/** A user of the broker for each service; `admin` makes the streams, and moves jobs out of a former version's. */
 export const brokerUsers = [
   "admin",
   "gateway",
@@ -99,6 +99,13 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       `${api}.INFO`,
       ...allStreams.flatMap((stream) => ["INFO", "CREATE", "UPDATE"].map((verb) => `${api}.STREAM.${verb}.${stream}`)),
       ...jobLogs.flatMap(replacesFormer),
+      // What it moves from there to here, whatever the subjects: others publish by the same.
+      ...[upgradeRoot, subjectRoots.jobs, subjectRoots.schedule].map((root) => `${root}.>`),
+      ...(["leaders", "consumers"] as const).flatMap((bucket) => [
+        ...readsOnly(kvStream(bucket), keysOf(bucket)),
+        gets(bucket),
+        writes(bucket),
+      ]),
     ],
   }),
 
@@ -256,8 +263,11 @@ function info(stream: string): string {
 
 /** By a consumer of one's own that is made for it; with a filter the broker holds the consumer to it. */
 function reads(stream: string, filter?: string): string[] {
+  return [info(stream), ...readsOnly(stream, filter)];
+}
+
+function readsOnly(stream: string, filter?: string): string[] {
   return [
-    info(stream),
     consumerCreation(stream, filter),
     `${api}.CONSUMER.MSG.NEXT.${stream}.*`,
     `${api}.CONSUMER.DELETE.${stream}.*`,
@@ -288,9 +298,17 @@ function acksTo(stream: string): string[] {
   return [`$JS.ACK.${stream}.*.>`, `$JS.ACK.*.*.${stream}.*.>`];
 }
 
-/** Sees whether a log is a stream of a former version, and replaces it when it holds no job. */
+/** Sees whether a log is a stream of a former version, and replaces it when it holds no job; or moves its jobs, when told to. */
 function replacesFormer(log: string): string[] {
-  return [info(copyOf(log)), fencedSubject(log), `${api}.STREAM.DELETE.${log}`];
+  const copy = copyOf(log);
+  return [
+    info(copy),
+    fencedSubject(log),
+    `${api}.STREAM.DELETE.${log}`,
+    ...["LIST.%", "DELETE.%.*"].map((verb) => `${api}.CONSUMER.${verb.replace("%", log)}`),
+    ...["CREATE", "DELETE", "MSG.GET"].map((verb) => `${api}.STREAM.${verb}.${copy}`),
+    `${api}.STREAM.MSG.GET.${log}`,
+  ];
 }
 
 /** Asks a log for a job, and its consumers for what they still have to give. */

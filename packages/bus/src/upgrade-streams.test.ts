@@ -1,7 +1,12 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { deriveJobId, jobIdOf, parseJobSubject } from "@millrace/protocol";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { authorizationConfig, createBrokerKeys } from "./broker-config.ts";
+import { brokerOptions } from "./broker-settings.ts";
 import { connectBus, type Bus } from "./bus.ts";
-import { startTestNats, type TestNats } from "./testing.ts";
+import { startTestNats, TestNats } from "./testing.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -306,6 +311,36 @@ test("a former version that was started again after half an upgrade loses nothin
   await bus.upgradeStreams();
   expect((await jobsOf("JOBS_CRITICAL")).map(({ text }) => text)).toEqual(["b"]);
   expect((await jobsOf("JOBS_HIGH")).map(({ text }) => text)).toEqual(["a"]);
+});
+
+test("the user `admin` of a broker with users may do all of it", { timeout: 60_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "millrace-upgrade-"));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const keys = createBrokerKeys();
+  const include = join(folder, "authorization.conf");
+  const seedFile = join(folder, "admin.seed");
+  await writeFile(include, authorizationConfig(keys));
+  await writeFile(seedFile, `${keys.find(({ user }) => user === "admin")?.seed ?? ""}\n`);
+  const jobs = ["jobs.high.mail.send", "schedule.low.mail.send.a"];
+  // The streams of the broker without users, as the one with users finds them.
+  await makeFormerStreams();
+  for (const job of jobs) await bus.publishDurable(job, encoder.encode(job));
+  await makeFormerConsumer("JOBS_HIGH", "w_mail", "jobs.high.mail.>");
+  await bus[Symbol.asyncDispose]();
+  await nats.stop();
+  const secured = stack.use(
+    await TestNats.start({
+      dataDir: join(folder, "server"),
+      storeDir: join(nats.dataDir, "jetstream"),
+      include: [include],
+    }),
+  );
+  const who = { natsUrl: secured.url, natsSeedFile: seedFile, natsStreamsGiven: false };
+  const admin = stack.use(await connectBus(brokerOptions("admin", who)));
+  expect(await admin.planUpgrade()).toMatchObject(logs.map((log) => ({ log, stage: "former" })));
+  const upgraded = await admin.upgradeStreams();
+  expect(upgraded.map(({ moved }) => moved)).toEqual([0, 1, 0, 0, 1]);
+  await admin.ensureTopology();
 });
 
 describe("former streams without jobs", () => {
