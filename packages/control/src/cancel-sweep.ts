@@ -50,8 +50,9 @@ export class CancelSweep implements AsyncDisposable {
   #sweeping: Promise<void> | undefined;
   #closed = false;
   #nextId = "";
-  #removed = 0;
-  #removedMs = 0;
+  #clearedMs = -Infinity;
+  /** When the first of those was removed that the bucket still knows of as removed. */
+  #removedMs = Infinity;
 
   constructor(context: SweepContext) {
     this.#context = context;
@@ -91,23 +92,22 @@ export class CancelSweep implements AsyncDisposable {
       await this.#complete(this.#due());
       await this.#clear();
     }
-    const { markKeepMs } = this.#context.config;
-    if (this.#removed > 0 && performance.now() - this.#removedMs > markKeepMs) {
-      this.#removed = 0;
+    if (performance.now() - this.#removedMs > this.#context.config.markKeepMs) {
+      this.#removedMs = Infinity;
       await cancelMarks.compact();
     }
   }
 
   /** Marks whose run is not known to have ended, and which are old enough: another part of them each time when there are many. */
   #due(): (KnownMark & { readonly id: string })[] {
-    const nowMs = this.#context.bus.clock.nowMs();
-    const due = [...this.#context.cancelMarks.jobs]
-      .map(([id, mark]) => ({ id, ...mark }))
-      .filter(({ id, atMs, revision }) => {
-        const found = this.#found.get(id);
-        if (found?.revision === revision && found.endedMs !== undefined) return false;
-        return nowMs - atMs >= (this.#own.has(id) ? ownAfterMs : this.#context.config.markPatienceMs);
-      });
+    const { bus, cancelMarks, config } = this.#context;
+    const nowMs = bus.clock.nowMs();
+    const due: (KnownMark & { readonly id: string })[] = [];
+    for (const [id, mark] of cancelMarks.jobs) {
+      const found = this.#found.get(id);
+      if (found?.revision === mark.revision && found.endedMs !== undefined) continue;
+      if (nowMs - mark.atMs >= (this.#own.has(id) ? ownAfterMs : config.markPatienceMs)) due.push({ id, ...mark });
+    }
     const from = due.findIndex(({ id }) => id === this.#nextId);
     const turned = from <= 0 ? due : [...due.slice(from), ...due.slice(0, from)];
     this.#nextId = turned[mostAsked]?.id ?? "";
@@ -131,11 +131,7 @@ export class CancelSweep implements AsyncDisposable {
         found.endedMs = performance.now();
         // Where the messages of a run lay that another has followed is not known any more.
         const replayed = runOfVersion(row.version) > mark.run;
-        found.keepFor = replayed
-          ? (places ??= await lastPlaces(bus))
-          : row.stream === ""
-            ? {}
-            : { [row.stream]: row.seq };
+        found.keepFor = replayed ? (places ??= await lastPlaces(bus)) : placeOf(row);
       }
     }
     if (open.length === 0) return;
@@ -155,30 +151,47 @@ export class CancelSweep implements AsyncDisposable {
 
   async #clear(): Promise<void> {
     const { cancelMarks, store, bus, config } = this.#context;
-    const nowMs = bus.clock.nowMs();
-    const old = (atMs: number): boolean => nowMs - atMs >= config.markKeepMs;
-    const marks = [...this.#found].filter(([id, { revision }]) => {
-      const mark = cancelMarks.jobs.get(id);
-      return mark?.revision === revision && old(mark.atMs);
-    });
-    if (marks.length === 0) return;
-    const firstSeqs = new Map<string, number>();
-    for (const log of jobLogs) firstSeqs.set(log, (await bus.streamState(log)).firstSeq);
+    // Some stay for long, as that of the newest message of a log which nothing follows.
+    if (performance.now() - this.#clearedMs < config.markKeepMs / 6) return;
+    this.#clearedMs = performance.now();
     const cursors = await store.readCursors(config.projectionCursor);
     const readUpTo = new Map([...cursors].map(([log, { seq }]) => [log, seq]));
     const endedBefore = performance.now() - config.markKeepMs;
+    const nowMs = bus.clock.nowMs();
+    const marks: { id: string; run: number; found: Found }[] = [];
+    for (const [id, found] of this.#found) {
+      const { revision, endedMs, unknownBefore } = found;
+      const mark = cancelMarks.jobs.get(id);
+      if (mark?.revision !== revision || nowMs - mark.atMs < config.markKeepMs) continue;
+      const isUnknown = unknownBefore !== undefined && havePassed(readUpTo, unknownBefore);
+      if (endedMs === undefined ? !isUnknown : endedMs > endedBefore) continue;
+      marks.push({ id, run: mark.run, found });
+      if (marks.length === mostAsked) break;
+    }
+    if (marks.length === 0) return;
+    // Asked after the cursors: there is no job that has no row.
+    const rows = await askRows(bus, { ids: marks.map(({ id }) => id), waitMs: rowsWithinMs });
+    if (rows === undefined) return;
+    const standing = new Map(rows.map((row) => [row.id, row]));
+    const firstSeqs = new Map<string, number>();
+    for (const log of jobLogs) firstSeqs.set(log, (await bus.streamState(log)).firstSeq);
     let looks = mostLooks;
-    for (const [id, { revision, endedMs, keepFor, unknownBefore }] of marks) {
-      if (endedMs === undefined) {
-        // No row though everything was read that may be the job's: there is no job.
-        if (unknownBefore !== undefined && havePassed(readUpTo, unknownBefore)) await this.#remove(id, revision);
+    for (const { id, run, found } of marks) {
+      const row = standing.get(id);
+      if (row !== undefined && !isOver(row, run)) {
+        delete found.endedMs;
+        delete found.unknownBefore;
         continue;
       }
-      if (keepFor === undefined || endedMs > endedBefore) continue;
-      const left = Object.entries(keepFor).filter(([log, seq]) => seq >= (firstSeqs.get(log) ?? 0));
+      // It may have been published anew since: a scheduler had it in hand.
+      if (row !== undefined && runOfVersion(row.version) === run) found.keepFor = placeOf(row);
+      const left = Object.entries(found.keepFor ?? {}).filter(([log, seq]) => seq >= (firstSeqs.get(log) ?? 0));
       const [only] = left;
-      if (left.length > 1 || (only !== undefined && (looks-- <= 0 || (await this.#lies(id, ...only))))) continue;
-      await this.#remove(id, revision);
+      if (left.length > 1 || (only !== undefined && (looks-- <= 0 || (await this.#lies(id, ...only))))) {
+        // Behind the others, so that each has its turn.
+        this.#found.delete(id);
+        this.#found.set(id, found);
+      } else await this.#remove(id, found.revision);
     }
   }
 
@@ -193,8 +206,7 @@ export class CancelSweep implements AsyncDisposable {
   async #remove(id: string, revision: number): Promise<void> {
     await this.#context.cancelMarks.remove(id, revision);
     this.#forget(id);
-    this.#removed++;
-    this.#removedMs = performance.now();
+    this.#removedMs = Math.min(this.#removedMs, performance.now());
   }
 
   #foundOf({ id, revision }: KnownMark & { readonly id: string }): Found {
@@ -214,6 +226,10 @@ export class CancelSweep implements AsyncDisposable {
 /** Told twice within the broker's window, by whomever, it is stored once. */
 export function cancelledMessageId(id: string, run: number): string {
   return `${id}:${run}:cancelled`;
+}
+
+function placeOf({ stream, seq }: RowStanding): LogPlaces {
+  return stream === "" ? {} : { [stream]: seq };
 }
 
 function isOver({ version, state }: RowStanding, run: number): boolean {
