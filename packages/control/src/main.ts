@@ -19,8 +19,18 @@ import { startControl } from "./start-control.ts";
 await runService(async () => {
   const loaded = loadConfig(processConfig, { env: process.env, argv: process.argv.slice(2) });
   const { values } = loaded;
-  const { host, natsUrl, databaseUrl, opsPort, grpcPort, pluginSignatures, logLevel, otlpEndpoint, traceRatio } =
-    values;
+  const {
+    host,
+    natsUrl,
+    databaseUrl,
+    databaseSchema,
+    opsPort,
+    grpcPort,
+    pluginSignatures,
+    logLevel,
+    otlpEndpoint,
+    traceRatio,
+  } = values;
   await using starting = new AsyncDisposableStack();
   const logger = createLogger({ name: "control", level: logLevel });
   const metrics = createMetrics();
@@ -30,7 +40,7 @@ await runService(async () => {
   starting.use(await startOpsServer({ host, port: opsPort, health, metrics }));
   const bus = starting.use(await connectBus({ ...brokerOptions("control", values), logger }));
   await bus.ensureTopology();
-  const store = starting.use(await openStore({ databaseUrl }));
+  const store = starting.use(await openStore({ databaseUrl, schema: databaseSchema }));
   const live = new LiveConfig(processConfig, loaded);
   const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health, live }));
   const pipeline = controlPipeline(control);

@@ -1,4 +1,11 @@
-import { brokerSettings, grpcSettings, runtimeSettings, serviceSettings, z } from "@millrace/service-kit";
+import {
+  brokerSettings,
+  databaseSettings,
+  grpcSettings,
+  runtimeSettings,
+  serviceSettings,
+  z,
+} from "@millrace/service-kit";
 
 /** What control needs to know as a process of its own. */
 export const processConfig = z.object({
@@ -9,6 +16,7 @@ export const processConfig = z.object({
   ...runtimeSettings,
   host: z.string().default("127.0.0.1").describe("Address that health, metrics and gRPC are served on"),
   databaseUrl: z.string().meta({ env: "DATABASE_URL", secret: true, description: "A PostgreSQL" }),
+  ...databaseSettings,
   pluginSignatures: z
     .enum(["optional", "required"])
     .default("optional")

@@ -1,5 +1,6 @@
+import { createClient } from "@connectrpc/connect";
 import { startProjector } from "@millrace/projector";
-import { headerNames, JobState } from "@millrace/protocol";
+import { headerNames, JobState, LogService } from "@millrace/protocol";
 import { Code, ConnectError } from "@millrace/rpc";
 import { createLogger } from "@millrace/service-kit";
 import { createHash } from "node:crypto";
@@ -102,4 +103,19 @@ test("a replay is accepted, and says that its row follows", async () => {
   // Asked for twice, it is one run.
   expect(await jobs.retryJob({ id: "again" })).toMatchObject({ run: 2 });
   expect((await bus.streamState("JOBS_NORMAL")).messages).toBe(messages + 1);
+}, 60_000);
+
+test("a repair is the projector's, and says so when there is none", async () => {
+  const { bus, store, transport } = fixture;
+  const logs = createClient(LogService, transport);
+  const { code, words } = await refusal(logs.repairLogs({ dryRun: true }));
+  expect([code, words]).toEqual([Code.Unavailable, "no projector answers: it is who repairs"]);
+  await using projector = await startProjector({}, { bus, store, logger });
+  void projector;
+  const answer = () =>
+    logs.repairLogs({ dryRun: true }).then(
+      ({ jobs, repaired }) => ({ jobs, repaired }),
+      () => undefined,
+    );
+  await expect.poll(answer, soon).toEqual({ jobs: [], repaired: 0n });
 }, 60_000);

@@ -32,7 +32,14 @@ it("serves health and metrics", async () => {
   });
   nats.ready();
   database = undefined;
-  expect((await get("/health/ready")).status).toBe(200);
+  expect(await get("/health/ready")).toEqual({ status: 200, text: '{"status":"ready","missing":[]}' });
+  using _warning = health.warn("logs", () => "log JOBS_LOW is filling up");
+  const degraded = await get("/health/ready");
+  expect(degraded.status).toBe(200);
+  expect(JSON.parse(degraded.text)).toMatchObject({
+    status: "ready",
+    degraded: [{ part: "logs", reason: "log JOBS_LOW is filling up" }],
+  });
 
   metrics.jobsSubmitted.inc({ queue: "default", priority: "high" }, 3);
   using _scrape = metrics.beforeScrape(async () => metrics.jobsPending.set({ queue: "default", priority: "low" }, 7));
