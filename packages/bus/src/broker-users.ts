@@ -325,6 +325,8 @@ function asks(log: string): string[] {
 /** Beside reading it: trims a log, and puts its consumers right. Of all users only the projector's may. */
 function keeps(log: string): string[] {
   return [
+    // Not before all its jobs are there.
+    info(copyOf(log)),
     `${api}.STREAM.PURGE.${log}`,
     `${api}.STREAM.MSG.GET.${log}`,
     `${api}.STREAM.MSG.DELETE.${log}`,

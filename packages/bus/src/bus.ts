@@ -1,4 +1,4 @@
-import { buckets, eventsStream, moduleBucket } from "@millrace/protocol";
+import { buckets, eventsStream, jobStream, moduleBucket, priorityNames } from "@millrace/protocol";
 import { nuid, type Subscription } from "nats";
 import { BrokerClock } from "./broker-clock.ts";
 import { brokerLimits, type BrokerLimits } from "./broker-limits.ts";
@@ -7,6 +7,7 @@ import { BusMessage } from "./bus-message.ts";
 import { EncodedHeaders, encodeHeaders, type HeaderList } from "./encode-headers.ts";
 import { ensureQueueConsumers, type QueueConsumer, type QueueConsumerOptions } from "./ensure-queue-consumers.ts";
 import { ensureTopology, type TopologyOptions } from "./ensure-topology.ts";
+import { refuseFormerJobs, requireLogs } from "./former-streams.ts";
 import { passedOn } from "./passed-on.ts";
 import type { InboxPurpose } from "./inbox.ts";
 import { JetStreamApi } from "./jetstream-api.ts";
@@ -175,6 +176,16 @@ export class Bus implements AsyncDisposable {
   /** How large a message may be, and what the logs and `EVENTS` hold and may hold. */
   limits(): Promise<BrokerLimits> {
     return brokerLimits(this.#api);
+  }
+
+  /**
+   * For who works on logs whether or not it makes them: that none is a stream of a former version. Who trims them asks for more, that
+   * none is half upgraded.
+   * @throws BusError failed_precondition
+   */
+  async requireLogs(options: { readonly whole?: boolean } = {}): Promise<void> {
+    await requireLogs(this.#api, priorityNames.map(jobStream));
+    if (options.whole === true) await refuseFormerJobs(this.#api);
   }
 
   /** Which streams of jobs are of a former version; see upgradeStreams. */

@@ -57,6 +57,19 @@ export async function refuseFormerJobs(api: JetStreamApi): Promise<void> {
 }
 
 /**
+ * For who works on logs that another user makes.
+ * @throws BusError failed_precondition when one of them is a stream of the former version, even an empty one
+ */
+export async function requireLogs(api: JetStreamApi, logs: readonly string[]): Promise<void> {
+  const infos = await Promise.all(logs.map((log) => api.find(`STREAM.INFO.${log}`)));
+  const former = logs.filter((_, index) => {
+    const info = infos[index];
+    return info !== undefined && isFormer(info.object("config"));
+  });
+  if (former.length > 0) throw toBeUpgraded(`${former.join(", ")}: of a former version`);
+}
+
+/**
  * Removes a former stream that holds no job, so that a log can take its place. Many processes may do this at the same time: the
  * one whose message is the next in the stream deletes it, the others wait.
  * @throws BusError failed_precondition when there are jobs in it
