@@ -20,7 +20,7 @@ import { startIdentity } from "./start-identity.ts";
 await runService(async () => {
   const live = loadProcessConfig({ env: process.env, argv: process.argv.slice(2) });
   const { values } = live;
-  const { host, natsUrl, databaseUrl, opsPort, grpcPort, logLevel, otlpEndpoint, traceRatio } = values;
+  const { host, natsUrl, databaseUrl, databaseSchema, opsPort, grpcPort, logLevel, otlpEndpoint, traceRatio } = values;
   await using starting = new AsyncDisposableStack();
   const logger = createLogger({ name: "identity", level: logLevel });
   const health = new Health();
@@ -28,7 +28,7 @@ await runService(async () => {
   starting.use(startTracing({ service: "identity", endpoint: otlpEndpoint, ratio: traceRatio }));
   starting.use(await startOpsServer({ host, port: opsPort, health, metrics: createMetrics() }));
   const bus = starting.use(await connectBus({ ...brokerOptions("identity", values), logger }));
-  const store = starting.use(await openStore({ databaseUrl }));
+  const store = starting.use(await openStore({ databaseUrl, schema: databaseSchema }));
   await store.migrate();
   starting.use(announceSettings(bus.kv("processes"), processSettings("identity", live), logger));
   const settings = starting.use(followSettings(bus.kv("settings"), live, logger));

@@ -2,6 +2,7 @@ import { Role } from "@millrace/protocol";
 import {
   brokerSettings,
   ConfigError,
+  databaseSettings,
   grpcSettings,
   LiveConfig,
   loadConfig,
@@ -55,6 +56,7 @@ const schema = z.object({
   ...identitySettings,
   host: z.string().default("127.0.0.1").describe("Address that gRPC, health and metrics are served on"),
   databaseUrl: z.string().meta({ env: "DATABASE_URL", secret: true, description: "A PostgreSQL" }),
+  ...databaseSettings,
   opsPort: z.number().int().min(0).max(65_535).default(0).describe("Port of health and metrics; 0 takes a free one"),
 });
 

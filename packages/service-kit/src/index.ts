@@ -4,6 +4,7 @@ export { ConfigError, type ConfigProblem } from "./config-error.ts";
 export { createLogger, type Logger, type LogOptions } from "./create-logger.ts";
 export { createMetrics, type Metrics } from "./create-metrics.ts";
 export { createOpsHandler, type OpsContext, type OpsHandler } from "./create-ops-handler.ts";
+export { databaseSettings } from "./database-settings.ts";
 export { followSettings, takeSettings, type SettingsBucket, type SettingsFollower } from "./follow-settings.ts";
 export { grpcSecurityOf, grpcSettings } from "./grpc-settings.ts";
 export { Health, type HealthPart, type MissingPart, type Readiness } from "./health.ts";

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { brokerSettings } from "./broker-settings.ts";
 import { ConfigError } from "./config-error.ts";
+import { databaseSettings } from "./database-settings.ts";
 import { LiveConfig } from "./live-config.ts";
 import { loadConfig, type ConfigInputs } from "./load-config.ts";
 import { serviceSettings } from "./service-settings.ts";
@@ -12,13 +13,14 @@ const schema = z.object({
   host: z.string().default("127.0.0.1").describe("Address that health and metrics are served on"),
   opsPort: z.number().int().min(0).max(65_535).default(0).describe("Port of health and metrics; 0 takes a free one"),
   databaseUrl: z.string().optional().meta({ env: "DATABASE_URL", secret: true, description: "A PostgreSQL" }),
+  ...databaseSettings,
   dataDir: z.string().optional().describe("Holds PGlite's data where no PostgreSQL is given"),
 });
 
 /** What a process needs to know that works between the broker and the database, and is called by nobody. */
 export type StoreProcess = z.output<typeof schema> & {
   /** A server, or PGlite's folder. */
-  readonly store: { readonly databaseUrl: string } | { readonly dataDir: string };
+  readonly store: { readonly databaseUrl: string; readonly schema: string | undefined } | { readonly dataDir: string };
 };
 
 /**
@@ -30,8 +32,13 @@ export function loadStoreProcess(inputs: ConfigInputs): { readonly config: Store
   return { config: { ...live.values, store: locationOf(live.values) }, live };
 }
 
-function locationOf({ databaseUrl, dataDir }: z.output<typeof schema>): StoreProcess["store"] {
-  if (databaseUrl !== undefined) return { databaseUrl };
+function locationOf({ databaseUrl, databaseSchema, dataDir }: z.output<typeof schema>): StoreProcess["store"] {
+  if (databaseUrl !== undefined) return { databaseUrl, schema: databaseSchema };
+  if (databaseSchema !== undefined) {
+    throw new ConfigError([
+      { key: "databaseUrl", origin: "DATABASE_URL", reason: "is required with MILLRACE_DATABASE_SCHEMA" },
+    ]);
+  }
   if (dataDir !== undefined) return { dataDir: join(dataDir, "postgres") };
   throw new ConfigError([
     { key: "databaseUrl", origin: "DATABASE_URL", reason: "is required, or MILLRACE_DATA_DIR for PGlite" },

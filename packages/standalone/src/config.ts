@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { controlSettings } from "@millrace/control";
 import { gatewaySettings, isLoopback } from "@millrace/gateway";
 import { identitySettings } from "@millrace/identity";
-import { namespaceSettings, serviceSettings, streamSettings, z } from "@millrace/service-kit";
+import { databaseSettings, namespaceSettings, serviceSettings, streamSettings, z } from "@millrace/service-kit";
 import { areNameServers, pluginSettings } from "@millrace/worker";
 
 const port = z.number().int().min(0).max(65_535);
@@ -24,6 +24,7 @@ const settings = z.object({
     secret: true,
     description: "A PostgreSQL that runs already; PGlite in the data folder without it",
   }),
+  ...databaseSettings,
   dataDir: z.string().min(1).default(`${repository}.millrace/data`).describe("Folder of everything that is kept"),
   cacheDir: z
     .string()
@@ -59,9 +60,14 @@ const settings = z.object({
     .describe("Where log lines go; auto: to a file in the data folder while a terminal shows the summary"),
 });
 
-export const standaloneSettings = settings.refine(({ host, identity }) => identity === "on" || isLoopback(host), {
-  path: ["host"],
-  message: "must be a loopback address while identity is off: whoever reaches the ports could do everything",
-});
+export const standaloneSettings = settings
+  .refine(({ host, identity }) => identity === "on" || isLoopback(host), {
+    path: ["host"],
+    message: "must be a loopback address while identity is off: whoever reaches the ports could do everything",
+  })
+  .refine(({ databaseUrl, databaseSchema }) => databaseUrl !== undefined || databaseSchema === undefined, {
+    path: ["databaseSchema"],
+    message: "is for a PostgreSQL of yours: set DATABASE_URL",
+  });
 
 export type StandaloneConfig = z.output<typeof standaloneSettings>;

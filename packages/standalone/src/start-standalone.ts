@@ -71,7 +71,11 @@ export async function startStandalone(
   const health = new Health();
 
   const store = starting.use(
-    await openStore(databaseUrl === undefined ? { dataDir: join(dataDir, "postgres") } : { databaseUrl }),
+    await openStore(
+      databaseUrl === undefined
+        ? { dataDir: join(dataDir, "postgres") }
+        : { databaseUrl, schema: config.databaseSchema },
+    ),
   );
   // The database starts while the broker does; whoever fails first is heard below.
   const migrated = store.migrate();

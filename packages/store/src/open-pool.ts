@@ -2,6 +2,7 @@ import { mkdir } from "node:fs/promises";
 import pg from "pg";
 import { lockDataDir } from "./lock-data-dir.ts";
 import { PgliteProcess } from "./pglite-process.ts";
+import type { StatementScope } from "./scoped-pool.ts";
 
 /** Connections of one process to a server. */
 const defaultPoolSize = 8;
@@ -23,12 +24,22 @@ const types: pg.CustomTypesConfig = {
 
 export interface OpenPool extends AsyncDisposable {
   readonly pool: pg.Pool;
+  /** What Store's statements run in; not what is sent to the pool itself. */
+  readonly scope?: StatementScope;
   /** One more, without a bound on the time of a statement, for who ends it. Of a server only. */
   readonly openPatient?: () => pg.Pool;
 }
 
+export interface PoolOptions {
+  readonly poolSize?: number | undefined;
+  /** Undefined: the first of the role's search path, `public` as a rule. */
+  readonly schema?: string | undefined;
+}
+
 /** A pool to a server. Idle connections that break are replaced, and never fail the process. */
-export function openServerPool(databaseUrl: string, poolSize: number = defaultPoolSize): OpenPool {
+export function openServerPool(databaseUrl: string, options: PoolOptions = {}): OpenPool {
+  const { poolSize = defaultPoolSize, schema } = options;
+  // Nothing that PgBouncer refuses at the start of a connection: the scope is told afterwards.
   const patient = {
     connectionString: databaseUrl,
     connectionTimeoutMillis: connectTimeoutMs,
@@ -36,13 +47,13 @@ export function openServerPool(databaseUrl: string, poolSize: number = defaultPo
     keepAlive: true,
     application_name: "millrace",
   };
-  const pool = quietPool({
-    ...patient,
-    max: poolSize,
-    statement_timeout: statementTimeoutMs,
-    query_timeout: queryTimeoutMs,
-  });
-  return { pool, openPatient: () => quietPool({ ...patient, max: 2 }), [Symbol.asyncDispose]: () => pool.end() };
+  const pool = quietPool({ ...patient, max: poolSize, query_timeout: queryTimeoutMs });
+  return {
+    pool,
+    scope: { schema, timeoutMs: statementTimeoutMs },
+    openPatient: () => quietPool({ ...patient, max: 2 }),
+    [Symbol.asyncDispose]: () => pool.end(),
+  };
 }
 
 /**

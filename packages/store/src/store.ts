@@ -1,5 +1,5 @@
 import type { QueueStats, RowStanding } from "@millrace/protocol";
-import { Kysely, PostgresDialect, sql } from "kysely";
+import { Kysely, sql } from "kysely";
 import { AuditStore } from "./audit-store.ts";
 import { IdentityStore } from "./identity/identity-store.ts";
 import type { DoubleMessage, JobPatch } from "./job-patch.ts";
@@ -27,6 +27,7 @@ import { markReleased, type ReleasedJob } from "./sql/mark-released.ts";
 import { nextDue, type NextDue } from "./sql/next-due.ts";
 import { readOwnerLoad, type OwnerLoad } from "./sql/read-owner-load.ts";
 import { readCursors, type StoredCursor } from "./sql/read-cursors.ts";
+import { StoreDialect } from "./store-dialect.ts";
 import { translateStoreError } from "./store-error.ts";
 
 /**
@@ -45,7 +46,7 @@ export class Store implements AsyncDisposable {
 
   constructor(open: OpenPool) {
     this.#open = open;
-    this.db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: open.pool }) });
+    this.db = new Kysely<Schema>({ dialect: new StoreDialect(open.pool, open.scope) });
   }
 
   /**
@@ -53,11 +54,13 @@ export class Store implements AsyncDisposable {
    * so does waiting for who migrates already.
    */
   async migrate(direction: "up" | { readonly down: number } = "up"): Promise<void> {
-    const pool = this.#open.openPatient?.();
+    const { scope, openPatient } = this.#open;
+    const pool = openPatient?.();
     if (pool === undefined) return this.#run((db) => migrate(db, direction));
-    const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+    const schema = scope?.schema;
+    const db = new Kysely<Schema>({ dialect: new StoreDialect(pool, schema === undefined ? undefined : { schema }) });
     try {
-      await this.#run(() => migrate(db, direction));
+      await this.#run(() => migrate(db, direction, schema));
     } finally {
       // With its pool.
       await db.destroy();

@@ -41,9 +41,7 @@ const settings: Readonly<Record<Durability, readonly string[]>> = {
 
 export async function startTestPostgres(binaries: string, durability: Durability = "none"): Promise<TestPostgres> {
   const folder = await mkdtemp(join(tmpdir(), "millrace-postgres-"));
-  const asRoot = process.getuid?.() === 0;
-  // PostgreSQL refuses to run as root: the account its Debian package makes, else "nobody".
-  const account = asRoot ? (userId("postgres") ?? userId("nobody")) : undefined;
+  const account = serverAccount();
   if (account !== undefined) await chown(folder, account.uid, account.gid);
   const options = { cwd: folder, ...account };
   const data = join(folder, "data");
@@ -94,7 +92,13 @@ export async function startTestPostgres(binaries: string, durability: Durability
   };
 }
 
-async function answers(url: string, check: () => void): Promise<void> {
+/** PostgreSQL refuses to run as root: the account its Debian package makes, else "nobody". Undefined: the own one will do. */
+export function serverAccount(): { readonly uid: number; readonly gid: number } | undefined {
+  return process.getuid?.() === 0 ? (userId("postgres") ?? userId("nobody")) : undefined;
+}
+
+/** Waits until a server does, as long as `check` does not throw. */
+export async function answers(url: string, check: () => void): Promise<void> {
   const until = performance.now() + startMs;
   for (;;) {
     check();
@@ -118,7 +122,7 @@ function userId(name: string): { uid: number; gid: number } | undefined {
   return { uid: Number(uid.stdout), gid: Number(read("-g").stdout) };
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
