@@ -6,7 +6,8 @@ import { DebianArchive, debianNats } from "@millrace/bus/testing";
 /** What the matrix runs on: servers in a folder of the checkout, nothing installed. */
 export interface MatrixServers {
   readonly brokers: readonly { readonly version: string; readonly binary: string }[];
-  readonly databases: readonly { readonly version: string; readonly binDir: string }[];
+  /** Each with the PgBouncer of the same release. */
+  readonly databases: readonly { readonly version: string; readonly binDir: string; readonly pgbouncer: string }[];
 }
 
 /** PostgreSQL of each release of Debian that is in use. */
@@ -46,7 +47,13 @@ export async function fetchServers(folder: string = matrixFolder): Promise<Matri
       // Its compiler is not fetched: it saves time in queries that run for seconds.
       await rm(path.join(fresh, `usr/lib/postgresql/${version}/lib/llvmjit.so`), { force: true });
     });
-    databases.push({ version, binDir: path.join(target, binDir) });
+    const pooler = path.join(folder, `pgbouncer-${release}`);
+    await once(pooler, async (fresh) => {
+      const archive = await archives.of(release);
+      await archive.unpack(await archive.withLibraries(["pgbouncer"]), fresh);
+      await runWithOwnLibraries(fresh, path.join(fresh, "usr/sbin"), ["pgbouncer"]);
+    });
+    databases.push({ version, binDir: path.join(target, binDir), pgbouncer: path.join(pooler, "usr/sbin/pgbouncer") });
   }
   return { brokers, databases };
 }

@@ -25,9 +25,10 @@ for (const { version, binary } of brokers) {
   if (!wants(values.broker, version)) continue;
   rows.push(await runAll(`nats-server ${version}`, wanted(brokerParts), { MILLRACE_TEST_NATS_BIN: binary }));
 }
-for (const { version, binDir } of databases) {
+for (const { version, binDir, pgbouncer } of databases) {
   if (!wants(values.database, version)) continue;
-  rows.push(await runAll(`PostgreSQL ${version}`, wanted(databaseParts), { MILLRACE_TEST_POSTGRES_BIN: binDir }));
+  const env = { MILLRACE_TEST_POSTGRES_BIN: binDir, MILLRACE_TEST_PGBOUNCER_BIN: pgbouncer };
+  rows.push(await runAll(`PostgreSQL ${version}`, wanted(databaseParts), env));
 }
 console.log(`\n${formatTable(rows)}`);
 const results = rows.flatMap(({ cells }) => [...cells.values()]);
