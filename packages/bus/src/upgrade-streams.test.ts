@@ -304,6 +304,7 @@ test("a former version that was started again after half an upgrade loses nothin
     if (what === "delete the former stream") throw new Error("killed");
   };
   await expect(upgradeOnce(bus, onChange)).rejects.toThrow("killed");
+  await expect(bus.requireLogs({ whole: true })).rejects.toThrow(/of a former version/);
   // As its start does.
   const { config } = (await call("STREAM.INFO.JOBS_CRITICAL")) as { config: object };
   await call("STREAM.UPDATE.JOBS_CRITICAL", { ...config, subjects: ["jobs.critical.>"] });
@@ -337,9 +338,11 @@ test("the user `admin` of a broker with users may do all of it", { timeout: 60_0
   );
   const who = { natsUrl: secured.url, natsSeedFile: seedFile, natsStreamsGiven: false };
   const admin = stack.use(await connectBus(brokerOptions("admin", who)));
+  await expect(admin.requireLogs()).rejects.toThrow(/JOBS_CRITICAL.*of a former version.*millrace upgrade streams/);
   expect(await admin.planUpgrade()).toMatchObject(logs.map((log) => ({ log, stage: "former" })));
   const upgraded = await admin.upgradeStreams();
   expect(upgraded.map(({ moved }) => moved)).toEqual([0, 1, 0, 0, 1]);
+  await admin.requireLogs({ whole: true });
   await admin.ensureTopology();
 });
 

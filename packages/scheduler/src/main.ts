@@ -25,6 +25,7 @@ await runService(async () => {
   const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
   const bus = stack.use(await connectBus({ ...brokerOptions("scheduler", config), logger }));
   await bus.ensureTopology();
+  await bus.requireLogs();
   stack.use(followSettings(bus.kv("settings"), live, logger));
   stack.use(announceSettings(bus.kv("processes"), processSettings("scheduler", live), logger));
   const store = stack.use(await openStore(config.store));

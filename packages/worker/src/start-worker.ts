@@ -71,6 +71,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   await using stack = new AsyncDisposableStack();
   const bus = options.bus ?? stack.use(await connect(options, settings.id, logger));
   await bus.ensureTopology();
+  await bus.requireLogs();
   const secrets = await SecretVault.open({
     env: process.env,
     ...(options.secretsFile === undefined ? {} : { file: options.secretsFile }),
