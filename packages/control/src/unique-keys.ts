@@ -51,18 +51,22 @@ export class UniqueKeys {
    */
   async acquire(uniqueKey: string, { id, run }: KeyHolder, log: string): Promise<void> {
     const key = entryKey(uniqueKey);
-    const { bus } = this.#options;
+    const { bus, lostKeyMs } = this.#options;
     const { lastSeq } = await bus.streamState(log);
     const mine: Holder = { id, run, atMs: bus.clock.nowMs(), log, afterSeq: lastSeq };
-    const value = encoder.encode(JSON.stringify(mine));
     for (let round = 0; round < mostRounds; round++) {
       try {
         const entry = await this.#bucket.get(key);
-        if (entry === undefined) return void (await this.#bucket.create(key, value));
+        if (entry === undefined) return void (await this.#bucket.create(key, encode(mine)));
         const holder = decodeHolder(entry.value);
-        if (holder.id === id && holder.run >= run) return;
-        if (holder.id !== id && !(await this.#isOver(holder))) throw taken(uniqueKey, holder.id);
-        return void (await this.#bucket.update(key, value, entry.revision));
+        if (holder.id !== id) {
+          if (!(await this.#isOver(holder))) throw taken(uniqueKey, holder.id);
+          return void (await this.#bucket.update(key, encode(mine), entry.revision));
+        }
+        // Submitted again, it is on its way once more: nobody may take it for lost meanwhile.
+        if (holder.run >= run && mine.atMs - holder.atMs < lostKeyMs / 2) return;
+        const latest = { ...mine, run: Math.max(run, holder.run) };
+        return void (await this.#bucket.update(key, encode(latest), entry.revision));
       } catch (error) {
         const raced = error instanceof BusError && (error.code === "already_exists" || error.code === "aborted");
         if (!raced) throw error;
@@ -117,6 +121,10 @@ function taken(uniqueKey: string, holder: string): MillraceError {
 // Any printable text is a unique key; a bucket's keys are narrower.
 function entryKey(uniqueKey: string): string {
   return createHash("sha256").update(uniqueKey).digest("hex");
+}
+
+function encode(holder: Holder): Uint8Array {
+  return encoder.encode(JSON.stringify(holder));
 }
 
 function decodeHolder(value: Uint8Array): Holder {
