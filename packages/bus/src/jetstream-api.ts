@@ -5,6 +5,8 @@ import { backoffMs, pause } from "./pause.ts";
 import type { RequestMux } from "./request-mux.ts";
 
 const requestTimeoutMs = 5000;
+/** Of a cluster without a leader comes no answer, and none later to what was asked meanwhile: asked again soon, then less often. */
+const firstTryMs = 1000;
 /** While JetStream starts, nobody listens on its subjects for a moment. */
 const startupMs = 10_000;
 const encoder = new TextEncoder();
@@ -28,11 +30,11 @@ export class JetStreamApi {
   }
 
   /** @throws BusError by JetStream's own error, or as RequestMux.request does */
-  async request(subject: string, body: object | undefined): Promise<JsonObject> {
+  async request(subject: string, body: object | undefined, timeoutMs = requestTimeoutMs): Promise<JsonObject> {
     const { namespace } = this.link;
     const named = body === undefined || namespace === undefined ? body : namespace.request(body);
     const data = named === undefined ? new Uint8Array(0) : encoder.encode(JSON.stringify(named));
-    const answer = await this.mux.request(`$JS.API.${subject}`, data, { timeoutMs: requestTimeoutMs });
+    const answer = await this.mux.request(`$JS.API.${subject}`, data, { timeoutMs });
     const json = JsonObject.parse(answer.data);
     if (json.has("error")) {
       const error = json.object("error");
@@ -50,7 +52,9 @@ export class JetStreamApi {
     const deadline = Date.now() + this.#patienceMs;
     for (let failures = 0; ; failures++) {
       try {
-        return await this.request(subject, body);
+        const inCluster = this.link.client.info?.cluster !== undefined;
+        const timeoutMs = inCluster ? Math.min(requestTimeoutMs, firstTryMs * 2 ** failures) : requestTimeoutMs;
+        return await this.request(subject, body, timeoutMs);
       } catch (error) {
         const passing =
           error instanceof BusError &&

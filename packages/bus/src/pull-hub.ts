@@ -12,6 +12,11 @@ export interface PullOptions {
   readonly noWait?: boolean;
   /** Bound on the answer; must hold the largest single message. */
   readonly maxBytes?: number;
+  /**
+   * The consumer has no copies: when its server in a cluster dies, nobody says so, and the pull is given up when it is silent. Of
+   * others the next leader tells.
+   */
+  readonly alone?: boolean;
 }
 
 /**
@@ -40,11 +45,16 @@ interface OpenPull {
   readonly batch: number;
   readonly handlers: PullHandlers;
   readonly deadlineMs: number;
+  /** Of the broker, while it waits for messages; 0: it says nothing. */
+  readonly heartbeatMs: number;
+  heardMs: number;
   received: number;
 }
 
 /** Over the pull's own time before we believe that its end got lost. */
 const graceMs = 3000;
+/** Two of these without a word, and a pull from a consumer without copies is given up. */
+const clusterHeartbeatMs = 2000;
 const encoder = new TextEncoder();
 
 /**
@@ -123,17 +133,24 @@ class PullChannel {
 
   pull(options: PullOptions, handlers: PullHandlers): void {
     const token = (this.#counter++).toString(36);
+    const nowMs = Date.now();
+    // The broker refuses those that are longer than half of the pull.
+    const watched = options.alone === true && this.#isFar() && options.expiresMs >= 2 * clusterHeartbeatMs;
+    const heartbeatMs = watched ? clusterHeartbeatMs : 0;
     this.#last = handlers;
     this.#open.push({
       token,
       batch: options.batch,
       handlers,
-      deadlineMs: Date.now() + options.expiresMs + graceMs,
+      deadlineMs: nowMs + options.expiresMs + graceMs,
+      heartbeatMs,
+      heardMs: nowMs,
       received: 0,
     });
     const request = {
       batch: options.batch,
       expires: options.expiresMs * 1_000_000,
+      ...(heartbeatMs === 0 ? {} : { idle_heartbeat: heartbeatMs * 1_000_000 }),
       ...(options.noWait === true ? { no_wait: true } : {}),
       ...(options.maxBytes === undefined ? {} : { max_bytes: options.maxBytes }),
     };
@@ -144,7 +161,11 @@ class PullChannel {
   sweep(nowMs: number): boolean {
     // A copy: the callee may change it.
     const all = [...this.#open];
-    for (const pull of all) if (pull.deadlineMs <= nowMs) this.#end(pull, "lost", "");
+    for (const pull of all) {
+      const silentMs = pull.heartbeatMs === 0 ? 0 : nowMs - pull.heardMs;
+      // Half of one more, for what is under way.
+      if (pull.deadlineMs <= nowMs || silentMs > 2.5 * pull.heartbeatMs) this.#end(pull, "lost", "");
+    }
     return this.#open.length > 0;
   }
 
@@ -163,17 +184,22 @@ class PullChannel {
     // After its end was given up for lost, a message still belongs to somebody.
     if (pull === undefined) return this.#tell(this.#last, delivery);
     pull.received++;
+    if (pull.heartbeatMs > 0) pull.heardMs = Date.now();
     this.#tell(pull.handlers, delivery);
     if (pull.received >= pull.batch) this.#end(pull, "filled", "");
   }
 
   #receiveStatus(message: Msg): void {
     const status = messageStatus(message);
-    if (status === undefined || status.code === 100) return;
+    if (status === undefined) return;
     const token = message.subject.slice(message.subject.lastIndexOf(".") + 1);
     const index = this.#open.findIndex((pull) => pull.token === token);
     const pull = this.#open[index];
     if (pull === undefined) return;
+    if (status.code === 100) {
+      pull.heardMs = Date.now();
+      return;
+    }
     this.#open.splice(index, 1);
     const next = this.#open[index];
     // What it was credited with beyond what it got belongs to the next one.
@@ -192,6 +218,11 @@ class PullChannel {
     if (index < 0) return;
     this.#open.splice(index, 1);
     tellEnd(this.#link, pull.handlers, { reason, received: pull.received, text });
+  }
+
+  /** Whether the consumer may be on another server than the one we are connected to. */
+  #isFar(): boolean {
+    return this.#link.client.info?.cluster !== undefined || this.#link.namespace?.domain !== undefined;
   }
 
   /** The count of the pull must be right, whatever becomes of one message. */

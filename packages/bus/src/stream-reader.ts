@@ -171,7 +171,12 @@ export class StreamReader implements AsyncDisposable {
       this.#pulls.pull(
         stream,
         consumer,
-        { batch: this.#batch, expiresMs: pullExpiresMs, maxBytes: this.#options.maxBytes ?? defaultMaxBytes },
+        {
+          batch: this.#batch,
+          expiresMs: pullExpiresMs,
+          maxBytes: this.#options.maxBytes ?? defaultMaxBytes,
+          alone: true,
+        },
         {
           onMessage: (message) => {
             if (broken) return;
