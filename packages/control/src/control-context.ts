@@ -1,4 +1,4 @@
-import type { Bus } from "@millrace/bus";
+import type { Bus, LiveWorkers } from "@millrace/bus";
 import type { LiveConfig, Logger } from "@millrace/service-kit";
 import type { Store } from "@millrace/store";
 import type { AuditAnnouncer } from "./audit-announcer.ts";
@@ -9,7 +9,6 @@ import type { DryRunner } from "./dry-runner.ts";
 import type { EventSource } from "./event-source.ts";
 import type { ControlEvents } from "./events.ts";
 import type { HookRunner } from "./hook-runner.ts";
-import type { LiveWorkers } from "./live-workers.ts";
 import type { LoadBounds } from "./load-bounds.ts";
 import type { LogPressure } from "./log-pressure.ts";
 import type { LogSearch } from "./log-search.ts";

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Bus } from "@millrace/bus";
+import { type Bus, LiveWorkers } from "@millrace/bus";
 import {
   AuditRuntimeService,
   AuditService,
@@ -41,7 +41,6 @@ import { ControlEvents } from "./events.ts";
 import { describeProcess } from "./get-info.ts";
 import { jobService } from "./job-service.ts";
 import { HookRunner } from "./hook-runner.ts";
-import { LiveWorkers } from "./live-workers.ts";
 import { LogPressure } from "./log-pressure.ts";
 import { LogSearch } from "./log-search.ts";
 import { ModuleInspector } from "./module-inspector.ts";
