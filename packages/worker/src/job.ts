@@ -76,6 +76,11 @@ export class Job implements JobName {
     this.leaseUntilMs = nowMs + leaseMs;
   }
 
+  /** Whether the attempt was under way, so that its end is this worker's to store. */
+  get hasBegun(): boolean {
+    return this.startedAtMs > 0;
+  }
+
   /** Whether another delivery is of the same message. Its number alone does not say so: a broker that was killed may give it again. */
   isSameMessage({ id, level, delivery, options }: Job): boolean {
     const { run, attempt, move } = this.options;

@@ -125,6 +125,14 @@ test("a poisoned message is a dead letter with its bytes", async () => {
   expect(event.rawHeaders).toContain("Millrace-Timeout-Ms: soon");
 });
 
+test("a subject that cannot name a job makes a dead letter under an id of its place", async () => {
+  await using _worker = await startWorker({ ...options("names"), handlers: { t: () => "never" } });
+  world.bus.publish("jobs.normal.names.t.a.b.c", new Uint8Array(0));
+  const dead = () => world.events.find((e) => e.queue === "names" && e.kind === EventKind.DEAD);
+  await expect.poll(dead).toMatchObject({ errorCode: "POISONED", errorMessage: '"a.b.c" is not a job id' });
+  expect(dead()?.jobId).toMatch(/^_n[0-9a-z]+-[0-9a-z]+$/);
+});
+
 test("a handler that takes too long is broken off by its signal", async () => {
   const aborted = Promise.withResolvers<unknown>();
   await using _worker = await startWorker({

@@ -1,5 +1,5 @@
 import type { Bus, Delivery } from "@millrace/bus";
-import { headerNames, idInHeader, isJobId, isJobType, jobIdOf, maxMove, maxRun, splitOwner } from "@millrace/protocol";
+import { headerNames, maxMove, maxRun } from "@millrace/protocol";
 import { CancelMarks } from "./cancel-marks.ts";
 import { CrashWatch } from "./crash-watch.ts";
 import type { SecretVault } from "./host-services/secret-vault.ts";
@@ -14,11 +14,13 @@ import { Lookups } from "./lookups.ts";
 import { NativeSlots } from "./native-slots.ts";
 import { Outcome } from "./outcome.ts";
 import { PluginRuntime } from "./plugins/plugin-runtime.ts";
+import { readJobName } from "./read-job-name.ts";
 import { RepeatBounds } from "./repeat-bounds.ts";
 import { Settler } from "./settler.ts";
 import { SleepingQueues } from "./sleeping-queues.ts";
 import { UnknownFormats } from "./unknown-formats.ts";
 import { WaitingRoom } from "./waiting-room.ts";
+import { within } from "./within.ts";
 import type { WorkerSettings } from "./worker-options.ts";
 import type { WorkerTelemetry } from "./worker-telemetry.ts";
 
@@ -217,7 +219,7 @@ export class WorkerEngine {
 
   /** Lets go of messages that are barred and have not begun. */
   dropBarred(): void {
-    const barred = [...this.leases.jobs()].filter((job) => this.marks.bars(job) && !hasBegun(job));
+    const barred = [...this.leases.jobs()].filter((job) => this.marks.bars(job) && !job.hasBegun);
     for (const job of barred) if (this.#takeOut(job)) this.settler.ack(job);
   }
 
@@ -271,22 +273,16 @@ export class WorkerEngine {
     }
     const format = delivery.header(headerNames.format);
     if (format !== undefined && format !== "") return this.#leave(delivery, lane, format);
-    const rest = delivery.subject.slice(lane.prefix.length);
-    const dot = rest.indexOf(".");
-    const type = dot < 0 ? rest : rest.slice(0, dot);
-    const { id: given, owner } = splitOwner(dot < 0 ? idInHeader : rest.slice(dot + 1));
-    const isNamed = given !== idInHeader;
-    const id = jobIdOf(isNamed && isJobId(given) ? given : undefined, (name) => delivery.header(name), delivery);
+    const name = readJobName(delivery, lane);
     const nowMs = performance.now();
     lane.activeMs = nowMs;
-    const job = new Job(delivery, lane, { id, type, owner }, this.bus.clock, nowMs, this.leases.firstLeaseMs);
+    const job = new Job(delivery, lane, name, this.bus.clock, nowMs, this.leases.firstLeaseMs);
     job.serverId = this.bus.serverId;
     const isRepeat = this.repeats.isRepeat(delivery, lane);
     if (isRepeat && this.leases.adopt(job)) return;
     this.leases.add(job);
     if (this.settler.hasEnded(job)) return this.settler.ack(job);
-    if (!isJobType(type)) return this.endings.poison(job, `"${type}" is not a job type`);
-    if (isNamed && id !== given) return this.endings.poison(job, `"${given}" is not a job id`);
+    if (name.problem !== undefined) return this.endings.poison(job, name.problem);
     if (isRepeat) {
       job.phase = "held";
       return this.lookups.add(job);
@@ -423,7 +419,7 @@ export class WorkerEngine {
     // Whoever cancelled it while it was in hand and could not be let go heard that this worker has it, and leaves the end to it.
     if (job.cancelRequested) this.endings.conclude(job, Outcome.cancelled(), 0);
     else if (this.marks.cancels(job)) this.#endCancelled(job);
-    else if (this.marks.bars(job) && !hasBegun(job)) this.settler.ack(job);
+    else if (this.marks.bars(job) && !job.hasBegun) this.settler.ack(job);
     else return false;
     return true;
   }
@@ -442,7 +438,7 @@ export class WorkerEngine {
    * this comes before the answer that this worker does not have it.
    */
   #endCancelled(job: Job): void {
-    if (hasBegun(job)) return this.endings.conclude(job, Outcome.cancelled(), 0);
+    if (job.hasBegun) return this.endings.conclude(job, Outcome.cancelled(), 0);
     this.endings.tellCancelled(job);
     this.settler.ack(job);
   }
@@ -497,16 +493,4 @@ export class WorkerEngine {
     if (this.#idleWaiters.length === 0 || this.running > 0 || this.endings.open > 0 || this.leases.size > 0) return;
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
-}
-
-/** Whether the attempt was under way, so that its end is this worker's to store. */
-function hasBegun(job: Job): boolean {
-  return job.startedAtMs > 0;
-}
-
-async function within(ms: number, promise: Promise<void>): Promise<void> {
-  const over = Promise.withResolvers<void>();
-  const timer = setTimeout(over.resolve, ms);
-  await Promise.race([promise, over.promise]);
-  clearTimeout(timer);
 }
