@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe } from "vitest";
 import { openPglitePool, type OpenPool } from "../open-pool.ts";
 import { openStore } from "../open-store.ts";
 import { Store } from "../store.ts";
-import { findPgbouncer, startTestPgbouncer } from "./test-pgbouncer.ts";
+import { startTestPgbouncer } from "./test-pgbouncer.ts";
 import { findPostgresBinaries, startTestPostgres } from "./test-postgres.ts";
 
 export { findPgbouncer, startTestPgbouncer, type TestPgbouncer } from "./test-pgbouncer.ts";
