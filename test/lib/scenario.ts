@@ -65,8 +65,8 @@ export async function runScenario(
   // A failing job: one attempt, dead, run again, dead again.
   await rest.submit({ id: "s-dead", type: "audit", payload: { text: "no json" }, maxAttempts: 1 });
   expect(await rest.jobIn("s-dead", "JOB_STATE_DEAD")).toMatchObject({ attempt: 1, error: { code: "HANDLER_FAILED" } });
-  expect((await rest.call("POST", "/api/v1/jobs/s-dead:retry", {})).body).toMatchObject({ attempt: 2 });
-  await expect.poll(async () => (await rest.job("s-dead"))?.attempt, { timeout: 10_000 }).toBe(2);
+  expect((await rest.call("POST", "/api/v1/jobs/s-dead:retry", {})).body).toMatchObject({ run: 2, attempt: 1 });
+  await expect.poll(async () => (await rest.job("s-dead"))?.run, { timeout: 10_000 }).toBe(2);
   await rest.jobIn("s-dead", "JOB_STATE_DEAD");
 
   // A job that is not due yet, and is cancelled.

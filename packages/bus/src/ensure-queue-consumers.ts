@@ -60,8 +60,14 @@ export async function ensureQueueConsumers(
   const anew: Record<string, number> = {};
   const missing = first ? [] : found.filter(({ config }) => config === undefined);
   const retired = missing.length === 0 ? undefined : decodeRetired((await known.get(queue))?.value);
+  const starts = new Map<string, number>();
   for (const { stream } of missing) {
-    anew[stream] = retired?.anew.get(stream) ?? (await streamState(api, stream)).lastSeq;
+    const { lastSeq } = await streamState(api, stream);
+    const start = retired?.start.get(stream) ?? 0;
+    // A broker that was killed may count on from before it: then all that is stored is delivered.
+    const isThere = start > 0 && start <= lastSeq + 1;
+    if (isThere) starts.set(stream, start);
+    anew[stream] = (isThere ? retired?.anew.get(stream) : undefined) ?? lastSeq;
   }
   // Workers that have no pull open do not hear that a consumer went and came back; they watch this.
   if (Object.keys(anew).length > 0) await known.put(queue, encoder.encode(JSON.stringify({ anew })));
@@ -77,7 +83,7 @@ export async function ensureQueueConsumers(
         max_deliver: -1,
         max_ack_pending: options.maxAckPending ?? defaultMaxAckPending,
         ...(description ? { description } : {}),
-        ...startOf(retired?.start.get(stream)),
+        ...startOf(starts.get(stream)),
       });
       return { level, anewSeq: Number(anewForm.exec(description ?? "")?.[1] ?? 0) };
     }),
