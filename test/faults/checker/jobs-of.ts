@@ -19,6 +19,8 @@ export interface JobCases {
   readonly cases: readonly JobCase[];
   /** Rows that belong to no job that was submitted. */
   readonly strangers: readonly JobRow[];
+  /** Runs of something that nobody has submitted. */
+  readonly strangeRuns: readonly Execution[];
 }
 
 /** Puts together what belongs to each job: rows by their ids and payloads, executions by payloads, events by ids. */
@@ -26,6 +28,7 @@ export function casesOf(evidence: Evidence): JobCases {
   const rowsById = new Map(evidence.rows.map((row) => [row.id, row]));
   const rowsByNumber = Map.groupBy(evidence.rows, ({ payload }) => numberOf(payload));
   const executions = Map.groupBy(evidence.executions, ({ n }) => n);
+  const runsOfOthers = Map.groupBy(executions.get(-1) ?? [], ({ id }) => id);
   const stored = Map.groupBy(evidence.stored, ({ jobId }) => jobId);
   const watched = Map.groupBy(evidence.watched, ({ jobId }) => jobId);
   const claimed = new Set<string>();
@@ -43,12 +46,16 @@ export function casesOf(evidence: Evidence): JobCases {
       submission,
       accepted: sends.some(({ outcome }) => outcome === "accepted"),
       rows,
-      executions: executions.get(plan.n) ?? [],
+      executions: [...(executions.get(plan.n) ?? []), ...[...ids].flatMap((id) => runsOfOthers.get(id) ?? [])],
       stored: [...ids].flatMap((id) => stored.get(id) ?? []),
       watched: [...ids].flatMap((id) => watched.get(id) ?? []),
     };
   });
-  return { cases, strangers: evidence.rows.filter(({ id }) => !claimed.has(id)) };
+  return {
+    cases,
+    strangers: evidence.rows.filter(({ id }) => !claimed.has(id)),
+    strangeRuns: [...runsOfOthers].flatMap(([id, runs]) => (claimed.has(id) ? [] : runs)),
+  };
 }
 
 /** The events that end a job, in their order. */

@@ -20,6 +20,7 @@ export function judgeExecutions(job: JobCase, row: JobRow, log: FaultLog): strin
   const isLast = ({ run, attempt }: Execution): boolean => run === row.run && attempt === row.attempt;
   for (const run of begins) {
     if (run.id !== row.id) wrong.push(`ran as ${run.id}, and its row is ${row.id}`);
+    if (run.n !== plan.n) wrong.push(`run ${run.run}/${run.attempt} had a payload that nobody has sent, ${run.sha}`);
     if (run.queue !== row.queue || run.type !== row.type) wrong.push(`ran as ${run.type} of ${run.queue}`);
   }
   // Of two jobs with one id, the second may have begun before anybody knew of the first.

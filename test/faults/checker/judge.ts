@@ -12,10 +12,13 @@ const answerSlackMs = 100;
 /** Compares what was promised with what came of it. Nothing is wrong when the list is empty. */
 export function judge(evidence: Evidence): Problem[] {
   const log = new FaultLog(evidence.faults);
-  const { cases, strangers } = casesOf(evidence);
+  const { cases, strangers, strangeRuns } = casesOf(evidence);
   const problems: Problem[] = cases.flatMap((job) => judgeJob(job, evidence, log));
   for (const { id, payload } of strangers) {
     problems.push({ rule: "row", id, text: `a row of ${payload.length} bytes that nobody has submitted` });
+  }
+  for (const { id, kind, sha } of strangeRuns) {
+    if (kind === "begin") problems.push({ rule: "executions", id, text: `a run of ${sha} that nobody has submitted` });
   }
   problems.push(...judgeKeys(cases), ...judgeCounts(evidence));
   for (const { stream, consumer, pending, ackPending } of evidence.backlogs) {

@@ -120,6 +120,9 @@ export const spoils: readonly Spoil[] = [
   other("a run with another payload", "executions", /ran with the payload/, ({ executions }, job) => ({
     executions: [...executions, runOf(job, { sha: "0123456789abcdef" })],
   })),
+  other("a run of something else", "executions", /payload that nobody has sent/, ({ executions }, job) => ({
+    executions: [...executions, runOf(job, { n: -1, sha: "0123456789abcdef" })],
+  })),
   other("a success that never ran", "executions", /no handler ended that well/, ({ executions }, job) => ({
     executions: executions.filter(({ n }) => n !== job.n),
   })),

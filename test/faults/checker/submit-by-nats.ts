@@ -21,6 +21,8 @@ export async function submitByNats(
   const sent = { edition: number, atMs, ...(plan.id === undefined ? {} : { id: plan.id }) } as const;
   try {
     const { stream, seq, duplicate } = await client.publish(subject, edition.bytes, { headers, timeout: ackMs });
+    // A cluster before 2.11 answers so for a message that is on its way and may never arrive (nats-server#5827, #6415).
+    if (seq === 0) return { ...sent, doneMs: Date.now(), outcome: "uncertain", detail: "stored before, at no place" };
     return { ...sent, doneMs: Date.now(), outcome: "accepted", stream, seq, duplicate, detail: "" };
   } catch (error) {
     return { ...sent, doneMs: Date.now(), outcome: isRefusal(error) ? "refused" : "uncertain", detail: String(error) };
