@@ -7,6 +7,7 @@ export interface JobJson {
   type: string;
   priority: string;
   state: string;
+  run: number;
   attempt: number;
   maxAttempts: number;
   payload?: { json?: unknown; text?: string; raw?: string };
