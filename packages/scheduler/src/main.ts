@@ -13,6 +13,7 @@ import {
   startTracing,
 } from "@millrace/service-kit";
 import { openStore } from "@millrace/store";
+import { schedulerMetrics } from "./scheduler-metrics.ts";
 import { startScheduler } from "./start-scheduler.ts";
 
 await runService(async () => {
@@ -29,7 +30,7 @@ await runService(async () => {
   stack.use(followSettings(bus.kv("settings"), live, logger));
   stack.use(announceSettings(bus.kv("processes"), processSettings("scheduler", live), logger));
   const store = stack.use(await openStore(config.store));
-  const scheduler = stack.use(await startScheduler({}, { bus, store, logger }));
+  const scheduler = stack.use(await startScheduler({}, { bus, store, logger, metrics: schedulerMetrics(metrics) }));
   health.check("nats", () => (bus.connected ? undefined : "not connected"));
   health.check("scheduler", () => scheduler.status().reason || undefined);
   logger.info({ nats: config.natsUrl, opsPort: ops.port }, "started");

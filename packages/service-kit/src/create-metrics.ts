@@ -52,6 +52,12 @@ export interface Metrics {
   readonly logTrimmed: Counter;
   readonly jobsRepaired: Counter;
   readonly jobsMoved: Counter;
+  /** Jobs whose time had come. */
+  readonly jobsReleased: Counter;
+  /** Seconds by which the most overdue job of a batch left late. */
+  readonly releaseDelaySeconds: Histogram<never>;
+  /** Messages of EVENTS that a plugin was too far behind to be offered. */
+  readonly pluginEventsMissed: Counter<"plugin">;
   /** Jobs whose subject or headers are not of a job: ended as poisoned. */
   readonly projectionRejected: Counter;
   /** Writes that failed, and are tried again. */
@@ -129,6 +135,21 @@ export function createMetrics(): Metrics {
     unknownFormats: counter("unknown_formats_total", "Jobs of a format that the worker does not read", ["queue"]),
     clockSkew: gauge("clock_skew_seconds", "How far the clock of this machine is ahead of the broker's"),
     projectionLag: gauge("projection_lag_messages", "Stream messages that the projection is behind"),
+    jobsReleased: counter(
+      "jobs_released_total",
+      "Jobs that waited for their time, and were published when it had come",
+    ),
+    releaseDelaySeconds: histogram(
+      "job_release_delay_seconds",
+      "Seconds by which the most overdue job of a batch left late",
+      waitBuckets,
+      [],
+    ),
+    pluginEventsMissed: counter(
+      "plugin_events_missed_total",
+      "Messages of EVENTS that a plugin was not offered, as it was too far behind or they had gone",
+      ["plugin"],
+    ),
     projectionRows: counter("projection_rows_total", "Rows written by the projection"),
     announcementLag: gauge(
       "announcement_lag_messages",

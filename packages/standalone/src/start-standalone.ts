@@ -6,7 +6,7 @@ import { startGateway } from "@millrace/gateway";
 import { identityConfigOf, startIdentity, type FirstAdministrator } from "@millrace/identity";
 import { projectorMetrics, startProjector } from "@millrace/projector";
 import { createDirectTransport, createPipeline, serveNats, type RpcTransport } from "@millrace/rpc";
-import { startScheduler } from "@millrace/scheduler";
+import { schedulerMetrics, startScheduler } from "@millrace/scheduler";
 import { createMetrics, Health, startTracing, type LiveConfig, type Logger } from "@millrace/service-kit";
 import { openStore, type Store } from "@millrace/store";
 import { startWorker } from "@millrace/worker";
@@ -88,7 +88,7 @@ export async function startStandalone(
   const projector = starting.use(await startProjector({}, { bus, store, logger, metrics: projectorMetrics(metrics) }));
   health.check("projector", () => projector.status().reason || undefined);
   health.warn("logs", () => projector.status().notice || undefined);
-  const scheduler = starting.use(await startScheduler({}, { bus, store, logger }));
+  const scheduler = starting.use(await startScheduler({}, { bus, store, logger, metrics: schedulerMetrics(metrics) }));
   health.check("scheduler", () => scheduler.status().reason || undefined);
   const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health, live }));
   const pipeline = controlPipeline(control);
