@@ -35,8 +35,8 @@ describe.skipIf(binaries === undefined)("statements run in their scope", () => {
   }, setUpMs);
   afterAll(() => stack.disposeAsync(), setUpMs);
 
-  function open(url: string, scope: StatementScope, max = 2) {
-    const pool = new pg.Pool({ connectionString: url, max });
+  function open(url: string, scope: StatementScope, config: pg.PoolConfig = {}) {
+    const pool = new pg.Pool({ connectionString: url, max: 2, ...config });
     const db = new Kysely<Tables>({ dialect: new StoreDialect(pool, scope) });
     return { db, [Symbol.asyncDispose]: () => pool.end() };
   }
@@ -84,6 +84,12 @@ describe.skipIf(binaries === undefined)("statements run in their scope", () => {
         await expect(inside).rejects.toMatchObject({ code: "57014" });
         await using other = open(url(), { timeoutMs: 20_000 });
         await sql`SELECT pg_sleep(${0.2})`.execute(other.db);
+      });
+
+      test("who was not answered leaves nobody waiting behind", async () => {
+        await using opened = open(url(), { timeoutMs: 1500 }, { max: 1, query_timeout: 300 });
+        await expect(sql`SELECT pg_sleep(${20})`.execute(opened.db)).rejects.toThrow("Query read timeout");
+        expect((await sql`SELECT ${1}::int AS n`.execute(opened.db)).rows).toEqual([{ n: 1 }]);
       });
 
       test("callers with different scopes may come at once", async () => {

@@ -2,6 +2,9 @@ import type { PostgresCursor, PostgresPool, PostgresPoolClient, PostgresQueryRes
 import pg from "pg";
 import { ScopedQuery } from "./scoped-query.ts";
 
+/** What pg's clients say when there was no answer within `query_timeout`; it has no code. */
+const readTimeout = "Query read timeout";
+
 /** What holds for every statement. */
 export interface StatementScope {
   /** Where tables and functions without a schema in front are, and nowhere else; undefined: as the role has it. */
@@ -39,6 +42,7 @@ class ScopedClient implements PostgresPoolClient {
   readonly #client: pg.PoolClient;
   /** Goes before each transaction; undefined for a session that has been told. */
   readonly #first: string | undefined;
+  #isStuck = false;
 
   private constructor(client: pg.PoolClient, first: string | undefined) {
     this.#client = client;
@@ -66,14 +70,25 @@ class ScopedClient implements PostgresPoolClient {
     if (typeof text !== "string") throw new TypeError("cursors are not supported");
     const first = this.#first;
     // Kysely has one statement at a time on a client, so this is what the statement will find.
-    if (first === undefined || this.#client.getTransactionStatus() !== "I") return this.#send<R>(text, values);
-    if (values.length > 0) return this.#sendScoped<R>(first, text, values);
+    if (first === undefined || this.#client.getTransactionStatus() !== "I")
+      return this.#watch(this.#send<R>(text, values));
+    if (values.length > 0) return this.#watch(this.#sendScoped<R>(first, text, values));
     const starts = /^(?:begin|start transaction)\b/.test(text);
-    return this.#send<R>(starts ? `${text}; ${first}` : `${first}; ${text}`, [], starts ? 0 : 1);
+    return this.#watch(this.#send<R>(starts ? `${text}; ${first}` : `${first}; ${text}`, [], starts ? 0 : 1));
   }
 
-  release(destroy?: boolean): void {
-    this.#client.release(destroy);
+  release(destroy = false): void {
+    this.#client.release(destroy || this.#isStuck);
+  }
+
+  /** The pool would lend a client again that still waits for an answer, and whoever comes next would wait behind it. */
+  async #watch<R>(answer: Promise<R>): Promise<R> {
+    try {
+      return await answer;
+    } catch (error) {
+      this.#isStuck ||= error instanceof Error && error.message === readTimeout;
+      throw error;
+    }
   }
 
   /** @param which of the results of several statements in one text */
