@@ -1,4 +1,4 @@
-import type { Bus } from "@millrace/bus";
+import type { Bus } from "./bus.ts";
 
 const probeTimeoutMs = 1_500;
 

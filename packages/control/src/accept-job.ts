@@ -66,11 +66,12 @@ async function publish(
   request: SubmitJobRequest,
   message: JobMessage,
 ): Promise<AcceptedJob & { readonly place?: LogPlace }> {
-  const { bus, uniqueKeys, recent } = context;
+  const { bus, uniqueKeys, recent, clockSamples } = context;
   const { id, owner, log, runAtMs, subject, data, headers } = message;
   const { uniqueKey } = request;
   if (uniqueKey !== "") await uniqueKeys.acquire(uniqueKey, { id, run: firstRun }, log);
   let ack: PublishAck;
+  const sentMs = performance.now();
   try {
     ack = await bus.publishDurable(subject, data, request.id === "" ? headers : [...headers, onlyFirst]);
   } catch (error) {
@@ -83,6 +84,7 @@ async function publish(
     throw error;
   }
   if (ack.duplicate) return { id, duplicate: true };
+  clockSamples.take(sentMs, performance.now(), log, ack.seq);
   const place = { stream: log, seq: ack.seq };
   recent.add(id, { request, owner, runAtMs, bytes: data.length, place });
   return { id, duplicate: false, place };

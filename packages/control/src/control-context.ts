@@ -4,6 +4,7 @@ import type { Store } from "@millrace/store";
 import type { AuditAnnouncer } from "./audit-announcer.ts";
 import type { CancelMarks } from "./cancel-marks.ts";
 import type { CancelSweep } from "./cancel-sweep.ts";
+import type { ClockSamples } from "./clock-samples.ts";
 import type { ControlConfig } from "./config.ts";
 import type { DryRunner } from "./dry-runner.ts";
 import type { EventSource } from "./event-source.ts";
@@ -35,6 +36,7 @@ export interface ControlContext {
   readonly events: ControlEvents;
   readonly pressure: LogPressure;
   readonly recent: RecentJobs;
+  readonly clockSamples: ClockSamples;
   readonly takenIds: TakenIds;
   /** By owner. */
   readonly quotas: LoadBounds;

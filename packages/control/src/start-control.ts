@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { type Bus, LiveWorkers } from "@millrace/bus";
+import { LiveWorkers, probeBroker, type Bus } from "@millrace/bus";
 import {
   AuditRuntimeService,
   AuditService,
@@ -37,6 +37,7 @@ import { DryRunner } from "./dry-runner.ts";
 import { eventService } from "./event-service.ts";
 import { EventSource } from "./event-source.ts";
 import { EventTail } from "./event-tail.ts";
+import { ClockSamples } from "./clock-samples.ts";
 import { ControlEvents } from "./events.ts";
 import { describeProcess } from "./get-info.ts";
 import { jobService } from "./job-service.ts";
@@ -106,6 +107,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     events,
     pressure,
     recent,
+    clockSamples: new ClockSamples(bus),
     takenIds: new TakenIds(bus, store, recent),
     quotas: ownerQuotas({ bus, store, cursor, limits: live.values, onRefused: () => events.quotaReached() }),
     queueBounds: queueBounds({ bus, store, cursor, settings: queueSettings, onRefused: () => events.queueFull() }),
@@ -135,7 +137,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
   const { cancelMarks, workers, settings } = context;
   await Promise.all([queueSettings.ready, settings.ready, cancelMarks.ready, workers.ready]);
   // Jobs are accepted without the database; only reading them needs it.
-  starting.use(health.check("nats", () => (bus.connected ? undefined : "not connected")));
+  starting.use(health.check("nats", () => probeBroker(bus)));
   starting.use(health.check("logs", () => pressure.reason || undefined));
   starting.use(health.warn("logs", () => pressure.alarm || undefined));
   starting.use(health.check("database", () => store.ping().then(() => undefined)));

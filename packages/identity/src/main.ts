@@ -1,5 +1,5 @@
-import { brokerOptions, connectBus } from "@millrace/bus";
-import { createPipeline, listenGrpc, probeBroker, serveNats } from "@millrace/rpc";
+import { brokerOptions, connectBus, probeBroker } from "@millrace/bus";
+import { createPipeline, listenGrpc, serveNats } from "@millrace/rpc";
 import {
   announceSettings,
   createLogger,

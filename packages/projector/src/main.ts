@@ -1,4 +1,4 @@
-import { brokerOptions, connectBus } from "@millrace/bus";
+import { brokerOptions, connectBus, probeBroker } from "@millrace/bus";
 import { version } from "@millrace/protocol";
 import {
   announceSettings,
@@ -31,7 +31,7 @@ await runService(async () => {
   stack.use(announceSettings(bus.kv("processes"), processSettings("projector", live), logger));
   const store = stack.use(await openStore(config.store));
   const projector = stack.use(await startProjector({}, { bus, store, logger, metrics: projectorMetrics(metrics) }));
-  health.check("nats", () => (bus.connected ? undefined : "not connected"));
+  health.check("nats", () => probeBroker(bus));
   health.check("projector", () => projector.status().reason || undefined);
   health.warn("logs", () => projector.status().notice || undefined);
   logger.info({ nats: config.natsUrl, opsPort: ops.port }, "started");

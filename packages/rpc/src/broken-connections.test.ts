@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Code, ConnectError, createClient, type ServiceImpl } from "@connectrpc/connect";
-import { connectBus, type Bus } from "@millrace/bus";
+import { connectBus, probeBroker, type Bus } from "@millrace/bus";
 import { startTestNats, type TestNats } from "@millrace/bus/testing";
 import { JobService } from "@millrace/protocol";
 import { expect, test } from "vitest";
@@ -13,7 +13,6 @@ import { decodeFrame, frameKinds } from "./nats-frame.ts";
 import { createNatsTransport } from "./nats-transport.ts";
 import type { NatsTransportOptions } from "./pending-calls.ts";
 import { bindService, createPipeline } from "./pipeline.ts";
-import { probeBroker } from "./probe-broker.ts";
 import { serveNats, type ServeNatsOptions } from "./serve-nats.ts";
 
 /** Short, for tests that wait for them. */

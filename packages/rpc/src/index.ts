@@ -37,7 +37,7 @@ export { reflectionServices } from "./reflection-service.ts";
 export { buildOpenApi, type OpenApiInfo } from "./open-api.ts";
 export { apiPages } from "./api-pages.ts";
 export { openNatsTransport, type NatsTransport } from "./open-nats-transport.ts";
-export { probeBroker } from "./probe-broker.ts";
+
 export type { HandlerContext, ServiceImpl, Transport as RpcTransport } from "@connectrpc/connect";
 export { Code, ConnectError, createClient } from "@connectrpc/connect";
 export { AnswerBudget } from "./answer-budget.ts";

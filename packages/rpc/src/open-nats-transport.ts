@@ -1,8 +1,14 @@
-import { brokerOptions, connectBus, type BrokerSettings, type BrokerUser, type BusLogger } from "@millrace/bus";
+import {
+  brokerOptions,
+  connectBus,
+  probeBroker,
+  type BrokerSettings,
+  type BrokerUser,
+  type BusLogger,
+} from "@millrace/bus";
 import type { Transport } from "@connectrpc/connect";
 import { createNatsTransport } from "./nats-transport.ts";
 import type { NatsTransportOptions } from "./pending-calls.ts";
-import { probeBroker } from "./probe-broker.ts";
 
 export interface NatsTransport extends Transport, AsyncDisposable {
   /** Why nothing can be called, for health: the broker is away or hangs. */

@@ -1,4 +1,4 @@
-import { brokerOptions, connectBus } from "@millrace/bus";
+import { brokerOptions, connectBus, probeBroker } from "@millrace/bus";
 import { version } from "@millrace/protocol";
 import {
   announceSettings,
@@ -31,7 +31,7 @@ await runService(async () => {
   stack.use(announceSettings(bus.kv("processes"), processSettings("scheduler", live), logger));
   const store = stack.use(await openStore(config.store));
   const scheduler = stack.use(await startScheduler({}, { bus, store, logger, metrics: schedulerMetrics(metrics) }));
-  health.check("nats", () => (bus.connected ? undefined : "not connected"));
+  health.check("nats", () => probeBroker(bus));
   health.check("scheduler", () => scheduler.status().reason || undefined);
   logger.info({ nats: config.natsUrl, opsPort: ops.port }, "started");
   return stack.move();
