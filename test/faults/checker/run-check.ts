@@ -135,7 +135,16 @@ async function gather(
   incidents: string[],
 ): Promise<Evidence> {
   const { rows, ownerCounts } = await readDatabase(system.database.url);
-  const { stored, storedWhole, backlogs } = await readBroker(system.directServers);
+  // What cannot be read is wrong in itself; the rest is judged all the same.
+  const orElse =
+    <T>(what: string, instead: T) =>
+    (error: unknown): T => {
+      incidents.push(`${what} could not be read: ${String(error)}`);
+      return instead;
+    };
+  const { stored, storedWhole, backlogs } = await readBroker(system.directServers).catch(
+    orElse("the broker", { stored: [], storedWhole: false, backlogs: [] }),
+  );
   const ids = rows.map(({ id }) => id);
   const deaf = await watch.missing(ids, heardMs);
   if (deaf.length > 0) {
@@ -152,7 +161,7 @@ async function gather(
     storedWhole,
     watched: watch.heard,
     faults,
-    queueCounts: await readQueueCounts(system),
+    queueCounts: await readQueueCounts(system).catch(orElse("the queues' counters", [])),
     ownerCounts,
     backlogs,
     incidents: [...incidents],
