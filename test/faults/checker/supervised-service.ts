@@ -80,7 +80,8 @@ export class SupervisedService implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping = true;
-    await this.stop();
+    // It is killed when it does not stop. Whoever asks for a stop within a run hears of that; here the verdict matters more.
+    await this.stop().catch(() => undefined);
     this.#exit[Symbol.dispose]();
   }
 
