@@ -10,6 +10,8 @@ export interface StreamState {
   readonly lastSeq: number;
   readonly consumers: number;
   readonly createdMs: number;
+  /** Servers that keep a copy. */
+  readonly replicas: number;
 }
 
 /** @throws BusError not_found */
@@ -27,6 +29,7 @@ export function decodeStreamState(info: JsonObject): StreamState {
     lastSeq: state.number("last_seq"),
     consumers: state.number("consumer_count"),
     createdMs: Math.floor(Date.parse(info.string("created"))),
+    replicas: Math.max(1, info.object("config").number("num_replicas")),
   };
 }
 

@@ -1,4 +1,4 @@
-import { BusError, type Bus, type PipelinedPublisher } from "@millrace/bus";
+import { BusError, type Bus, type PipelinedPublisher, type StreamState } from "@millrace/bus";
 import {
   announcementSubject,
   backoffDelayMs,
@@ -12,6 +12,7 @@ import {
 } from "@millrace/protocol";
 import type { ReadJob } from "./patch-from-job.ts";
 import type { ProjectorLogger } from "./projector-signals.ts";
+import { isSameStream } from "./same-stream.ts";
 import { wait } from "./wait.ts";
 
 /** Up to where a log was announced: `<when the log was made, Unix ms>:<first>:<last>`, on every announcement. */
@@ -19,14 +20,18 @@ const reachHeader = "Millrace-Announced";
 const expectedHeader = "Nats-Expected-Last-Subject-Sequence";
 /** A batch leaves with so many events at the most. */
 const mostEvents = 1000;
+const deliveryTimeoutMs = 5000;
 /** Of one log: who adds more waits. */
 const mostPending = 5000;
 const retry: BackoffPolicy = { kind: "exponential", baseMs: 100, maxMs: 5000, jitter: 0.3 };
 
+/** When a log was made, Unix ms, and on how many servers it is. */
+type Made = Pick<StreamState, "createdMs" | "replicas">;
+
 /** One log's announcements, in order and one message at a time. */
 interface Line {
   readonly log: string;
-  createdMs: number;
+  readonly made: Made;
   /** Everything up to here was announced. */
   announcedSeq: number;
   /** The announcement that says so, in EVENTS; 0 before the first. */
@@ -60,7 +65,8 @@ export class Announcer implements AsyncDisposable {
 
   constructor(options: AnnouncerOptions) {
     this.#options = options;
-    this.#publisher = options.bus.publisher();
+    // A stop does not wait long for a broker that is away: what was not told is told by the next leader.
+    this.#publisher = options.bus.publisher({ deliveryTimeoutMs });
   }
 
   /** Why nothing is announced at this moment; undefined when all is well. */
@@ -72,12 +78,12 @@ export class Announcer implements AsyncDisposable {
    * Finds how far a log was announced. @param knownSeq as the rows have it, for a log whose announcements have left EVENTS
    * @returns the sequence after which to go on
    */
-  async attach(log: string, createdMs: number, knownSeq: number): Promise<number> {
-    const found = await this.#lastAnnouncement(log, createdMs);
+  async attach(log: string, made: Made, knownSeq: number): Promise<number> {
+    const found = await this.#lastAnnouncement(log, made);
     const announcedSeq = Math.max(found.announcedSeq, knownSeq);
     this.#lines.set(log, {
       log,
-      createdMs,
+      made,
       announcedSeq,
       lastSeq: found.lastSeq,
       seenSeq: announcedSeq,
@@ -164,9 +170,9 @@ export class Announcer implements AsyncDisposable {
         subject: announcementSubject(line.log),
         data: batch.take(),
         headers: [
-          [headerNames.messageId, `${line.log}:${line.createdMs.toString(36)}:${first}:${last}`],
+          [headerNames.messageId, `${line.log}:${line.made.createdMs.toString(36)}:${first}:${last}`],
           [expectedHeader, String(line.lastSeq)],
-          [reachHeader, `${line.createdMs}:${first}:${last}`],
+          [reachHeader, `${line.made.createdMs}:${first}:${last}`],
         ],
       });
       line.lastSeq = ack.seq;
@@ -177,7 +183,7 @@ export class Announcer implements AsyncDisposable {
 
   async #catchUp(line: Line): Promise<void> {
     try {
-      const { announcedSeq, lastSeq } = await this.#lastAnnouncement(line.log, line.createdMs);
+      const { announcedSeq, lastSeq } = await this.#lastAnnouncement(line.log, line.made);
       line.lastSeq = lastSeq;
       if (announcedSeq <= line.announcedSeq) return;
       line.announcedSeq = announcedSeq;
@@ -187,12 +193,12 @@ export class Announcer implements AsyncDisposable {
     }
   }
 
-  async #lastAnnouncement(log: string, createdMs: number): Promise<{ announcedSeq: number; lastSeq: number }> {
+  async #lastAnnouncement(log: string, made: Made): Promise<{ announcedSeq: number; lastSeq: number }> {
     const last = await this.#options.bus.lastMessage(eventsStream, announcementSubject(log));
     if (last === undefined) return { announcedSeq: 0, lastSeq: 0 };
-    const [madeMs, , announcedSeq] = (last.header(reachHeader) ?? "").split(":").map(Number);
+    const [madeMs = 0, , announcedSeq] = (last.header(reachHeader) ?? "").split(":").map(Number);
     // Of a stream that was made anew nothing was announced yet.
-    return { announcedSeq: madeMs === createdMs ? (announcedSeq ?? 0) : 0, lastSeq: last.seq };
+    return { announcedSeq: isSameStream(made, madeMs) ? (announcedSeq ?? 0) : 0, lastSeq: last.seq };
   }
 }
 

@@ -1,8 +1,9 @@
-import type { Bus } from "@millrace/bus";
+import type { Bus, StreamState } from "@millrace/bus";
 import { eventsStream, jobLogs } from "@millrace/protocol";
 import type { LogCursor, StoredCursor } from "@millrace/store";
 import type { Announcer } from "./announcer.ts";
 import type { ProjectorLogger } from "./projector-signals.ts";
+import { isSameStream } from "./same-stream.ts";
 
 /** All that the projector reads, EVENTS first. */
 export const projectedLogs: readonly string[] = [eventsStream, ...jobLogs];
@@ -48,8 +49,11 @@ export async function attachLogs(
   const turnedBack: string[] = [];
   for (const log of projectedLogs) {
     const stored = cursors.get(log);
-    const { createdMs, firstSeq, lastSeq } = await bus.streamState(log);
-    const why = stored === undefined ? undefined : await whyAnew(bus, log, stored, { createdMs, firstSeq, lastSeq });
+    const state = await bus.streamState(log);
+    const { firstSeq, lastSeq } = state;
+    const why = stored === undefined ? undefined : await whyAnew(bus, log, stored, state);
+    // Of a stream that is still the same, whatever its leader of this moment says.
+    const createdMs = stored === undefined || why !== undefined ? state.createdMs : stored.streamCreatedMs;
     const isAnew = why !== undefined;
     if (isAnew) logger.warn({ log, cursor: stored, createdMs, lastSeq }, `${why}: reading it from its first message`);
     // A fresh database begins with what is kept; what was before that is nobody's loss, but for EVENTS beside jobs that were read.
@@ -63,7 +67,8 @@ export async function attachLogs(
       );
     }
     const known = stored !== undefined && !isAnew ? stored.announcedSeq : 0;
-    const announcedSeq = log === eventsStream ? cursor.seq : await announcer.attach(log, createdMs, known);
+    const announcedSeq =
+      log === eventsStream ? cursor.seq : await announcer.attach(log, { ...state, createdMs }, known);
     logs.set(log, { createdMs, cursor, announcedSeq: Math.min(announcedSeq, lastSeq), isAnew });
     if (log === eventsStream) continue;
     const turned = await bus.upkeep.turnBackConsumers(log);
@@ -84,13 +89,8 @@ export async function attachLogs(
   return { logs, gaps, turnedBack };
 }
 
-async function whyAnew(
-  bus: Bus,
-  log: string,
-  cursor: StoredCursor,
-  state: { readonly createdMs: number; readonly firstSeq: number; readonly lastSeq: number },
-): Promise<string | undefined> {
-  if (cursor.streamCreatedMs !== state.createdMs) return `${log} was made anew`;
+async function whyAnew(bus: Bus, log: string, cursor: StoredCursor, state: StreamState): Promise<string | undefined> {
+  if (!isSameStream(state, cursor.streamCreatedMs)) return `${log} was made anew`;
   if (cursor.seq > state.lastSeq) return `${log} ends before the cursor`;
   if (cursor.atMs === 0 || cursor.seq < state.firstSeq) return undefined;
   const there = await bus.messageAt(log, cursor.seq);

@@ -140,7 +140,10 @@ class RunningProjector implements Projector {
         this.#reason = wordsOf(error);
         if (failures === 0) logger.warn({ err: error }, "no turn to project yet");
       } finally {
+        // What was wrong with a turn that is over says nothing of this projector.
         this.#isLeading = false;
+        this.#writer = undefined;
+        this.#announcer = undefined;
       }
       await wait(backoffDelayMs(retry, failures + 1, Math.random()), signal);
     }

@@ -3,6 +3,7 @@ import { decodePlaceMark, eventsStream, jobLogs } from "@millrace/protocol";
 import type { Floors, Store } from "@millrace/store";
 import type { AgeMarks } from "./age-marks.ts";
 import type { ProjectorLogger, ProjectorMetrics } from "./projector-signals.ts";
+import { isSameStream } from "./same-stream.ts";
 
 /** A purge empties the redelivery queues of a log's consumers and writes the state of all: it has to be worth it. */
 const worthBytes = 64 << 20;
@@ -24,7 +25,7 @@ export interface TrimOptions {
   readonly ages: ReadonlyMap<string, AgeMarks>;
   /** Up to where each log was announced. */
   readonly announced: ReadonlyMap<string, number>;
-  /** When each stream was made, as it was attached. */
+  /** When each stream was made, as it was attached; cursors are of it. */
   readonly createdMs: ReadonlyMap<string, number>;
   /** Whether the streams are still those that were attached: asked before each purge. */
   readonly isAttached: () => boolean;
@@ -61,11 +62,11 @@ export async function trimLogs(options: TrimOptions): Promise<{ trimmed: Trimmed
   const holds: LogHold[] = [];
   for (const log of [...jobLogs, eventsStream]) {
     const state = await bus.streamState(log);
-    const hold = log === eventsStream ? eventsHold(state, floors) : jobsHold(log, state, floors, options);
+    const hold = log === eventsStream ? eventsHold(state, floors, options) : jobsHold(log, state, floors, options);
     holds.push(hold);
     metrics.held(hold);
     if (hold.floor <= state.firstSeq || !isWorth(hold, state)) continue;
-    if (state.createdMs !== options.createdMs.get(log) || !isAttached()) continue;
+    if (!isSameStream(state, options.createdMs.get(log) ?? 0) || !isAttached()) continue;
     const floor = log === eventsStream ? await aboveLaggards(bus, hold.floor, state) : hold.floor;
     if (floor <= state.firstSeq || floor < 2) continue;
     const unfiltered = log === eventsStream ? [] : await bus.upkeep.unfilteredConsumers(log);
@@ -104,9 +105,9 @@ function jobsHold(log: string, state: StreamState, floors: Floors, options: Trim
   return holdOf(log, state, limits);
 }
 
-function eventsHold(state: StreamState, floors: Floors): LogHold {
+function eventsHold(state: StreamState, floors: Floors, { createdMs }: TrimOptions): LogHold {
   const cursor = floors.cursors.get(eventsStream);
-  const read = cursor?.streamCreatedMs === state.createdMs ? (cursor?.flushedSeq ?? 0) : 0;
+  const read = cursor?.streamCreatedMs === createdMs.get(eventsStream) ? (cursor?.flushedSeq ?? 0) : 0;
   const { bytes, maxBytes } = state;
   const wanted = maxBytes > 0 && bytes >= maxBytes * eventsHigh ? seqAtBytes(state, bytes - maxBytes * eventsLow) : 0;
   return holdOf(eventsStream, state, [
