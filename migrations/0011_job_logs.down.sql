@@ -24,7 +24,7 @@ ALTER TABLE projection_cursor
 DROP INDEX jobs_unfinished;
 DROP INDEX jobs_by_due;
 ALTER TABLE jobs
-  DROP COLUMN due_at, DROP COLUMN reply_to, DROP COLUMN duplicates,
+  DROP COLUMN due_at, DROP COLUMN reply_to, DROP COLUMN duplicates, DROP COLUMN first_stream, DROP COLUMN first_seq,
   ALTER COLUMN version TYPE integer
     USING CASE WHEN version < 0 THEN -1 ELSE (((version >> 20) & 1048575) * 16 + (version & 15))::integer END,
   ALTER COLUMN stream_version TYPE integer

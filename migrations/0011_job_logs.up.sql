@@ -11,6 +11,9 @@ ALTER TABLE jobs
   ADD COLUMN due_at timestamptz,
   -- Where the worker sends the result, for a job that is published from its row.
   ADD COLUMN reply_to text,
+  -- Where the message lay by which the run came in: another one that says the same is no job of its own.
+  ADD COLUMN first_stream text,
+  ADD COLUMN first_seq bigint,
   -- [{place, atMs, mayHaveRun}], later messages under the same id, oldest first, the newest 20.
   ADD COLUMN duplicates jsonb;
 

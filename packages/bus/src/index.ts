@@ -33,6 +33,7 @@ export type {
   PublishSummary,
 } from "./pipelined-publisher.ts";
 export { probeBroker } from "./probe-broker.ts";
+export { isSameStream } from "./same-stream.ts";
 export type { PublishAck } from "./publish-ack.ts";
 export type { PullEnd, PullEndReason, PullHandlers, PullOptions } from "./pull-hub.ts";
 export type { ServerFeatures, ServerInfo } from "./server-info.ts";

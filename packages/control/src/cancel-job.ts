@@ -15,6 +15,7 @@ import { askRows } from "./ask-rows.ts";
 import { cancelEvent } from "./cancel-event.ts";
 import { cancelledMessageId } from "./cancel-sweep.ts";
 import type { ControlContext } from "./control-context.ts";
+import { endInEvents } from "./end-in-events.ts";
 import { findStoredJob, noSuchJob } from "./find-job.ts";
 import { lastPlaces } from "./log-places.ts";
 import { publishEvents } from "./publish-events.ts";
@@ -103,12 +104,13 @@ function recentJob({ recent }: ControlContext, id: string): Target | undefined {
   return job === undefined ? undefined : { job, run: job.run };
 }
 
-/** Which end of the run counts, once the rows have read ours. Ours, when nobody can tell: it is stored, and no other is known. */
+/** Which end of the run counts: as the rows have it once they have read ours, else as EVENTS has it. */
 async function endOf(context: ControlContext, id: string, run: number, seq: number): Promise<JobState> {
   const rows = await askRows(context.bus, { ids: [id], after: { [eventsStream]: seq }, waitMs: rowsWithinMs });
   const row = rows?.find((standing) => standing.id === id);
-  const counts = row !== undefined && runOfVersion(row.version) === run && isTerminal(row.state);
-  return counts ? row.state : JobState.CANCELLED;
+  if (row !== undefined && runOfVersion(row.version) === run && isTerminal(row.state)) return row.state;
+  // Ours, when nobody can tell: it is stored, and no other is known.
+  return (await endInEvents(context.bus, { id, run }, seq).catch(() => undefined)) ?? JobState.CANCELLED;
 }
 
 function hasEnded(id: string, state: JobState): MillraceError {

@@ -17,7 +17,9 @@ export interface FollowOptions {
 }
 
 /** Events that one watcher was told, and is not told again. */
-const rememberedEvents = 1024;
+const rememberedEvents = 8192;
+/** Messages before the place where a watch goes on: what they told is not told again. */
+const recalledMessages = 256;
 
 /** Events from any place in the past on into the present, without a gap and each once. */
 export class EventSource implements AsyncDisposable {
@@ -58,14 +60,16 @@ export class EventSource implements AsyncDisposable {
 
   /** Ends when the signal is aborted; throws resource_exhausted when the caller is too slow. */
   async *follow(options: FollowOptions): AsyncGenerator<JobEventAt> {
-    const { after, wants, signal } = options;
+    const { after, wants, strict, signal } = options;
     const isAfter = (event: JobEventAt): boolean =>
       event.position.seq > after.seq || (event.position.seq === after.seq && event.position.index > after.index);
     // Where the replay ends and the tail goes on, neither knows what the other has told.
     const sieve = new EventSieve(rememberedEvents);
-    const wanted = (event: JobEventAt): boolean => isAfter(event) && wants(event) && sieve.takes(event);
+    const wanted = (event: JobEventAt): boolean => wants(event) && sieve.takes(event) && isAfter(event);
     // The message at the place itself may hold more events after it.
     let readSeq = after.index >= lastIndex ? after.seq : Math.max(0, after.seq - 1);
+    if (strict)
+      readSeq = Math.max((await this.#bus.streamState(eventsStream)).firstSeq - 1, readSeq - recalledMessages, 0);
     // Again when the tail rested, or ran ahead, during a long replay.
     for (await this.#tail.start(); readSeq < this.#tail.joinableAfterSeq; await this.#tail.start()) {
       for await (const { seq, events } of this.#replay(readSeq + 1, options)) {

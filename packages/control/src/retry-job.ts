@@ -49,6 +49,10 @@ export async function retryJob(
       `job ${id} is ${stateName(job.state)}: only a dead, cancelled or expired one runs again`,
     );
   }
+  if (stored.isStub) {
+    const reason = `job ${id} has ended, and what was submitted is not in the read model yet: ask again`;
+    throw new MillraceError("unavailable", reason, { retryAfterMs: 1000 });
+  }
   if (stored.rawHeaders !== undefined) {
     throw new MillraceError("failed_precondition", `job ${id} has headers that cannot be read: submit it anew`);
   }

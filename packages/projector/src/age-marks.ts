@@ -7,20 +7,23 @@ const mostMarks = 4096;
 /** Which message of a log was the newest at some time in the past. */
 export class AgeMarks {
   readonly #marks: LogPosition[] = [];
+  #newest: LogPosition | undefined;
 
   add(position: LogPosition): void {
+    this.#newest = position;
     const last = this.#marks.at(-1);
     if (last !== undefined && position.atMs - last.atMs < betweenMs) return;
     this.#marks.push(position);
     if (this.#marks.length > mostMarks) this.#marks.splice(0, mostMarks >> 1);
   }
 
-  /** A message that was stored before `atMs`, and all before it too; 0 when none is known. Older ones are forgotten. */
+  /** A message that was stored before `atMs`, as all before it were; 0 when none is known. What is older is forgotten. */
   newestBefore(atMs: number): number {
-    let found = 0;
-    for (const mark of this.#marks) if (mark.atMs < atMs) found++;
-    if (found === 0) return 0;
-    this.#marks.splice(0, found - 1);
+    const newest = this.#newest;
+    if (newest !== undefined && newest.atMs < atMs) return newest.seq;
+    const found = this.#marks.findLastIndex((mark) => mark.atMs < atMs);
+    if (found < 0) return 0;
+    this.#marks.splice(0, found);
     return this.#marks[0]?.seq ?? 0;
   }
 }

@@ -1,4 +1,4 @@
-import { BusError, type Bus, type PipelinedPublisher, type StreamState } from "@millrace/bus";
+import { isSameStream, BusError, type Bus, type PipelinedPublisher, type StreamState } from "@millrace/bus";
 import {
   announcementSubject,
   backoffDelayMs,
@@ -12,7 +12,6 @@ import {
 } from "@millrace/protocol";
 import type { ReadJob } from "./patch-from-job.ts";
 import type { ProjectorLogger } from "./projector-signals.ts";
-import { isSameStream } from "./same-stream.ts";
 import { wait } from "./wait.ts";
 
 /** Up to where a log was announced: `<when the log was made, Unix ms>:<first>:<last>`, on every announcement. */

@@ -1,9 +1,8 @@
-import type { Bus, StreamState } from "@millrace/bus";
+import { isSameStream, type Bus, type StreamState } from "@millrace/bus";
 import { eventsStream, jobLogs } from "@millrace/protocol";
 import type { LogCursor, StoredCursor } from "@millrace/store";
 import type { Announcer } from "./announcer.ts";
 import type { ProjectorLogger } from "./projector-signals.ts";
-import { isSameStream } from "./same-stream.ts";
 
 /** All that the projector reads, EVENTS first. */
 export const projectedLogs: readonly string[] = [eventsStream, ...jobLogs];

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { EventKind, JobEventSchema, JobState } from "@millrace/protocol";
+import { EventKind, JobEventSchema, JobState, jobVersion } from "@millrace/protocol";
 import type { JobPatch } from "@millrace/store";
 import { expect, it } from "vitest";
 import { Coalescer, type PartialWrite } from "./coalescer.ts";
@@ -131,7 +131,8 @@ it("takes the earlier of two messages of a job for the job, and tells of the oth
       correlationId: "",
       uniqueKey: "",
     };
-    return { ...patch, submission, place: { stream, seq, version: patch.version } };
+    const first = { run: 1, stream, seq };
+    return { ...patch, submission, first, place: { stream, seq, version: patch.version } };
   };
   for (const order of [
     [at("JOBS_HIGH", 1, 5), at("JOBS_LOW", 1, 6)],
@@ -146,4 +147,13 @@ it("takes the earlier of two messages of a job for the job, and tells of the oth
     ]);
     expect(pending.doubles).toEqual([{ id: "a", stream: "JOBS_LOW", seq: 1, atMs: 6 }]);
   }
+  // Also when the job has gone on to another attempt meanwhile.
+  const pending = after(0);
+  const retried = at("JOBS_HIGH", 9, 7);
+  const version = jobVersion({ run: 1, attempt: 2, move: 0, state: JobState.QUEUED });
+  pending.add(at("JOBS_HIGH", 1, 5));
+  pending.add({ ...retried, version, attempt: 2, first: undefined, place: { stream: "JOBS_HIGH", seq: 9, version } });
+  pending.add(at("JOBS_LOW", 1, 6));
+  expect(pending.patches()).toMatchObject([{ attempt: 2, place: { seq: 9 }, first: { stream: "JOBS_HIGH", seq: 1 } }]);
+  expect(pending.doubles).toEqual([{ id: "a", stream: "JOBS_LOW", seq: 1, atMs: 6 }]);
 });

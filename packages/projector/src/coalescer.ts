@@ -139,22 +139,23 @@ export class Coalescer {
     return this.#held;
   }
 
-  /** Of two messages for the same place in a job's life the earlier one, by the broker's time, is the job. */
+  /** Of two messages by which a run came in the earlier one, by the broker's time, is the job. */
   #merge(known: JobPatch, next: JobPatch): void {
-    const { place } = known;
-    if (place === undefined || next.place === undefined || !areDoubles(place, next.place)) {
-      mergePatch(known, next);
+    const isSecond = isOther(known.first, next.first) && known.first?.run === next.first?.run;
+    const { first } = known;
+    if (isSecond && first !== undefined && next.submittedAtMs < known.submittedAtMs) {
+      this.doubles.push({ id: known.id, stream: first.stream, seq: first.seq, atMs: known.submittedAtMs });
+      if (!isOther(known.place, first)) known.place = next.place;
+      known.first = next.first;
+      known.submission = next.submission;
+      known.submittedAtMs = next.submittedAtMs;
+      known.priority = next.priority;
       return;
     }
-    if (next.submittedAtMs >= known.submittedAtMs) {
-      this.doubles.push({ id: next.id, stream: next.place.stream, seq: next.place.seq, atMs: next.submittedAtMs });
-      return;
-    }
-    this.doubles.push({ id: known.id, stream: place.stream, seq: place.seq, atMs: known.submittedAtMs });
-    known.place = next.place;
-    known.submission = next.submission;
-    known.submittedAtMs = next.submittedAtMs;
-    known.priority = next.priority;
+    const isAgain = isOther(known.place, next.place) && known.place?.version === next.place?.version;
+    const double = isSecond ? next.first : isAgain ? next.place : undefined;
+    if (double === undefined) return mergePatch(known, next);
+    this.doubles.push({ id: next.id, stream: double.stream, seq: double.seq, atMs: next.submittedAtMs });
   }
 
   /** Another job by the same id: the database knows whose the row is. Until then both are kept, under keys of their own. */
@@ -177,8 +178,11 @@ export class Coalescer {
   }
 }
 
-function areDoubles(a: JobPlace, b: JobPlace): boolean {
-  return a.version === b.version && (a.stream !== b.stream || a.seq !== b.seq);
+type Place = Pick<JobPlace, "stream" | "seq">;
+
+/** Whether both are known, and differ. */
+function isOther(a: Place | undefined, b: Place | undefined): boolean {
+  return a !== undefined && b !== undefined && (a.stream !== b.stream || a.seq !== b.seq);
 }
 
 function onlyWaits({ state, waitReason, failures, submission }: JobPatch): boolean {

@@ -41,6 +41,7 @@ export function mergePatch(into: JobPatch, next: JobPatch): void {
     into.submission = { ...into.submission, rawHeaders: next.submission.rawHeaders };
   }
   if (next.place !== undefined && next.place.version > (into.place?.version ?? -1)) into.place = next.place;
+  if (next.first !== undefined && next.first.run > (into.first?.run ?? 0)) into.first = next.first;
   if (into.traceparent === "") into.traceparent = next.traceparent;
   if (next.submittedAtMs < into.submittedAtMs) into.submittedAtMs = next.submittedAtMs;
   if (next.maxAttempts > into.maxAttempts) into.maxAttempts = next.maxAttempts;

@@ -1,5 +1,6 @@
 import type { Delivery } from "@millrace/bus";
 import {
+  anewMessageId,
   defaultJobOptions,
   headerNames,
   isJobId,
@@ -79,6 +80,9 @@ export function patchFromJob(message: Delivery, log: string, isScheduled: boolea
   const format = plain ? "" : (values[headerNames.format] ?? "");
 
   const { run, attempt, move } = options;
+  // A released job, too, is of the first attempt: what Millrace publishes anew has a message id of its own.
+  const isAnew = values[headerNames.messageId] === anewMessageId({ id, run, attempt, move });
+  const isFirst = attempt === 1 && move === 0 && (!isAnew || run > 1);
   const state = isScheduled ? JobState.SCHEDULED : JobState.QUEUED;
   const version = jobVersion({ run, attempt, move, state });
   const patch: JobPatch = {
@@ -113,6 +117,7 @@ export function patchFromJob(message: Delivery, log: string, isScheduled: boolea
       ...(subject?.owner === undefined ? {} : { owner: subject.owner }),
     },
     place: { stream: log, seq, version },
+    first: isFirst ? { run, stream: log, seq } : undefined,
     traceparent: options.traceparent,
     submittedAtMs: atMs,
     maxAttempts: options.maxAttempts,

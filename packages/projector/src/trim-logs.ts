@@ -1,9 +1,8 @@
-import type { Bus, StreamState } from "@millrace/bus";
+import { isSameStream, type Bus, type StreamState } from "@millrace/bus";
 import { decodePlaceMark, eventsStream, jobLogs } from "@millrace/protocol";
 import type { Floors, Store } from "@millrace/store";
 import type { AgeMarks } from "./age-marks.ts";
 import type { ProjectorLogger, ProjectorMetrics } from "./projector-signals.ts";
-import { isSameStream } from "./same-stream.ts";
 
 /** A purge empties the redelivery queues of a log's consumers and writes the state of all: it has to be worth it. */
 const worthBytes = 64 << 20;

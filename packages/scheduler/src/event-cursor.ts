@@ -1,4 +1,4 @@
-import type { Bus, KvBucket, StreamState } from "@millrace/bus";
+import { isSameStream, type Bus, type KvBucket, type StreamState } from "@millrace/bus";
 import { eventsStream } from "@millrace/protocol";
 
 /** The place of the last event that a plugin has heard, or was not to hear. */
@@ -49,11 +49,11 @@ export class EventCursor {
     const bucket = bus.kv("eventCursors");
     const key = keyOf(plugin);
     const state = await bus.streamState(eventsStream);
-    const { createdMs, lastSeq } = state;
+    const { lastSeq } = state;
     const entry = await bucket.get(key);
     const saved = entry === undefined ? undefined : read(entry.value);
     let place: EventPlace = { seq: lastSeq, index: wholeMessage };
-    if (saved !== undefined && saved.createdMs !== createdMs) place = { seq: 0, index: wholeMessage };
+    if (saved !== undefined && !isSameStream(state, saved.createdMs)) place = { seq: 0, index: wholeMessage };
     // A crashed broker may have forgotten its newest messages.
     else if (saved !== undefined && saved.seq <= lastSeq) place = saved;
     const cursor = new EventCursor(bucket, key, state, place, saved === undefined);

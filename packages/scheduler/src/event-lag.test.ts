@@ -10,6 +10,7 @@ const state: StreamState = {
   lastSeq: 1000,
   consumers: 0,
   createdMs: 0,
+  replicas: 1,
 };
 
 test("a plugin is offered what follows, as long as it is not more than a quarter of the bytes behind", () => {

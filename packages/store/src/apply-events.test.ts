@@ -150,6 +150,39 @@ eachDatabase((openTestStore) => {
     expect(stored?.job.duplicates).toMatchObject([{ place: "JOBS_LOW/3", mayHaveRun: true }]);
   });
 
+  test("a second message of a job that has gone on to another attempt is told all the same", async () => {
+    await using store = await openTestStore();
+    let seq = 0;
+    const feed = async (...patches: JobPatch[]) =>
+      (await store.applyEvents(patches, { name: "jobs", from: eventsAt(seq), to: eventsAt(++seq) })).doubles;
+    const first = (stream: string, place: number, more: Parameters<typeof testPatch>[2] = {}): JobPatch => {
+      const patch = testPatch("a", JobState.QUEUED, { submission: testSubmission(), eventSeq: 0, ...more });
+      return { ...patch, first: { run: 1, stream, seq: place }, place: { stream, seq: place, version: patch.version } };
+    };
+    expect(await feed(first("JOBS_HIGH", 1))).toEqual([]);
+    const retry = testPatch("a", JobState.QUEUED, { attempt: 2, submission: testSubmission(), eventSeq: 0 });
+    expect(await feed({ ...retry, place: { stream: "JOBS_HIGH", seq: 2, version: retry.version } })).toEqual([]);
+    expect(await feed(first("JOBS_HIGH", 1))).toEqual([]);
+    const double = { id: "a", stream: "JOBS_LOW", seq: 7, atMs: 1_700_000_000_000 };
+    expect(await feed(first("JOBS_LOW", 7))).toEqual([double]);
+    expect(await store.getJob("a")).toMatchObject({ job: { attempt: 2 }, place: { stream: "JOBS_HIGH", seq: 2 } });
+    // A delayed job and one without delay, under one id: the latter is no release of the former.
+    const later = testPatch("b", JobState.SCHEDULED, { submission: testSubmission(), eventSeq: 0, dueAtMs: 5 });
+    const place = { stream: "SCHEDULE", seq: 1, version: later.version };
+    expect(await feed({ ...later, place, first: { run: 1, stream: "SCHEDULE", seq: 1 } })).toEqual([]);
+    expect(await feed({ ...first("JOBS_LOW", 8), id: "b" })).toMatchObject([{ id: "b", stream: "JOBS_LOW", seq: 8 }]);
+    expect((await store.getJob("b"))?.job.state).toBe(JobState.SCHEDULED);
+    // What is told of its end is true all the same.
+    const ended = testPatch("b", JobState.SUCCEEDED, { ...done, eventSeq: 9, submission: testSubmission() });
+    const end = {
+      ...ended,
+      first: { run: 1, stream: "JOBS_LOW", seq: 8 },
+      place: { stream: "JOBS_LOW", seq: 8, version: 0 },
+    };
+    expect(await feed(end)).toMatchObject([{ id: "b" }]);
+    expect((await store.getJob("b"))?.job.state).toBe(JobState.SUCCEEDED);
+  });
+
   test("what is told of a run after its end leaves its errors alone", async () => {
     await using store = await openTestStore();
     const feed = feeder(store);

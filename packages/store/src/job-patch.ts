@@ -26,6 +26,12 @@ export interface JobPlace {
   readonly version: number;
 }
 
+export interface FirstPlace {
+  readonly run: number;
+  readonly stream: string;
+  readonly seq: number;
+}
+
 /** A message that names a job which came in before by another one. */
 export interface DoubleMessage {
   readonly id: string;
@@ -71,6 +77,8 @@ export interface JobPatch {
 
   submission: JobSubmission | undefined;
   place: JobPlace | undefined;
+  /** Where the run came in: by a message that was not published anew by Millrace. */
+  first?: FirstPlace | undefined;
   traceparent: string;
   submittedAtMs: number;
   /** 0: not known. */

@@ -70,6 +70,8 @@ export interface JobsTable {
   owner: string | null;
   due_at: Date | null;
   reply_to: string | null;
+  first_stream: string | null;
+  first_seq: number | null;
   duplicates: JobDouble[] | null;
   event_seq: number;
   event_index: number;

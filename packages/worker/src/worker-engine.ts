@@ -1,4 +1,4 @@
-import type { Bus, Delivery } from "@millrace/bus";
+import { BusError, type Bus, type Delivery } from "@millrace/bus";
 import { headerNames, maxMove, maxRun } from "@millrace/protocol";
 import { CancelMarks } from "./cancel-marks.ts";
 import { CrashWatch } from "./crash-watch.ts";
@@ -25,6 +25,7 @@ import type { WorkerSettings } from "./worker-options.ts";
 import type { WorkerTelemetry } from "./worker-telemetry.ts";
 
 /** Work that is pulled ahead of free slots, so that tiny jobs flow in large batches and long ones are not hoarded. */
+const ensureAgainMs = 2000;
 const overcommitMs = 20;
 const mostOvercommit = 2000;
 const mostParked = 1000;
@@ -72,6 +73,7 @@ export class WorkerEngine {
   /** Their leases are lost, and their outcomes on the way all the same. */
   readonly #outrun = new Set<Job>();
   readonly #restoring = new Map<string, Promise<void>>();
+  readonly #ensuring = new Set<NodeJS.Timeout>();
   #pumping = false;
   #idleWaiters: (() => void)[] = [];
 
@@ -161,8 +163,11 @@ export class WorkerEngine {
     await using stack = new AsyncDisposableStack();
     const { bus, intake } = this;
     const { queues, mostAwakeQueues, queueIdleMs: idleMs } = this.settings;
-    if (queues.length <= mostAwakeQueues) await Promise.all(queues.map((queue) => this.ensureConsumers(queue)));
-    else {
+    if (queues.length <= mostAwakeQueues) {
+      await Promise.all(
+        queues.map((queue) => this.ensureConsumers(queue).catch((error) => this.#ensureLater(queue, error))),
+      );
+    } else {
       const ensure = (queue: string): Promise<void> => this.ensureConsumers(queue);
       const onTrouble = (error: unknown): void =>
         this.telemetry.trouble("a queue cannot be woken; trying again", error);
@@ -171,6 +176,25 @@ export class WorkerEngine {
     }
     stack.use(intake.start());
     return stack.move();
+  }
+
+  /** One queue whose consumers the broker cannot tell of, as after a cluster has lost servers, keeps no other from being served. */
+  #ensureLater(queue: string, error: unknown): void {
+    if (!(error instanceof BusError) || (error.code !== "unavailable" && error.code !== "deadline_exceeded"))
+      throw error;
+    this.telemetry.trouble(`the consumers of queue ${queue} cannot be made sure of; trying again`, error);
+    const timer = setTimeout(
+      () => {
+        this.#ensuring.delete(timer);
+        if (this.mode !== "running") return;
+        this.ensureConsumers(queue)
+          .then(() => this.intake.refill())
+          .catch((again: unknown) => this.#ensureLater(queue, again))
+          .catch((fatal: unknown) => this.telemetry.trouble(`queue ${queue} is not served`, fatal));
+      },
+      ensureAgainMs * (0.5 + Math.random()),
+    );
+    this.#ensuring.add(timer);
   }
 
   /** Makes sure of the consumers of a queue, once for all who ask at the same time. */
@@ -256,6 +280,7 @@ export class WorkerEngine {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.mode = "stopped";
+    for (const timer of this.#ensuring) clearTimeout(timer);
     this.native.stop();
     this.parked.empty();
     this.postponed.empty();

@@ -41,6 +41,8 @@ const columns: readonly (readonly [name: string, type: string, encode: (patches:
   ["stream", "text", (p) => textArray(p.map((x) => x.place?.stream))],
   ["stream_seq", "int8", (p) => int8Array(p.map((x) => x.place?.seq))],
   ["stream_version", "int8", (p) => int8Array(p.map((x) => x.place?.version ?? -1))],
+  ["first_stream", "text", (p) => textArray(p.map((x) => x.first?.stream))],
+  ["first_seq", "int8", (p) => int8Array(p.map((x) => x.first?.seq))],
   ["worker", "text", (p) => textArray(p.map((x) => x.worker || null))],
   ["started_at", "timestamptz", (p) => timestampArray(p.map((x) => x.startedAtMs || null))],
   ["finished_at", "timestamptz", (p) => timestampArray(p.map((x) => x.finishedAtMs || null))],
@@ -102,6 +104,12 @@ const supersedes = (next: string): string => `(${next}.version >= 0 AND (${next}
     OR (${next}.version >> 40 = jobs.version >> 40 AND jobs.state NOT IN (${terminal})
       AND (${next}.state IN (${terminal}) OR ${next}.version > jobs.version))))`;
 const ahead = supersedes("excluded");
+/** Another message by which the same run would have come in. */
+const otherFirst = (next: string): string => `coalesce(${next}.version >> 40 = jobs.version >> 40
+    AND (${next}.first_stream, ${next}.first_seq) <> (jobs.first_stream, jobs.first_seq), false)`;
+/** That, or another one at the same place in the job's life. */
+const double = (next: string): string => `(${otherFirst(next)} OR coalesce(${next}.stream_version = jobs.stream_version
+    AND (${next}.stream, ${next}.stream_seq) <> (jobs.stream, jobs.stream_seq), false))`;
 /** The row's run has ended: what else is told of it says nothing. */
 const over = `(jobs.state IN (${terminal}) AND excluded.version >> 40 <= jobs.version >> 40)`;
 const placeAhead = "excluded.stream_version > jobs.stream_version";
@@ -192,7 +200,8 @@ SELECT id FROM input WHERE id NOT IN (SELECT id FROM changed)`;
  */
 const mergeStatement = `
 WITH ${input(columns)}, before AS (
-  SELECT id, queue, type, state, priority, owner, stream, stream_seq, stream_version, ${ownedBytes()}
+  SELECT id, queue, type, state, priority, owner, version, stream, stream_seq, stream_version, first_stream, first_seq,
+    ${ownedBytes()}
   FROM jobs WHERE id = ANY ($1::text[])
 ), changed AS (
   INSERT INTO jobs (${names})
@@ -203,15 +212,22 @@ WITH ${input(columns)}, before AS (
     ${["stream", "stream_seq", "stream_version"]
       .map((c) => `${c} = CASE WHEN ${placeAhead} THEN excluded.${c} ELSE jobs.${c} END`)
       .join(",\n    ")},
+    ${["first_stream", "first_seq"]
+      .map(
+        (c) => `${c} = CASE WHEN excluded.${c} IS NULL THEN jobs.${c}
+        WHEN jobs.${c} IS NULL OR excluded.version >> 40 > jobs.version >> 40 THEN excluded.${c} ELSE jobs.${c} END`,
+      )
+      .join(",\n    ")},
     submitted_at = least(jobs.submitted_at, excluded.submitted_at),
     max_attempts = greatest(jobs.max_attempts, excluded.max_attempts),
     run_at = greatest(jobs.run_at, excluded.run_at),
     cancel_requested_at = least(jobs.cancel_requested_at, excluded.cancel_requested_at),
     errors = CASE WHEN excluded.errors IS NULL OR ${over} THEN jobs.errors
       ELSE merge_job_errors(jobs.errors, excluded.errors) END
-  WHERE ${isSameJob("excluded")} AND (${ahead} OR ${placeAhead}
+  WHERE ${isSameJob("excluded")} AND NOT ${double("excluded")} AND (${ahead} OR ${placeAhead}
     OR (jobs.payload IS NULL AND excluded.payload IS NOT NULL)
     OR (jobs.traceparent IS NULL AND excluded.traceparent IS NOT NULL)
+    OR (jobs.first_seq IS NULL AND excluded.first_seq IS NOT NULL)
     OR excluded.submitted_at < jobs.submitted_at
     OR excluded.max_attempts > coalesce(jobs.max_attempts, 0)
     OR excluded.run_at > coalesce(jobs.run_at, '-infinity')
@@ -236,9 +252,8 @@ WITH ${input(columns)}, before AS (
 ), counted AS (
   ${addDelta}
 )
-SELECT input.id, NOT (${isSameJob("input")}) AS stranger FROM input JOIN before AS jobs ON jobs.id = input.id
-WHERE NOT (${isSameJob("input")})
-  OR (input.stream_version = jobs.stream_version AND (input.stream, input.stream_seq) <> (jobs.stream, jobs.stream_seq))`;
+SELECT input.id, NOT (${isSameJob("input")}) AS stranger, ${otherFirst("input")} AS other_first FROM input JOIN before AS jobs ON jobs.id = input.id
+WHERE NOT (${isSameJob("input")}) OR ${double("input")}`;
 
 /** Later messages under an id, on its row; the newest 20. */
 const noteDoubles = `
@@ -316,12 +331,19 @@ async function write(transaction: Kysely<Schema>, patches: readonly JobPatch[]):
     : await run(transaction, insertStatement, ownerlessColumns, arriving);
   const strangers: JobPatch[] = [];
   const doubles: DoubleMessage[] = [];
+  const told: JobPatch[] = [];
   const merged = known.map(({ patch }) => patch);
-  for (const { patch, stranger } of await run(transaction, mergeStatement, columns, merged)) {
-    const { id, place, submittedAtMs } = patch;
+  for (const { patch, stranger, otherFirst: isOtherFirst } of await run(transaction, mergeStatement, columns, merged)) {
+    const { id, submittedAtMs } = patch;
+    const place = isOtherFirst ? patch.first : patch.place;
     if (stranger || place === undefined) strangers.push(patch);
-    else doubles.push({ id, stream: place.stream, seq: place.seq, atMs: submittedAtMs });
+    else {
+      doubles.push({ id, stream: place.stream, seq: place.seq, atMs: submittedAtMs });
+      // What events told of the job is true whichever message they were of.
+      if (patch.eventSeq > 0) told.push({ ...patch, place: undefined, first: undefined, submission: undefined });
+    }
   }
+  await run(transaction, mergeStatement, columns, told);
   return { strangers, doubles };
 }
 
@@ -346,6 +368,7 @@ function isOnward(patch: JobPatch): boolean {
 interface Left {
   readonly patch: JobPatch;
   readonly stranger: boolean;
+  readonly otherFirst: boolean;
 }
 
 /** @returns the patches that the statement left alone */
@@ -357,14 +380,15 @@ async function run(
 ): Promise<Left[]> {
   const left: Left[] = [];
   const write = async (part: readonly JobPatch[], values: readonly Buffer[]): Promise<void> => {
-    const { rows } = await db.executeQuery<{ id: string; stranger?: boolean }>(
+    const { rows } = await db.executeQuery<{ id: string; stranger?: boolean; other_first?: boolean }>(
       CompiledQuery.raw(statement, [...values]),
     );
     if (rows.length === 0) return;
-    const ids = new Map(rows.map(({ id, stranger = true }) => [id, stranger]));
+    const found = new Map(rows.map((row) => [row.id, row]));
     for (const patch of part) {
-      const stranger = ids.get(patch.id);
-      if (stranger !== undefined) left.push({ patch, stranger });
+      const row = found.get(patch.id);
+      if (row === undefined) continue;
+      left.push({ patch, stranger: row.stranger ?? true, otherFirst: row.other_first ?? false });
     }
   };
   // The database works on one statement while the next one is encoded.

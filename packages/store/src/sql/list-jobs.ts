@@ -72,6 +72,8 @@ export async function listJobs(
       "owner",
       "due_at",
       "reply_to",
+      "first_stream",
+      "first_seq",
       "duplicates",
       "errors",
       "cancel_requested_at",

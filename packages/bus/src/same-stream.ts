@@ -1,4 +1,4 @@
-import type { StreamState } from "@millrace/bus";
+import type { StreamState } from "./stream-state.ts";
 
 /** By so much the servers of a cluster may differ in when a stream was made: each has its own (seen with 2.10.27). */
 const replicasDifferMs = 10_000;
