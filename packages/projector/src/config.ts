@@ -12,7 +12,10 @@ export interface ProjectorConfig {
   readonly keepYoungMs: number;
   /** Between two looks for jobs that nobody would deliver any more. */
   readonly reconcileEveryMs: number;
-  /** A job at the head of a log that waits for so long, as its queue is paused or unserved, is published again at the end. */
+  /**
+   * A job at the head of a log that waits for so long, as its queue is paused or unserved, is published again at the end. Behind one that
+   * somebody has in hand for so long, finished ones are deleted singly.
+   */
   readonly moveAfterMs: number;
   /** With more than 200 queues, those that nothing came for in so long lose their consumers. */
   readonly consumerIdleMs: number;

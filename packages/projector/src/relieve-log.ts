@@ -44,6 +44,8 @@ export async function relieveLog(hold: LogHold, options: RelieveOptions): Promis
   const head = await store.listUnfinished(log, { above: -1, limit: mostMoved });
   const delivered = await deliveredSeqs(bus, log);
   const before = Date.now() - options.moveAfterMs;
+  // It has only come: it may go by itself.
+  if (head[0] === undefined || head[0].updatedAtMs >= before) return { moved: 0, deleted: 0 };
   const waits = (job: PlacedJob): boolean =>
     job.state === JobState.QUEUED && job.updatedAtMs < before && job.seq > (delivered.get(job.queue) ?? 0);
   let moved = 0;

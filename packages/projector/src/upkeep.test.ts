@@ -90,7 +90,7 @@ describe("trimming", () => {
 
   test("deletes finished jobs singly behind one that somebody has in hand", { timeout }, async () => {
     await using fixture = await ProjectorFixture.start(store);
-    await using projector = await fixture.project();
+    await using projector = await fixture.project({ moveAfterMs: 300 });
     await fixture.submit("long", { bytes: 1000 });
     await fixture.pull("mail", 1);
     for (const id of ids(300)) await fixture.submit(id, { bytes: 1000 });
