@@ -1,5 +1,5 @@
 import { isSameStream, type Bus, type StreamState } from "@millrace/bus";
-import { decodePlaceMark, eventsStream, jobLogs } from "@millrace/protocol";
+import { decodePlaceMark, eventsStream, jobLogs, scheduleStream } from "@millrace/protocol";
 import type { Floors, Store } from "@millrace/store";
 import type { AgeMarks } from "./age-marks.ts";
 import type { ProjectorLogger, ProjectorMetrics } from "./projector-signals.ts";
@@ -96,7 +96,8 @@ function jobsHold(log: string, state: StreamState, floors: Floors, options: Trim
   );
   const limits = [
     { by: "cursor", floor: read + 1 },
-    { by: "job", floor: floors.unfinished.get(log) ?? Infinity },
+    // What waits for its time does so as a row, which has all of it.
+    { by: "job", floor: log === scheduleStream ? Infinity : (floors.unfinished.get(log) ?? Infinity) },
     { by: "announcement", floor: (announced.get(log) ?? 0) + 1 },
     { by: "age", floor: youngFrom },
     { by: "newest", floor: state.lastSeq },

@@ -62,6 +62,19 @@ describe("trimming", () => {
     await expect.poll(() => projector.status().holds.find((hold) => hold.log === log)?.by, soon).not.toBe("job");
   });
 
+  test("lets go of what waits for its time: its row has all of it", { timeout }, async () => {
+    await using fixture = await ProjectorFixture.start(store);
+    await using projector = await fixture.project();
+    for (const id of ids(200)) {
+      await fixture.bus.publishDurable(`schedule.normal.mail.send.${id}`, new Uint8Array(1000), [
+        ["Millrace-Run-At", "1999999999999"],
+      ]);
+    }
+    await fixture.catchUp(projector);
+    await expect.poll(async () => (await fixture.bus.streamState("SCHEDULE")).bytes, soon).toBeLessThan(110_000);
+    expect(await store.getJob("j0")).toMatchObject({ dueAtMs: 1_999_999_999_999, job: { state: JobState.SCHEDULED } });
+  });
+
   test("leaves alone what is young", { timeout }, async () => {
     await using fixture = await ProjectorFixture.start(store);
     await using projector = await fixture.project({ keepYoungMs: 3_600_000 });
