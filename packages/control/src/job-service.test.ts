@@ -270,11 +270,15 @@ describe("CancelJob", () => {
     await fixture.jobs.submitJob({ id: "done", type: "t" });
     await projected(fixture);
     const ends: string[] = [];
+    const begun = Promise.withResolvers<void>();
     const watching = (async () => {
       for await (const { update } of fixture.jobs.watchJob({ id: "done" })) {
         if (update.case === "event") ends.push(update.value.kind);
+        else begun.resolve();
       }
     })();
+    // It has the row as it was before the end.
+    await begun.promise;
     await say("done", EventKind.SUCCEEDED);
     // As control knew it when it decided: the row, or what it remembers, was behind.
     const error = await refusal(fixture.jobs.cancelJob({ id: "done" }));
