@@ -38,7 +38,7 @@ describe("trimming", () => {
     await fixture.end(...ids(300));
     await fixture.catchUp(projector);
     const { maxBytes } = await fixture.bus.streamState(log);
-    await expect.poll(async () => (await fixture.bus.streamState(log)).bytes, soon).toBeLessThan(maxBytes * 0.1);
+    await expect.poll(async () => (await fixture.bus.streamState(log)).bytes, soon).toBeLessThan(maxBytes * 0.11);
     for (const id of ids(130, 300)) await fixture.submit(id, { bytes: 1000 });
     await fixture.end(...ids(130, 300));
     // All that can go: the last message stays.
