@@ -1,5 +1,5 @@
 import { connectBus } from "@millrace/bus";
-import { jobStream, priorityNames } from "@millrace/protocol";
+import { jobStream, priorityNames, queueConsumer } from "@millrace/protocol";
 import { expect, it } from "vitest";
 import { expectAllAccountedFor } from "../lib/accounting.ts";
 import { startFaultSystem } from "../lib/fault-system.ts";
@@ -32,10 +32,13 @@ it("ends every accepted job with one row although the broker is killed under loa
   await using bus = await connectBus({ servers: system.natsUrl, name: "observer" });
   await until(
     async () => {
-      const states = await Promise.all(priorityNames.map((priority) => bus.streamState(jobStream(priority))));
-      return states.every(({ messages }) => messages === 0) ? true : undefined;
+      const consumer = queueConsumer(queue);
+      const states = await Promise.all(
+        priorityNames.map((priority) => bus.consumerState(jobStream(priority), consumer)),
+      );
+      return states.every(({ pending, ackPending }) => pending + ackPending === 0) ? true : undefined;
     },
-    "the job streams to be empty",
+    "nothing to be left to deliver",
     90_000,
   );
   expect((await system.rest.call("GET", "/health/ready")).status).toBe(200);

@@ -1,28 +1,30 @@
 import { connectBus, type Bus } from "@millrace/bus";
 import { startTestNats } from "@millrace/bus/testing";
-import { eventsStream, jobStream, parseJobSubject, priorityNames } from "@millrace/protocol";
+import { jobIdOf, jobStream, parseJobSubject, priorityNames } from "@millrace/protocol";
 import { expect, it } from "vitest";
 import { CutProxy } from "../lib/cut-proxy.ts";
 import { publishLoad } from "../lib/publish-load.ts";
 
-/** How often each job was announced: once for each time that it was stored. */
+/** How often the logs hold each job. */
 async function storedIds(bus: Bus): Promise<Map<string, number>> {
   const counts = new Map<string, number>();
-  const { lastSeq } = await bus.streamState(eventsStream);
-  const complete = Promise.withResolvers<void>();
-  await using _ = bus.readStream({
-    stream: eventsStream,
-    filter: "events.submitted.>",
-    start: "first",
-    onBatch: (messages) => {
-      for (const { subject } of messages) {
-        const id = parseJobSubject(subject.replace(/^events\.submitted/, "jobs"))?.id ?? subject;
-        counts.set(id, (counts.get(id) ?? 0) + 1);
-      }
-      if (messages.at(-1)?.seq === lastSeq) complete.resolve();
-    },
-  });
-  await complete.promise;
+  for (const stream of priorityNames.map(jobStream)) {
+    const { lastSeq } = await bus.streamState(stream);
+    if (lastSeq === 0) continue;
+    const complete = Promise.withResolvers<void>();
+    await using _ = bus.readStream({
+      stream,
+      start: "first",
+      onBatch: (messages) => {
+        for (const message of messages) {
+          const id = jobIdOf(parseJobSubject(message.subject)?.id, (name) => message.header(name), message);
+          counts.set(id, (counts.get(id) ?? 0) + 1);
+        }
+        if (messages.at(-1)?.seq === lastSeq) complete.resolve();
+      },
+    });
+    await complete.promise;
+  }
   return counts;
 }
 
