@@ -1,6 +1,8 @@
 import { defineConfig } from "vitest/config";
 
-const notHere = ["**/node_modules/**", "test/faults/**", "test/bench/**"];
+// Elections take their time: the matrix runs what a cluster does, beside the fault tests.
+const clusters = process.env["MILLRACE_TEST_CLUSTERS"] === "1" ? [] : ["packages/bus/src/*cluster.test.ts"];
+const notHere = ["**/node_modules/**", "test/faults/**", "test/bench/**", ...clusters];
 const security = "test/security/**/*.test.ts";
 
 /** The check: everything but the fault tests, which kill processes under load and take minutes. */

@@ -57,7 +57,14 @@ async function runVitest(args: readonly string[], env: NodeJS.ProcessEnv, logFil
     [path.join(root, "node_modules/vitest/vitest.mjs"), "run", "--reporter=default", ...args],
     {
       cwd: root,
-      env: { ...inherited, NODE_ENV: "test", NO_COLOR: "1", ...env, PATH: folders.join(path.delimiter) },
+      env: {
+        ...inherited,
+        NODE_ENV: "test",
+        NO_COLOR: "1",
+        MILLRACE_TEST_CLUSTERS: "1",
+        ...env,
+        PATH: folders.join(path.delimiter),
+      },
       stdio: ["ignore", "pipe", "pipe"],
     },
   );
