@@ -287,8 +287,9 @@ export class WorkerEngine {
     this.lookups[Symbol.dispose]();
     this.repeats[Symbol.dispose]();
     this.plugins[Symbol.dispose]();
-    await this.endings[Symbol.asyncDispose]();
-    await this.settler[Symbol.asyncDispose]();
+    // What is not stored after the drain runs again elsewhere: a stop does not wait for it as long as a publish may take.
+    await within(mostLastFlushMs, this.endings[Symbol.asyncDispose]());
+    await within(mostLastFlushMs, this.settler[Symbol.asyncDispose]());
   }
 
   #accept(delivery: Delivery, lane: Lane): void {
