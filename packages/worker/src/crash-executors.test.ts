@@ -39,7 +39,7 @@ test("a job that takes down its executor so often is given up, and its neighbour
   await world.submit("normal", "default", "spin", "crash-1", "", [[headerNames.maxAttempts, "50"], backoff]);
   for (const attempt of [1, 2]) {
     await expect
-      .poll(() => world.events.some((e) => e.kind === EventKind.STARTED && e.attempt === attempt), { timeout: 20_000 })
+      .poll(() => world.events.some((e) => e.kind === EventKind.STARTED && e.attempt === attempt), { timeout: 5000 })
       .toBe(true);
     if (attempt === 1) await world.submit("normal", "default", "noop", "beside-1", "x");
     process.kill(executorPid(), "SIGKILL");
