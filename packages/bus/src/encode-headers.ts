@@ -4,7 +4,6 @@ import { BusError } from "./bus-error.ts";
 export type HeaderList = readonly (readonly [name: string, value: string])[];
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 const lineBreak = /[\r\n]/;
 const nameForm = /^[!-9;-~]+$/;
 
@@ -42,29 +41,6 @@ export function headerLines(headers: HeaderList): string {
 /** `lines` with a message id in front. */
 export function encodeWithMessageId(messageId: string, lines: string): EncodedHeaders {
   return new EncodedHeaders(encoder.encode(`NATS/1.0\r\nNats-Msg-Id: ${messageId}\r\n${lines}\r\n`));
-}
-
-const versionBytes = "NATS/1.0\r\n".length;
-const onlyFirst = encoder.encode("NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: 0\r\n");
-const emptyHeaders = encodeHeaders([]);
-
-/** The most that `onceBySubject` adds to a message. */
-export const onceBySubjectBytes = onlyFirst.length + "\r\n".length;
-
-/** The same headers, on the condition that the stream holds no message of the subject; else the answer is an error 10071. */
-export function onceBySubject(headers: EncodedHeaders = emptyHeaders): EncodedHeaders {
-  const rest = headers.bytes.subarray(versionBytes);
-  const bytes = new Uint8Array(onlyFirst.length + rest.length);
-  bytes.set(onlyFirst);
-  bytes.set(rest, onlyFirst.length);
-  return new EncodedHeaders(bytes);
-}
-
-const expectation = "\nNats-Expected-Last-";
-
-/** Whether the headers hold a condition of their publisher's. */
-export function hasExpectation(headers: EncodedHeaders | undefined): boolean {
-  return headers !== undefined && decoder.decode(headers.bytes).includes(expectation);
 }
 
 /** The client's type for what it only ever calls `encode()` on. Its own class costs a Map and several passes a message. */

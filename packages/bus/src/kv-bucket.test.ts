@@ -83,8 +83,7 @@ it("lists more keys than the broker tells at once", async () => {
   await using publisher = bus.publisher();
   const count = 100_001;
   function* messages() {
-    for (let i = 0; i < count; i++)
-      yield { subject: `$KV.millrace_unique.many.${i}`, data: text(""), ownSubject: true };
+    for (let i = 0; i < count; i++) yield { subject: `$KV.millrace_unique.many.${i}`, data: text("") };
   }
   expect(await publisher.publishMany(messages())).toEqual({ stored: count, failed: 0 });
   await bus.kv("unique").put("other", text(""));

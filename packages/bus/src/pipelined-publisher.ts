@@ -2,16 +2,7 @@ import { nuid, type Msg, type Subscription } from "nats";
 import { headerNames } from "@millrace/protocol";
 import { BusError, natsCodes, noResponders, notAllowed, notConnected } from "./bus-error.ts";
 import { messageStatus } from "./bus-message.ts";
-import {
-  EncodedHeaders,
-  encodeHeaders,
-  encodeWithMessageId,
-  hasExpectation,
-  headerLines,
-  onceBySubject,
-  onceBySubjectBytes,
-  type HeaderList,
-} from "./encode-headers.ts";
+import { EncodedHeaders, encodeHeaders, encodeWithMessageId, headerLines, type HeaderList } from "./encode-headers.ts";
 import type { Link } from "./link.ts";
 import { backoffMs } from "./pause.ts";
 import { PublishAck, publishError } from "./publish-ack.ts";
@@ -25,11 +16,6 @@ export interface OutgoingMessage {
    * should hold one.
    */
   readonly headers?: HeaderList | EncodedHeaders;
-  /**
-   * No other message has this subject (it ends in an id made for it). Then no `Nats-Msg-Id` is added, which the broker stores
-   * some 20 % faster; sent again, it is stored only while the stream holds none under the subject.
-   */
-  readonly ownSubject?: boolean;
 }
 
 export interface PublisherOptions {
@@ -54,8 +40,7 @@ export interface PublishSummary {
 interface InFlight {
   readonly subject: string;
   readonly data: Uint8Array;
-  headers: EncodedHeaders | undefined;
-  readonly ownSubject: boolean;
+  readonly headers: EncodedHeaders;
   readonly bytes: number;
   readonly deadlineMs: number;
   readonly done: PublishDone;
@@ -63,9 +48,6 @@ interface InFlight {
   failures: number;
   /** The broker's last word, when it was not the last one for us. */
   refusal: BusError | undefined;
-  sentAgain: boolean;
-  /** Sent again on our own condition that the stream holds none under the subject. */
-  onCondition: boolean;
 }
 
 /** Callers of `publish` that may wait for room; one more is refused. */
@@ -82,9 +64,9 @@ const leastWindow = 16;
  * Publishes into streams with many messages in flight: one wildcard inbox counts the answers, one timer looks after all.
  *
  * Every message that was taken ends in exactly one call of its `done`: stored, or an error. It is sent again after a
- * reconnect, when no answer came, or when the broker could not take it for now: under the same `Nats-Msg-Id`, or on the condition that
- * its own subject is empty. Order is kept except for what is sent again. `unavailable` after all tries means that it may be stored or not.
- * While the broker says that too much comes in, less is kept in flight.
+ * reconnect, when no answer came, or when the broker could not take it for now: under the same `Nats-Msg-Id`. Order is kept except for
+ * what is sent again. `unavailable` after all tries means that it may be stored or not. While the broker says that too much comes in,
+ * less is kept in flight.
  */
 export class PipelinedPublisher implements AsyncDisposable {
   readonly #link: Link;
@@ -146,9 +128,8 @@ export class PipelinedPublisher implements AsyncDisposable {
     if (!this.hasRoom) return false;
     const token = (this.#next++).toString(36);
     const headers = this.#encode(message, token);
-    // As it weighs when it is sent again: the broker cuts the connection of who sends too much.
-    const bytes =
-      message.data.length + (headers?.bytes.length ?? 0) + (message.ownSubject === true ? onceBySubjectBytes : 0);
+    // The broker cuts the connection of who sends too much.
+    const bytes = message.data.length + headers.bytes.length;
     if (bytes > this.#link.maxPayloadBytes) {
       throw new BusError(
         "out_of_range",
@@ -160,15 +141,12 @@ export class PipelinedPublisher implements AsyncDisposable {
       subject: message.subject,
       data: message.data,
       headers,
-      ownSubject: message.ownSubject === true,
       bytes,
       deadlineMs: nowMs + this.#deliveryTimeoutMs,
       done,
       nextTryMs: nowMs + this.#ackTimeoutMs,
       failures: 0,
       refusal: undefined,
-      sentAgain: false,
-      onCondition: false,
     });
     this.#bytes += bytes;
     this.#link.publish(message.subject, message.data, `${this.#inbox}.${token}`, headers);
@@ -266,9 +244,8 @@ export class PipelinedPublisher implements AsyncDisposable {
     this.#onClosed();
   }
 
-  #encode({ headers, ownSubject }: OutgoingMessage, token: string): EncodedHeaders | undefined {
+  #encode({ headers }: OutgoingMessage, token: string): EncodedHeaders {
     if (headers instanceof EncodedHeaders) return headers;
-    if (ownSubject === true) return headers === undefined ? undefined : encodeHeaders(headers);
     if (headers === undefined) return encodeWithMessageId(this.#idPrefix + token, "");
     if (headers.some(([name]) => name === headerNames.messageId)) return encodeHeaders(headers);
     return encodeWithMessageId(this.#idPrefix + token, headerLines(headers));
@@ -291,9 +268,6 @@ export class PipelinedPublisher implements AsyncDisposable {
       this.#settle(token, entry, undefined, new PublishAck(data, this.#link.namespace));
     } else if (error.natsCode === natsCodes.tooManyRequests) this.#slowDown(entry, error);
     else if (error.code === "unavailable") this.#retryLater(entry, error);
-    // Its own subject is taken: by the copy that was sent first.
-    else if (entry.onCondition && error.code === "aborted")
-      this.#settle(token, entry, undefined, PublishAck.storedBefore);
     else this.#settle(token, entry, error, undefined);
   }
 
@@ -339,11 +313,6 @@ export class PipelinedPublisher implements AsyncDisposable {
 
   #sendAgain(token: string, entry: InFlight, nowMs: number): void {
     entry.nextTryMs = nowMs + this.#ackTimeoutMs;
-    if (entry.ownSubject && !entry.sentAgain && !hasExpectation(entry.headers)) {
-      entry.headers = onceBySubject(entry.headers);
-      entry.onCondition = true;
-    }
-    entry.sentAgain = true;
     this.#link.publish(entry.subject, entry.data, `${this.#inbox}.${token}`, entry.headers);
   }
 

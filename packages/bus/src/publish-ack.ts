@@ -4,9 +4,6 @@ import type { Namespace } from "./namespace.ts";
 
 /** That a stream holds a message. Decoded when it is asked for: most publishers only count. */
 export class PublishAck {
-  /** Stored under its own subject by an earlier try; which sequence is not known. */
-  static readonly storedBefore = new PublishAck(new TextEncoder().encode('{"duplicate":true}'));
-
   readonly #bytes: Uint8Array;
   readonly #namespace: Namespace | undefined;
   #json: JsonObject | undefined;
