@@ -15,7 +15,6 @@ import { askRows } from "./ask-rows.ts";
 import { cancelEvent } from "./cancel-event.ts";
 import { cancelledMessageId } from "./cancel-sweep.ts";
 import type { ControlContext } from "./control-context.ts";
-import { endInEvents } from "./end-in-events.ts";
 import { findStoredJob, noSuchJob } from "./find-job.ts";
 import { lastPlaces } from "./log-places.ts";
 import { publishEvents } from "./publish-events.ts";
@@ -33,7 +32,8 @@ const encoder = new TextEncoder();
  * Cancels a job. One that no worker has is cancelled with this; one that a worker has is aborted by the worker, which says when it has
  * ended. Each step may be done again, by whoever comes next: the mark bars the run, the event ends it, and of two ends the
  * first counts. No message is removed.
- * @throws MillraceError aborted (it has ended), not_found, unavailable (whether there is such a job cannot be told; it is marked)
+ * @throws MillraceError aborted (it has ended), not_found, unavailable (whether there is such a job, or which of two ends came first,
+ * cannot be told; it is marked)
  */
 export async function cancelJob(context: ControlContext, request: CancelJobRequest): Promise<{ state: JobState }> {
   const { id, reason } = request;
@@ -109,8 +109,13 @@ async function endOf(context: ControlContext, id: string, run: number, seq: numb
   const rows = await askRows(context.bus, { ids: [id], after: { [eventsStream]: seq }, waitMs: rowsWithinMs });
   const row = rows?.find((standing) => standing.id === id);
   if (row !== undefined && runOfVersion(row.version) === run && isTerminal(row.state)) return row.state;
-  // Ours, when nobody can tell: it is stored, and no other is known.
-  return (await endInEvents(context.bus, { id, run }, seq).catch(() => undefined)) ?? JobState.CANCELLED;
+  const end = await context.endsInEvents.find({ id, run }, seq);
+  if (end !== undefined) return end;
+  throw new MillraceError(
+    "unavailable",
+    `job ${id} is cancelled, unless it had ended before: which of the two cannot be told yet, as the read model is behind, or away. It does not run again`,
+    { retryAfterMs: 1000 },
+  );
 }
 
 function hasEnded(id: string, state: JobState): MillraceError {

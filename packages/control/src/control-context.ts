@@ -7,6 +7,7 @@ import type { CancelSweep } from "./cancel-sweep.ts";
 import type { ClockSamples } from "./clock-samples.ts";
 import type { ControlConfig } from "./config.ts";
 import type { DryRunner } from "./dry-runner.ts";
+import type { EndsInEvents } from "./ends-in-events.ts";
 import type { EventSource } from "./event-source.ts";
 import type { ControlEvents } from "./events.ts";
 import type { HookRunner } from "./hook-runner.ts";
@@ -50,6 +51,7 @@ export interface ControlContext {
   readonly logSearch: LogSearch;
   readonly queueSettings: QueueSettingsMap;
   readonly eventSource: EventSource;
+  readonly endsInEvents: EndsInEvents;
   readonly plugins: PluginRegistry;
   readonly typeClaims: TypeClaims;
   readonly keys: PluginKeys;

@@ -35,6 +35,7 @@ import { defaultControlConfig, type ControlConfig, type ControlSettings } from "
 import type { ControlContext } from "./control-context.ts";
 import { DryRunner } from "./dry-runner.ts";
 import { eventService } from "./event-service.ts";
+import { EndsInEvents } from "./ends-in-events.ts";
 import { EventSource } from "./event-source.ts";
 import { EventTail } from "./event-tail.ts";
 import { ClockSamples } from "./clock-samples.ts";
@@ -116,6 +117,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     cancelMarks: starting.use(new CancelMarks(bus)),
     workers: starting.use(new LiveWorkers(bus)),
     logSearch: new LogSearch(bus),
+    endsInEvents: new EndsInEvents(bus),
     queueSettings,
     eventSource: starting.use(new EventSource(bus, tail, { backlog: all.watcherBacklog, maxReplays: all.maxReplays })),
     plugins,

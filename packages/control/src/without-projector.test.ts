@@ -1,11 +1,21 @@
+import { create, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { startProjector } from "@millrace/projector";
-import { headerNames, JobState, LogService } from "@millrace/protocol";
+import {
+  EventBatchSchema,
+  eventBatchSubject,
+  EventKind,
+  headerNames,
+  JobState,
+  LogService,
+  Priority,
+} from "@millrace/protocol";
 import { Code, ConnectError } from "@millrace/rpc";
 import { createLogger } from "@millrace/service-kit";
 import { createHash } from "node:crypto";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { startControlFixture, type ControlFixture } from "./control-fixture.ts";
+import { EndsInEvents } from "./ends-in-events.ts";
 
 const soon = { timeout: 20_000 };
 let fixture: ControlFixture;
@@ -57,6 +67,29 @@ test("a job that a log knows by its subject is cancelled; of another, a mark say
   expect((await store.getJob("hidden"))?.job.error).toMatchObject({ message: "enough" });
   await expect.poll(() => isMarked("nobody"), soon).toBe(false);
   expect(await isMarked("hidden")).toBe(true);
+}, 60_000);
+
+test("who cancels jobs that have ended hears of their ends, however many they are", async () => {
+  const { bus, jobs } = fixture;
+  const ids = Array.from({ length: 300 }, (_, i) => `ended-${i}`);
+  await using publisher = bus.publisher();
+  await Promise.all(ids.map((id) => jobs.submitJob({ id, type: "t", priority: Priority.LOW })));
+  const fields = { kind: EventKind.SUCCEEDED, run: 1, attempt: 1, queue: "default", type: "t", priority: 4 };
+  const batches = ids.map((jobId) => create(EventBatchSchema, { source: "worker", events: [{ ...fields, jobId }] }));
+  const subject = eventBatchSubject("worker");
+  await publisher.publishMany(batches.map((batch) => ({ subject, data: toBinary(EventBatchSchema, batch) })));
+  const refusals = await Promise.all(ids.map((id) => refusal(jobs.cancelJob({ id }))));
+  expect(refusals).toEqual(ids.map((id) => ({ code: Code.Aborted, words: `job ${id} has ended: succeeded` })));
+}, 60_000);
+
+test("whose end counts is not guessed: what cannot be read in time is unavailable", async () => {
+  const { bus, jobs } = fixture;
+  await bus.publishDurable("jobs.low.default.t.long-ago", nothing);
+  // As when the broker takes too long.
+  using _deaf = vi.spyOn(EndsInEvents.prototype, "find").mockResolvedValue(undefined);
+  const { code, words } = await refusal(jobs.cancelJob({ id: "long-ago" }));
+  expect(code).toBe(Code.Unavailable);
+  expect(words).toMatch(/^job long-ago is cancelled, unless it had ended before: which of the two cannot be told yet/);
 }, 60_000);
 
 test("a unique key is held while it is not known whether its job is over, however old it is", async () => {
