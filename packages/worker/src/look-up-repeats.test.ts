@@ -1,4 +1,4 @@
-import { JobState, jobVersion, queueConsumer, type RowStanding } from "@millrace/protocol";
+import { headerNames, JobState, jobVersion, queueConsumer, type RowStanding } from "@millrace/protocol";
 import { expect, test } from "vitest";
 import { startWorker } from "./start-worker.ts";
 import { WorkerFixture } from "./testing.ts";
@@ -137,3 +137,22 @@ test("thousands that have ended are passed over quickly behind a busy slot, and 
   await expect.poll(() => world.open("normal", "q"), { timeout: 20_000 }).toBe(0);
   expect(slow).toBe(50);
 }, 60_000);
+
+test("a message of an earlier place than one that was heard of is looked up", async () => {
+  await using world = await WorkerFixture.start();
+  const runs: string[] = [];
+  await using worker = await startWorker({
+    queues: ["q"],
+    natsUrl: world.nats.url,
+    handlers: { t: (job) => void runs.push(job.text()) },
+  });
+  using _projector = world.answerRows(() => [rowOf("a", JobState.SUCCEEDED)]);
+  await world.bus.flush();
+  await world.submit("normal", "q", "t", "a", "repaired", [[headerNames.move, "1"]]);
+  await world.end("a");
+  await world.submit("normal", "q", "t", "a", "thought lost");
+  await world.submit("normal", "q", "t", "b", "new");
+  await world.end("b");
+  await expect.poll(() => worker.status()).toMatchObject({ settled: 3, lookedUp: 1, foundOver: 1 });
+  expect(runs).toEqual(["repaired", "new"]);
+});

@@ -1,8 +1,9 @@
 import { BusError, type Bus, type Delivery } from "@millrace/bus";
-import { headerNames, maxMove, maxRun } from "@millrace/protocol";
+import { defaultJobOptions, headerNames, maxMove, maxRun } from "@millrace/protocol";
 import { CancelMarks } from "./cancel-marks.ts";
 import { CrashWatch } from "./crash-watch.ts";
 import type { SecretVault } from "./host-services/secret-vault.ts";
+import { HeardPlaces } from "./heard-places.ts";
 import { Intake, type Lane } from "./intake.ts";
 import { JobEndings, longestHeldMs } from "./job-endings.ts";
 import { progressEvent, startedEvent } from "./job-events.ts";
@@ -72,6 +73,7 @@ export class WorkerEngine {
   readonly #pluginHeap: JobHeap<Job>;
   /** Their leases are lost, and their outcomes on the way all the same. */
   readonly #outrun = new Set<Job>();
+  readonly #heard = new HeardPlaces();
   readonly #restoring = new Map<string, Promise<void>>();
   readonly #ensuring = new Set<NodeJS.Timeout>();
   #pumping = false;
@@ -309,7 +311,7 @@ export class WorkerEngine {
     this.leases.add(job);
     if (this.settler.hasEnded(job)) return this.settler.ack(job);
     if (name.problem !== undefined) return this.endings.poison(job, name.problem);
-    if (isRepeat) {
+    if (isRepeat || this.#heard.isPassed(job)) {
       job.phase = "held";
       return this.lookups.add(job);
     }
@@ -370,6 +372,8 @@ export class WorkerEngine {
       return false;
     }
     if (this.#isOver(job)) return false;
+    // Most jobs ask for nothing, and come once.
+    if (job.options !== defaultJobOptions) this.#heard.note(job);
     const { deadlineMs, runAtMs } = job.options;
     if (deadlineMs > 0 || runAtMs > 0) {
       const nowMs = job.clock.nowMs();
