@@ -256,6 +256,25 @@ describe("a second message under an id", () => {
     const mark = await bucket.get(key);
     expect(mark && decodePlaceMark(key, mark.value)).toMatchObject({ id: "a" });
   });
+
+  test("is the job once the one before has ended, and was submitted a day ago", { timeout }, async () => {
+    await using fixture = await ProjectorFixture.start(store);
+    await using projector = await fixture.project();
+    await fixture.submit("a", { priority: "high" });
+    await fixture.catchUp(projector);
+    await fixture.end("a");
+    await fixture.catchUp(projector);
+    const dayAgo = new Date(Date.now() - 24 * 3600_000 - 1000);
+    await store.db.updateTable("jobs").set({ submitted_at: dayAgo }).execute();
+    await fixture.submit("a");
+    await fixture.catchUp(projector);
+    const stored = await store.getJob("a");
+    expect(stored?.place).toMatchObject({ stream: log, seq: 1 });
+    expect(stored?.job).toMatchObject({ state: JobState.QUEUED, duplicates: [] });
+    expect(await fixture.bus.kv("cancel").get(placeMarkKey(log, 1))).toBeUndefined();
+    await fixture.end("a");
+    await expect.poll(() => stateOf("a"), soon).toBe(JobState.SUCCEEDED);
+  });
 });
 
 describe("who asks for rows", () => {

@@ -1,3 +1,4 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { JobState, Priority, stateName, type MillraceError } from "@millrace/protocol";
 import { expect, test } from "vitest";
 import type { JobPatch } from "./job-patch.ts";
@@ -148,6 +149,49 @@ eachDatabase((openTestStore) => {
     const stored = await store.getJob("a");
     expect(stored?.place).toMatchObject({ stream: "JOBS_HIGH", seq: 9 });
     expect(stored?.job.duplicates).toMatchObject([{ place: "JOBS_LOW/3", mayHaveRun: true }]);
+  });
+
+  test("an id is free again a day after the job that had it, once that has ended", async () => {
+    await using store = await openTestStore();
+    let seq = 0;
+    const feed = async (...patches: JobPatch[]) =>
+      (await store.applyEvents(patches, { name: "jobs", from: eventsAt(seq), to: eventsAt(++seq) })).doubles;
+    const day = 24 * 3600_000;
+    const message = (at: number, afterMs: number, text: string, over: Partial<JobPatch> = {}): JobPatch => {
+      const [stream, { version }] = ["JOBS_LOW", testPatch("a", JobState.QUEUED)];
+      return testPatch("a", JobState.QUEUED, {
+        submission: { ...testSubmission(), payload: new TextEncoder().encode(text) },
+        place: { stream, seq: at, version },
+        first: { run: 1, stream, seq: at },
+        submittedAtMs: 1_700_000_000_000 + afterMs,
+        ...over,
+      });
+    };
+    const ended = testPatch("a", JobState.SUCCEEDED, { ...done, submittedAtMs: 1_700_000_000_000 });
+    expect(await feed(message(1, 0, '"first"'))).toEqual([]);
+    // It waits still.
+    expect(await feed(message(2, day, '"second"'))).toHaveLength(1);
+    expect(await feed(ended)).toEqual([]);
+    expect(await feed(message(3, day - 1, '"third"'))).toHaveLength(1);
+    // Somebody's own job is no business of a stranger's.
+    const theirs = { submission: { ...testSubmission(), owner: "eve" } };
+    expect(await feed(message(4, day, "", theirs))).toHaveLength(1);
+    expect((await store.getJob("a"))?.job.state).toBe(JobState.SUCCEEDED);
+
+    const next = message(5, day, '"fifth"');
+    expect(await feed(next)).toEqual([]);
+    const row = await store.getJob("a");
+    expect(row).toMatchObject({ place: { seq: 5 }, job: { state: JobState.QUEUED, run: 1, duplicates: [] } });
+    expect(row?.job.payload?.content.value).toMatchObject({ kind: { value: "fifth" } });
+    expect(row?.job.submittedAt).toEqual(timestampFromMs(next.submittedAtMs));
+    expect(row?.job.finishedAt).toBeUndefined();
+    // Read again, both messages change nothing.
+    expect(await feed(next)).toEqual([]);
+    expect(await feed(message(1, 0, '"first"'))).toHaveLength(1);
+    expect((await store.getJob("a"))?.place?.seq).toBe(5);
+    expect(await feed(testPatch("a", JobState.SUCCEEDED, { ...done, submittedAtMs: next.submittedAtMs }))).toEqual([]);
+    const counts = await store.getQueueStats(next.queue);
+    expect(counts).toMatchObject({ queued: 0n, succeeded: 1n });
   });
 
   test("a second message of a job that has gone on to another attempt is told all the same", async () => {

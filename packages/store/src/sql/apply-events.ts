@@ -113,6 +113,13 @@ const double = (next: string): string => `(${otherFirst(next)} OR coalesce(${nex
 /** The row's run has ended: what else is told of it says nothing. */
 const over = `(jobs.state IN (${terminal}) AND excluded.version >> 40 <= jobs.version >> 40)`;
 const placeAhead = "excluded.stream_version > jobs.stream_version";
+/** Hours after which the id of a job that has ended is free for another message of the same owner. */
+const idHours = 24;
+/** A message that makes the row its own: the job that had the id is over, and long past. */
+const anew = (next: string): string => `coalesce(${next}.first_seq IS NOT NULL AND jobs.state IN (${terminal})
+    AND ${next}.version >> 40 <= jobs.version >> 40
+    AND ${next}.submitted_at >= jobs.submitted_at + interval '${idHours} hours'
+    AND ${next}.owner IS NOT DISTINCT FROM jobs.owner, false)`;
 
 const addDelta = `INSERT INTO queue_stats (queue, state, priority, count) SELECT queue, state, priority, n FROM delta
   ON CONFLICT (queue, state, priority) DO UPDATE SET count = queue_stats.count + excluded.count`;
@@ -196,12 +203,12 @@ SELECT id FROM input WHERE id NOT IN (SELECT id FROM changed)`;
 
 /**
  * Any patch on any row. `before` is the old row of each one. Answers with the ids that were not taken for what they are: another
- * job's, or a second message of the same place in the job's life.
+ * job's, a second message of the same place in the job's life, or one that makes the row its own.
  */
 const mergeStatement = `
 WITH ${input(columns)}, before AS (
   SELECT id, queue, type, state, priority, owner, version, stream, stream_seq, stream_version, first_stream, first_seq,
-    ${ownedBytes()}
+    submitted_at, ${ownedBytes()}
   FROM jobs WHERE id = ANY ($1::text[])
 ), changed AS (
   INSERT INTO jobs (${names})
@@ -224,7 +231,7 @@ WITH ${input(columns)}, before AS (
     cancel_requested_at = least(jobs.cancel_requested_at, excluded.cancel_requested_at),
     errors = CASE WHEN excluded.errors IS NULL OR ${over} THEN jobs.errors
       ELSE merge_job_errors(jobs.errors, excluded.errors) END
-  WHERE ${isSameJob("excluded")} AND NOT ${double("excluded")} AND (${ahead} OR ${placeAhead}
+  WHERE ${isSameJob("excluded")} AND NOT ${double("excluded")} AND NOT ${anew("excluded")} AND (${ahead} OR ${placeAhead}
     OR (jobs.payload IS NULL AND excluded.payload IS NOT NULL)
     OR (jobs.traceparent IS NULL AND excluded.traceparent IS NOT NULL)
     OR (jobs.first_seq IS NULL AND excluded.first_seq IS NOT NULL)
@@ -252,8 +259,18 @@ WITH ${input(columns)}, before AS (
 ), counted AS (
   ${addDelta}
 )
-SELECT input.id, NOT (${isSameJob("input")}) AS stranger, ${otherFirst("input")} AS other_first FROM input JOIN before AS jobs ON jobs.id = input.id
-WHERE NOT (${isSameJob("input")}) OR ${double("input")}`;
+SELECT input.id, NOT (${isSameJob("input")}) AS stranger, ${otherFirst("input")} AS other_first, ${anew("input")} AS anew
+FROM input JOIN before AS jobs ON jobs.id = input.id
+WHERE NOT (${isSameJob("input")}) OR ${double("input")} OR ${anew("input")}`;
+
+/** Rows of ended jobs, whose ids are another's now. */
+const forgetStatement = `
+WITH gone AS (
+  DELETE FROM jobs WHERE id = ANY ($1::text[]) AND state IN (${terminal}) RETURNING queue, state, priority
+), delta AS (
+  SELECT queue, state, priority, -count(*) AS n FROM gone GROUP BY queue, state, priority
+)
+${addDelta}`;
 
 /** Later messages under an id, on its row; the newest 20. */
 const noteDoubles = `
@@ -332,11 +349,14 @@ async function write(transaction: Kysely<Schema>, patches: readonly JobPatch[]):
   const strangers: JobPatch[] = [];
   const doubles: DoubleMessage[] = [];
   const told: JobPatch[] = [];
+  const begun: JobPatch[] = [];
   const merged = known.map(({ patch }) => patch);
-  for (const { patch, stranger, otherFirst: isOtherFirst } of await run(transaction, mergeStatement, columns, merged)) {
+  const refused = await run(transaction, mergeStatement, columns, merged);
+  for (const { patch, stranger, otherFirst: isOtherFirst, anew: isAnew } of refused) {
     const { id, submittedAtMs } = patch;
     const place = isOtherFirst ? patch.first : patch.place;
     if (stranger || place === undefined) strangers.push(patch);
+    else if (isAnew) begun.push(patch);
     else {
       doubles.push({ id, stream: place.stream, seq: place.seq, atMs: submittedAtMs });
       // What events told of the job is true whichever message they were of.
@@ -344,6 +364,10 @@ async function write(transaction: Kysely<Schema>, patches: readonly JobPatch[]):
     }
   }
   await run(transaction, mergeStatement, columns, told);
+  if (begun.length > 0) {
+    await transaction.executeQuery(CompiledQuery.raw(forgetStatement, [textArray(begun.map(({ id }) => id))]));
+    await run(transaction, insertOwnedStatement, columns, begun);
+  }
   return { strangers, doubles };
 }
 
@@ -369,6 +393,7 @@ interface Left {
   readonly patch: JobPatch;
   readonly stranger: boolean;
   readonly otherFirst: boolean;
+  readonly anew: boolean;
 }
 
 /** @returns the patches that the statement left alone */
@@ -380,7 +405,7 @@ async function run(
 ): Promise<Left[]> {
   const left: Left[] = [];
   const write = async (part: readonly JobPatch[], values: readonly Buffer[]): Promise<void> => {
-    const { rows } = await db.executeQuery<{ id: string; stranger?: boolean; other_first?: boolean }>(
+    const { rows } = await db.executeQuery<{ id: string; stranger?: boolean; other_first?: boolean; anew?: boolean }>(
       CompiledQuery.raw(statement, [...values]),
     );
     if (rows.length === 0) return;
@@ -388,7 +413,12 @@ async function run(
     for (const patch of part) {
       const row = found.get(patch.id);
       if (row === undefined) continue;
-      left.push({ patch, stranger: row.stranger ?? true, otherFirst: row.other_first ?? false });
+      left.push({
+        patch,
+        stranger: row.stranger ?? true,
+        otherFirst: row.other_first ?? false,
+        anew: row.anew ?? false,
+      });
     }
   };
   // The database works on one statement while the next one is encoded.
