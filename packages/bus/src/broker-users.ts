@@ -24,7 +24,7 @@ import {
   streamTopology,
   subjectRoots,
 } from "@millrace/protocol";
-import { copyOf, fencedSubject, upgradeRoot } from "./former-streams.ts";
+import { copyOf, lockSubject, upgradeRoot } from "./former-streams.ts";
 import { inboxOf, type InboxPurpose } from "./inbox.ts";
 import { Namespace, type NamespaceOptions } from "./namespace.ts";
 
@@ -303,7 +303,7 @@ function replacesFormer(log: string): string[] {
   const copy = copyOf(log);
   return [
     info(copy),
-    fencedSubject(log),
+    lockSubject(log),
     `${api}.STREAM.DELETE.${log}`,
     ...["LIST.%", "DELETE.%.*"].map((verb) => `${api}.CONSUMER.${verb.replace("%", log)}`),
     ...["CREATE", "DELETE", "MSG.GET"].map((verb) => `${api}.STREAM.${verb}.${copy}`),

@@ -1,4 +1,4 @@
-import { jobLogs } from "@millrace/protocol";
+import { jobLogs, scheduleStream, subjectRoots } from "@millrace/protocol";
 import { BusError } from "./bus-error.ts";
 import { encodeHeaders } from "./encode-headers.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
@@ -19,9 +19,18 @@ export function copyOf(log: string): string {
   return `UPGRADE_${log}`;
 }
 
-/** The one subject of a former stream that takes no jobs any more. */
-export function fencedSubject(log: string): string {
+/** Of a former stream that takes no jobs any more: here a process says that it replaces it. */
+export function lockSubject(log: string): string {
   return `${upgradeRoot}.former.${log}`;
+}
+
+/**
+ * All that a former stream takes which takes no jobs any more. It republishes `jobs.>` or `schedule.>`, and old brokers (2.9) neither
+ * let go of that nor take a stream without a subject that it concerns: the second is one, and no job's, and nobody uses it.
+ */
+function fencedSubjects(log: string): string[] {
+  const root = log === scheduleStream ? subjectRoots.schedule : subjectRoots.jobs;
+  return [lockSubject(log), `${root}.former.${log}`];
 }
 
 /** A work queue, as streams of jobs were before they became logs. What a stream retains, and how, cannot be changed. */
@@ -30,13 +39,12 @@ export function isFormer(config: JsonObject): boolean {
 }
 
 export function isFenced(log: string, config: JsonObject): boolean {
-  return config.strings("subjects").join() === fencedSubject(log);
+  return config.strings("subjects").toSorted().join() === fencedSubjects(log).toSorted().join();
 }
 
-/** Nobody can publish a job into it any more, nor is one republished. What it holds stays. */
+/** Nobody can publish a job into it any more. What it holds stays, and what it republishes, as no job comes. */
 export async function fence(api: JetStreamApi, log: string, config: JsonObject): Promise<void> {
-  const { republish: _, ...kept } = config.raw();
-  await api.requestPatiently(`STREAM.UPDATE.${log}`, { ...kept, subjects: [fencedSubject(log)] });
+  await api.requestPatiently(`STREAM.UPDATE.${log}`, { ...config.raw(), subjects: fencedSubjects(log) });
 }
 
 /** @throws BusError failed_precondition when jobs wait in streams of the former version, or are on their way into a log */
@@ -111,7 +119,7 @@ function isEmpty(log: string, info: JsonObject): boolean {
 }
 
 async function lock(api: JetStreamApi, log: string, lastSeq: number): Promise<boolean> {
-  const subject = fencedSubject(log);
+  const subject = lockSubject(log);
   const headers = encodeHeaders([[expectedSequence, String(lastSeq)]]);
   const answer = await api.mux.request(subject, new Uint8Array(0), { timeoutMs: publishTimeoutMs, headers });
   const error = publishError(subject, answer.data);

@@ -1,15 +1,15 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { deriveJobId, jobIdOf, parseJobSubject } from "@millrace/protocol";
+import { deriveJobId } from "@millrace/protocol";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { authorizationConfig, createBrokerKeys } from "./broker-config.ts";
 import { brokerOptions } from "./broker-settings.ts";
 import { connectBus, type Bus } from "./bus.ts";
+import { call, jobsOf, makeFormerStreams, type Job } from "./former-fixture.ts";
 import { startTestNats, TestNats } from "./testing.ts";
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 const seconds = 1_000_000_000;
 const setUpMs = 60_000;
 
@@ -23,44 +23,6 @@ beforeEach(async () => {
 }, setUpMs);
 afterEach(() => stack.disposeAsync(), setUpMs);
 
-async function call(subject: string, body?: object, by: Bus = bus): Promise<Record<string, unknown>> {
-  const data = body === undefined ? new Uint8Array(0) : encoder.encode(JSON.stringify(body));
-  const answer = await by.request(`$JS.API.${subject}`, data, { timeoutMs: 5000 });
-  const json = JSON.parse(decoder.decode(answer.data)) as Record<string, unknown>;
-  if (json["error"] !== undefined) throw new Error(`${subject}: ${JSON.stringify(json["error"])}`);
-  return json;
-}
-
-/** The streams as the version before made them. */
-async function makeFormerStreams(): Promise<void> {
-  const shared = {
-    storage: "file",
-    discard: "new",
-    max_bytes: 64 << 20,
-    max_msgs: -1,
-    max_consumers: -1,
-    max_msgs_per_subject: -1,
-    max_msg_size: -1,
-    max_age: 0,
-    duplicate_window: 20 * seconds,
-    num_replicas: 1,
-  };
-  await call("STREAM.CREATE.EVENTS", { ...shared, name: "EVENTS", subjects: ["events.>"], retention: "limits" });
-  for (const level of ["critical", "high", "normal", "low"]) {
-    const name = `JOBS_${level.toUpperCase()}`;
-    const republish = { src: "jobs.>", dest: "events.submitted.>" };
-    const subjects = [`jobs.${level}.>`];
-    await call(`STREAM.CREATE.${name}`, { ...shared, name, subjects, retention: "workqueue", republish });
-  }
-  await call("STREAM.CREATE.SCHEDULE", {
-    ...shared,
-    name: "SCHEDULE",
-    subjects: ["schedule.*.*.*.*", "schedule.*.*.*.*.*"],
-    retention: "workqueue",
-    republish: { src: "schedule.>", dest: "events.scheduled.>" },
-  });
-}
-
 async function makeFormerConsumer(stream: string, name: string, filter: string): Promise<void> {
   const config = {
     durable_name: name,
@@ -69,7 +31,7 @@ async function makeFormerConsumer(stream: string, name: string, filter: string):
     ack_wait: seconds,
     max_deliver: -1,
   };
-  await call(`CONSUMER.CREATE.${stream}.${name}.${filter}`, { stream_name: stream, config });
+  await call(bus, `CONSUMER.CREATE.${stream}.${name}.${filter}`, { stream_name: stream, config });
 }
 
 /** Takes so many jobs, as a worker does; acks the even ones, and keeps the others in hand. */
@@ -91,36 +53,6 @@ async function work(stream: string, consumer: string, batch: number): Promise<vo
   await bus.flush();
 }
 
-interface Job {
-  readonly id: string;
-  readonly text: string;
-  readonly headers: Record<string, string>;
-}
-
-/** What a log holds, by the ids that everybody finds. */
-async function jobsOf(stream: string): Promise<Job[]> {
-  const jobs: Job[] = [];
-  const { messages, firstSeq, lastSeq } = await bus.streamState(stream);
-  for (let seq = firstSeq; seq <= lastSeq && jobs.length < messages; seq++) {
-    const answer = await call(`STREAM.MSG.GET.${stream}`, { seq }).catch(() => undefined);
-    if (answer === undefined) continue;
-    const message = answer["message"] as { subject: string; hdrs?: string; data?: string };
-    const lines = Buffer.from(message.hdrs ?? "", "base64")
-      .toString()
-      .split("\r\n")
-      .slice(1)
-      .filter(Boolean);
-    const headers = Object.fromEntries(lines.map((line) => line.split(": ", 2) as [string, string]));
-    const place = { stream, seq, timestampMs: 0 };
-    const id = jobIdOf(parseJobSubject(message.subject)?.id, (name) => headers[name], place);
-    for (const name of Object.keys(headers)) if (name.startsWith("Nats-")) delete headers[name];
-    delete headers["Millrace-Id"];
-    delete headers["Millrace-Move"];
-    jobs.push({ id, text: Buffer.from(message.data ?? "", "base64").toString(), headers });
-  }
-  return jobs;
-}
-
 /** Without the wait for the lease of one that was killed. */
 function upgradeOnce(by: Bus, onChange: (log: string, what: string) => void): Promise<unknown> {
   return bus
@@ -134,7 +66,7 @@ const logs = ["JOBS_CRITICAL", "JOBS_HIGH", "JOBS_NORMAL", "JOBS_LOW", "SCHEDULE
 
 /** Jobs of all kinds, some in hand of a worker that is gone. @returns what has to be in each log in the end */
 async function fillFormerStreams(count: number): Promise<Map<string, Job[]>> {
-  await makeFormerStreams();
+  await makeFormerStreams(bus);
   const { createdMs } = await bus.streamState("JOBS_HIGH");
   for (let i = 0; i < count; i++) {
     await bus.publishDurable("jobs.high.mail.send", encoder.encode(`bare ${i}`), [["Nats-Msg-Id", `bare-${i}`]]);
@@ -153,7 +85,7 @@ async function fillFormerStreams(count: number): Promise<Map<string, Job[]>> {
   await makeFormerConsumer("SCHEDULE", "scheduler", "schedule.>");
   await work("JOBS_HIGH", "w_mail", 6);
   const wanted = new Map<string, Job[]>();
-  for (const log of logs) wanted.set(log, await jobsOf(log));
+  for (const log of logs) wanted.set(log, await jobsOf(bus, log));
   const seqs = new Set([1, 3, 5]);
   const high: Job[] = [];
   for (let i = 0; i < count; i++) {
@@ -177,8 +109,8 @@ async function fillFormerStreams(count: number): Promise<Map<string, Job[]>> {
 async function expectUpgraded(wanted: Map<string, Job[]>): Promise<void> {
   await bus.ensureTopology();
   for (const log of logs) {
-    expect([log, await jobsOf(log)]).toEqual([log, wanted.get(log)]);
-    const { config } = (await call(`STREAM.INFO.${log}`)) as { config: { retention: string; republish?: object } };
+    expect([log, await jobsOf(bus, log)]).toEqual([log, wanted.get(log)]);
+    const { config } = (await call(bus, `STREAM.INFO.${log}`)) as { config: { retention: string; republish?: object } };
     expect([config.retention, config.republish]).toEqual(["limits", undefined]);
   }
   expect(await bus.planUpgrade()).toEqual([]);
@@ -267,14 +199,14 @@ test(
     await bus.upgradeStreams({ onChange });
     await Promise.all(others);
     expect(sent).toBeGreaterThan(2);
-    const there = await jobsOf("JOBS_HIGH");
+    const there = await jobsOf(bus, "JOBS_HIGH");
     expect(there.filter(({ text }) => text.startsWith("other"))).toHaveLength(sent);
     expect(there.filter(({ text }) => !text.startsWith("other"))).toEqual(wanted.get("JOBS_HIGH"));
   },
 );
 
 test("nothing is changed while a worker of the former version waits for jobs", { timeout: 60_000 }, async () => {
-  await makeFormerStreams();
+  await makeFormerStreams(bus);
   await bus.publishDurable("jobs.high.mail.send", encoder.encode("a"));
   await makeFormerConsumer("JOBS_LOW", "w_mail", "jobs.low.mail.>");
   const worker = stack.use(await connectBus({ servers: nats.url, name: "worker" }));
@@ -294,11 +226,11 @@ test("nothing is changed while a worker of the former version waits for jobs", {
   await bus.publishDurable("jobs.high.mail.send", encoder.encode("b"));
   await worker[Symbol.asyncDispose]();
   await bus.upgradeStreams();
-  expect((await jobsOf("JOBS_HIGH")).map(({ text }) => text)).toEqual(["a", "b"]);
+  expect((await jobsOf(bus, "JOBS_HIGH")).map(({ text }) => text)).toEqual(["a", "b"]);
 });
 
 test("a former version that was started again after half an upgrade loses nothing", { timeout: 60_000 }, async () => {
-  await makeFormerStreams();
+  await makeFormerStreams(bus);
   await bus.publishDurable("jobs.high.mail.send", encoder.encode("a"));
   const onChange = (_: string, what: string): void => {
     if (what === "delete the former stream") throw new Error("killed");
@@ -306,12 +238,12 @@ test("a former version that was started again after half an upgrade loses nothin
   await expect(upgradeOnce(bus, onChange)).rejects.toThrow("killed");
   await expect(bus.requireLogs({ whole: true })).rejects.toThrow(/of a former version/);
   // As its start does.
-  const { config } = (await call("STREAM.INFO.JOBS_CRITICAL")) as { config: object };
-  await call("STREAM.UPDATE.JOBS_CRITICAL", { ...config, subjects: ["jobs.critical.>"] });
+  const { config } = (await call(bus, "STREAM.INFO.JOBS_CRITICAL")) as { config: object };
+  await call(bus, "STREAM.UPDATE.JOBS_CRITICAL", { ...config, subjects: ["jobs.critical.>"] });
   await bus.publishDurable("jobs.critical.mail.send", encoder.encode("b"));
   await bus.upgradeStreams();
-  expect((await jobsOf("JOBS_CRITICAL")).map(({ text }) => text)).toEqual(["b"]);
-  expect((await jobsOf("JOBS_HIGH")).map(({ text }) => text)).toEqual(["a"]);
+  expect((await jobsOf(bus, "JOBS_CRITICAL")).map(({ text }) => text)).toEqual(["b"]);
+  expect((await jobsOf(bus, "JOBS_HIGH")).map(({ text }) => text)).toEqual(["a"]);
 });
 
 test("the user `admin` of a broker with users may do all of it", { timeout: 60_000 }, async () => {
@@ -324,7 +256,7 @@ test("the user `admin` of a broker with users may do all of it", { timeout: 60_0
   await writeFile(seedFile, `${keys.find(({ user }) => user === "admin")?.seed ?? ""}\n`);
   const jobs = ["jobs.high.mail.send", "schedule.low.mail.send.a"];
   // The streams of the broker without users, as the one with users finds them.
-  await makeFormerStreams();
+  await makeFormerStreams(bus);
   for (const job of jobs) await bus.publishDurable(job, encoder.encode(job));
   await makeFormerConsumer("JOBS_HIGH", "w_mail", "jobs.high.mail.>");
   await bus[Symbol.asyncDispose]();
@@ -348,7 +280,7 @@ test("the user `admin` of a broker with users may do all of it", { timeout: 60_0
 
 describe("former streams without jobs", () => {
   test("are replaced by whoever starts, once, however many do", { timeout: 60_000 }, async () => {
-    await makeFormerStreams();
+    await makeFormerStreams(bus);
     const buses = await Promise.all(
       Array.from({ length: 6 }, async (_, n) => stack.use(await connectBus({ servers: nats.url, name: `s${n}` }))),
     );
@@ -365,9 +297,12 @@ describe("former streams without jobs", () => {
   });
 
   test("and with the lock of a process that is gone are left to the command", { timeout: 60_000 }, async () => {
-    await makeFormerStreams();
-    const { config } = (await call("STREAM.INFO.JOBS_HIGH")) as { config: object };
-    await call("STREAM.UPDATE.JOBS_HIGH", { ...config, republish: undefined, subjects: ["upgrade.former.JOBS_HIGH"] });
+    await makeFormerStreams(bus);
+    const { config } = (await call(bus, "STREAM.INFO.JOBS_HIGH")) as { config: object };
+    await call(bus, "STREAM.UPDATE.JOBS_HIGH", {
+      ...config,
+      subjects: ["upgrade.former.JOBS_HIGH", "jobs.former.JOBS_HIGH"],
+    });
     await bus.publishDurable("upgrade.former.JOBS_HIGH", new Uint8Array(0));
     await expect(bus.ensureTopology()).rejects.toMatchObject({ code: "failed_precondition" });
     await bus.upgradeStreams();
