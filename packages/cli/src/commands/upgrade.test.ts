@@ -34,6 +34,32 @@ it("shows what a former version has left, and makes logs of it when it is told t
   expect((await bus.streamState("JOBS_HIGH")).messages).toBe(3);
 });
 
+it(
+  "refuses a prefix, which no former version had, and leaves its streams as they are",
+  { timeout: 60_000 },
+  async () => {
+    await using nats = await startTestNats();
+    await using bus = await connectBus({ servers: nats.url, name: "test" });
+    await makeFormerStream(bus);
+    const command = ["upgrade", "streams", "--nats", nats.url];
+    const byOption = await runMillrace([...command, "--apply", "--prefix", "acme"]);
+    const byVariable = await runMillrace(command, { env: { MILLRACE_NATS_PREFIX: "acme" } });
+    for (const { code, stdout, stderr } of [byOption, byVariable]) {
+      expect([code, stdout]).toEqual([2, ""]);
+      expect(stderr).toContain("no former version had a prefix");
+    }
+    // An installation with a prefix is another one beside it.
+    await using acme = await connectBus({ servers: nats.url, name: "acme", prefix: "acme" });
+    await acme.ensureTopology();
+    expect(await acme.planUpgrade()).toEqual([]);
+    expect(await bus.planUpgrade()).toMatchObject([{ log: "JOBS_HIGH", stage: "former", messages: 3 }]);
+    const applied = await runMillrace([...command, "--apply"], { env: { MILLRACE_NATS_PREFIX: "" } });
+    expect(applied.code).toBe(0);
+    expect((await bus.streamState("JOBS_HIGH")).messages).toBe(3);
+    expect((await acme.streamState("JOBS_HIGH")).messages).toBe(0);
+  },
+);
+
 it("says where it looked for the streams of this machine", async () => {
   const { code, stderr } = await runMillrace(["upgrade", "streams", "--data-dir", "/nowhere"]);
   expect(code).toBe(3);

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { Option, type Command } from "commander";
+import type { Command } from "commander";
 import type { Bus, UpgradedLog, UpgradeStep } from "@millrace/bus";
 import { MillraceError } from "@millrace/protocol";
 import { sayBusy, withOutput, type CliContext } from "../cli-context.ts";
@@ -41,8 +41,12 @@ export function upgradeCommand(program: Command, context: CliContext): void {
     .option("--seed <file>", "the seed of `admin`")
     .option("--creds <file>", "in its place, a .creds file of a user who may do everything with streams")
     .option("--certs <folder>", "a folder as `millrace certs` makes, for tls://")
-    .addOption(new Option("--prefix <name>", "in front of every subject and stream").env("MILLRACE_NATS_PREFIX"))
-    .addOption(new Option("--domain <name>", "JetStream's domain").env("MILLRACE_NATS_DOMAIN"))
+    .option("--prefix <name>", "refused: no former version had one", context.env["MILLRACE_NATS_PREFIX"])
+    .option(
+      "--domain <name>",
+      "JetStream's domain (MILLRACE_NATS_DOMAIN)",
+      context.env["MILLRACE_NATS_DOMAIN"] || undefined,
+    )
     .addHelpText(
       "after",
       "\nJobs keep their order, ids and attempts. Publishers hear that no stream takes their jobs until the log is there." +
@@ -70,13 +74,20 @@ async function connect(
 ): Promise<Bus> {
   const { brokerOptions, connectBus } = await import("@millrace/bus");
   const { seed, creds, certs, prefix, domain } = options;
+  if (prefix) {
+    throw new MillraceError(
+      "invalid_argument",
+      "no former version had a prefix: its streams, and the jobs in them, are those of an installation without one. " +
+        "Upgrade without --prefix and MILLRACE_NATS_PREFIX; the installation with the prefix is another, and has nothing to upgrade",
+    );
+  }
   const natsUrl = options.nats || (await startBroker(stack, options.dataDir, cacheDir));
   const files =
     certs === undefined
       ? {}
       : { tlsCa: `${certs}/ca.pem`, tlsCert: `${certs}/admin.pem`, tlsKey: `${certs}/admin.key` };
   const who = { natsUrl, natsSeedFile: seed, natsCredsFile: creds, natsStreamsGiven: true };
-  const broker = brokerOptions("admin", { ...who, natsPrefix: prefix, natsDomain: domain, ...files });
+  const broker = brokerOptions("admin", { ...who, natsDomain: domain, ...files });
   return stack.use(await connectBus({ ...broker, connectTimeoutMs }));
 }
 
