@@ -188,6 +188,15 @@ export class Bus implements AsyncDisposable {
     if (options.whole === true) await refuseFormerJobs(this.#api);
   }
 
+  /**
+   * For who migrates the database and has nothing to do with logs: a former version must find it as it was while its jobs wait. Does
+   * nothing where the streams are another user's business, as its own user may not see them.
+   * @throws BusError failed_precondition
+   */
+  async refuseFormerJobs(): Promise<void> {
+    if (!this.#link.topologyGiven) await refuseFormerJobs(this.#api);
+  }
+
   /** Which streams of jobs are of a former version; see upgradeStreams. */
   planUpgrade(): Promise<UpgradeStep[]> {
     return planUpgrade(this.#api);

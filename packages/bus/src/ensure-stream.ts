@@ -29,8 +29,7 @@ export async function alignStream(
   current: JsonObject,
 ): Promise<JsonObject> {
   const { name } = wanted;
-  const fixed = differences(current, wanted, fixedFields);
-  if (fixed.length > 0) throw refuse(name, fixed);
+  refuseFixed(wanted, current);
   if (differences(current, wanted, adjustableFields).length === 0) return current;
   // What we do not know of (a newer broker's fields) stays as it is; so does what some brokers refuse to change.
   const update = { ...current.raw(), ...wanted, max_consumers: current.number("max_consumers") };
@@ -39,6 +38,15 @@ export async function alignStream(
   const left = differences(changed, wanted, adjustableFields);
   if (left.length > 0) throw refuse(name, left);
   return changed;
+}
+
+/** @throws BusError failed_precondition when a stream that is there differs in a way that cannot be changed, with the differences */
+export function refuseFixed(
+  wanted: Readonly<Record<string, unknown>> & { readonly name: string },
+  current: JsonObject,
+): void {
+  const fixed = differences(current, wanted, fixedFields);
+  if (fixed.length > 0) throw refuse(wanted.name, fixed);
 }
 
 /** As `alignStream`, for what the broker may refuse to a stream that is there: then it stays as it is. */

@@ -152,3 +152,15 @@ it("refuses copies where there is no cluster, and other numbers of them", async 
   const alone = { code: "failed_precondition", message: "3 replicas need a cluster: millrace is in none" };
   await expect(bus.ensureTopology({ replicas: 3 })).rejects.toMatchObject(alone);
 });
+
+it("changes nothing when one of the streams cannot be brought in line", async () => {
+  await using server = await startBroker("refused", limitedTo(2 ** 40));
+  await using bus = await busAt(server.url);
+  const others = { name: eventsStream, subjects: ["events.>"], retention: "interest", storage: "file", discard: "new" };
+  await ask(bus, `STREAM.CREATE.${eventsStream}`, others);
+  await expect(bus.ensureTopology()).rejects.toMatchObject({
+    code: "failed_precondition",
+    message: expect.stringContaining("retention is interest, should be limits") as string,
+  });
+  expect((await ask(bus, "STREAM.NAMES")).strings("streams")).toEqual([eventsStream]);
+});

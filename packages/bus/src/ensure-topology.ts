@@ -9,7 +9,7 @@ import {
   type TopologyLimits,
 } from "@millrace/protocol";
 import { BusError, natsCodes } from "./bus-error.ts";
-import { alignStream, createStream, raiseIfAllowed } from "./ensure-stream.ts";
+import { alignStream, createStream, raiseIfAllowed, refuseFixed } from "./ensure-stream.ts";
 import { isFormer, refuseFormerJobs, retireFormer } from "./former-streams.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 import type { JsonObject } from "./json.ts";
@@ -50,12 +50,20 @@ export async function ensureTopology(jetStream: JetStreamApi, options: TopologyO
   const { replicas } = options;
   const api = jetStream.withPatience(clusterStartMs);
   if (replicas !== undefined && replicas > 1) await requireReplicas(api, replicas);
+  // A start that is refused changes nothing: all is looked at first.
   await refuseFormerJobs(api);
+  const all = await Promise.all(
+    wantedStreams(options).map(async (wanted) => ({ wanted, found: await configOf(api, wanted.name) })),
+  );
+  const isToRetire = ({ name }: Wanted, found: JsonObject): boolean => jobLogs.includes(name) && isFormer(found);
+  for (const { wanted, found } of all) {
+    if (found !== undefined && !isToRetire(wanted, found)) refuseFixed(wanted.config, found);
+  }
   const missing: Wanted[] = [];
   let reservedBytes = 0;
-  for (const wanted of wantedStreams(options)) {
-    let found = await configOf(api, wanted.name);
-    if (found !== undefined && jobLogs.includes(wanted.name) && isFormer(found)) {
+  for (const { wanted, found: before } of all) {
+    let found = before;
+    if (found !== undefined && isToRetire(wanted, found)) {
       await retireFormer(api, wanted.name);
       found = await configOf(api, wanted.name);
     }

@@ -40,6 +40,7 @@ await runService(async () => {
   starting.use(await startOpsServer({ host, port: opsPort, health, metrics }));
   const bus = starting.use(await connectBus({ ...brokerOptions("control", values), logger }));
   await bus.ensureTopology();
+  await bus.requireLogs();
   const store = starting.use(await openStore({ databaseUrl, schema: databaseSchema }));
   const live = new LiveConfig(processConfig, loaded);
   const control = starting.use(await startControl({ pluginSignatures }, { bus, store, logger, metrics, health, live }));

@@ -29,6 +29,7 @@ await runService(async () => {
   starting.use(await startOpsServer({ host, port: opsPort, health, metrics: createMetrics() }));
   const bus = starting.use(await connectBus({ ...brokerOptions("identity", values), logger }));
   const store = starting.use(await openStore({ databaseUrl, schema: databaseSchema }));
+  await bus.refuseFormerJobs();
   await store.migrate();
   starting.use(announceSettings(bus.kv("processes"), processSettings("identity", live), logger));
   const settings = starting.use(followSettings(bus.kv("settings"), live, logger));

@@ -5,6 +5,9 @@ import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { connectBus } from "@millrace/bus";
+import { startTestNats } from "@millrace/bus/testing";
+import { openStore } from "@millrace/store";
 import { afterEach, expect, test } from "vitest";
 
 const main = fileURLToPath(new URL("main.ts", import.meta.url));
@@ -202,4 +205,24 @@ test("with identity it may listen for other machines", async () => {
   const wide = await run({ MILLRACE_HOST: "0.0.0.0" });
   await wide.says("Ctrl-C stops it in order.");
   expect(wide.output()).toMatch(/From elsewhere +npm .* login --server http:\/\/(?!0\.0\.0\.0)[^ ]+:\d+ --email/);
+}, 120_000);
+
+test("a start that a former version's jobs forbid leaves database and broker as they were", async () => {
+  await using nats = await startTestNats();
+  await using bus = await connectBus({ servers: nats.url, name: "test" });
+  const former = { name: "JOBS_HIGH", subjects: ["jobs.high.>"], retention: "workqueue", storage: "file" };
+  const body = new TextEncoder().encode(JSON.stringify(former));
+  await bus.request("$JS.API.STREAM.CREATE.JOBS_HIGH", body, { timeoutMs: 5000 });
+  await bus.publishDurable("jobs.high.mail.send", new Uint8Array(2));
+  const streams = async (): Promise<unknown> => {
+    const answer = await bus.request("$JS.API.STREAM.NAMES", new Uint8Array(0), { timeoutMs: 5000 });
+    return (JSON.parse(new TextDecoder().decode(answer.data)) as { streams: unknown }).streams;
+  };
+
+  const refused = await run({ NATS_URL: nats.url });
+  expect(await refused.ended).toBe(1);
+  expect(refused.output()).toMatch(/JOBS_HIGH is of a former version, and holds 1 jobs: .*`millrace upgrade streams`/);
+  expect(await streams()).toEqual(["JOBS_HIGH"]);
+  await using store = await openStore({ dataDir: join(refused.dataDir, "postgres") });
+  await expect(store.settings.list()).rejects.toThrow(/relation "settings" does not exist/);
 }, 120_000);

@@ -77,13 +77,15 @@ export async function startStandalone(
         : { databaseUrl, schema: config.databaseSchema },
     ),
   );
-  // The database starts while the broker does; whoever fails first is heard below.
-  const migrated = store.migrate();
-  migrated.catch(() => undefined);
+  // The database starts while the broker does. What fails is heard below.
+  const started = store.ping().catch(() => undefined);
   const nats = starting.use(await provideNats(config, logger));
   const bus = starting.use(await connectBus({ ...busOptions(config, nats.url), logger }));
+  // First: a broker that is refused (a former version's streams hold jobs) must find the database as it was, so that the former
+  // version can still be started.
   await bus.ensureTopology();
-  await migrated;
+  await started;
+  await store.migrate();
 
   const projector = starting.use(await startProjector({}, { bus, store, logger, metrics: projectorMetrics(metrics) }));
   health.check("projector", () => projector.status().reason || undefined);
