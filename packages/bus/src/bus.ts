@@ -17,7 +17,7 @@ import { LeaderLease } from "./leader-lease.ts";
 import { Link, type BusOptions, type BusStatus } from "./link.ts";
 import { LogUpkeep } from "./log-upkeep.ts";
 import { ModuleStore } from "./module-store.ts";
-import { pause } from "./pause.ts";
+import { pause, within } from "./pause.ts";
 import { PipelinedPublisher, type OutgoingMessage, type PublisherOptions } from "./pipelined-publisher.ts";
 import type { PublishAck } from "./publish-ack.ts";
 import { PullHub, type PullHandlers, type PullOptions } from "./pull-hub.ts";
@@ -44,6 +44,8 @@ export interface SendOptions {
 const renewPatienceMs = 2000;
 /** Not all processes at the same moment. */
 const renewSpreadMs = 1000;
+/** A bus that closes waits no longer for its readers and publishers: whoever waits for an answer still is told that there is none. */
+const closeWaitMs = 3000;
 const encoder = new TextEncoder();
 const acked = encoder.encode("+ACK");
 const working = encoder.encode("+WPI");
@@ -330,15 +332,22 @@ export class Bus implements AsyncDisposable {
     return new ModuleStore(this.#api, this.#pulls, this.#defaultPublisher, moduleBucket);
   }
 
-  /** Ends readers, waits for what publishers have in flight, then closes the connection. */
+  /**
+   * Ends readers, waits for what publishers have in flight, then closes the connection. Within 5 s, whatever the broker does: what
+   * nobody has answered by then fails as `unavailable`.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#readers].map((reader) => reader[Symbol.asyncDispose]()));
-    await Promise.all([...this.#publishers].map((publisher) => publisher[Symbol.asyncDispose]()));
+    await within(closeWaitMs, this.#endAll());
     this.#renewing[Symbol.dispose]();
     this.#pulls[Symbol.dispose]();
     this.#mux[Symbol.dispose]();
     this.#requests[Symbol.dispose]();
     await this.#link[Symbol.asyncDispose]();
+  }
+
+  async #endAll(): Promise<void> {
+    await Promise.all([...this.#readers].map((reader) => reader[Symbol.asyncDispose]()));
+    await Promise.all([...this.#publishers].map((publisher) => publisher[Symbol.asyncDispose]()));
   }
 
   /** Requests that run may end first, within reason; whatever else is open goes on by itself after a reconnect. */

@@ -1,7 +1,7 @@
 import type { Bus } from "./bus.ts";
 import { BusError } from "./bus-error.ts";
 import type { KvBucket, KvEntry } from "./kv-bucket.ts";
-import { pause } from "./pause.ts";
+import { pause, within } from "./pause.ts";
 
 /** No word of the leader for this long, and another takes over. Seen by the clock of who waits: no clocks are compared. */
 export const leaseMs = 8_000;
@@ -9,6 +9,8 @@ const renewMs = 2_000;
 /** The leader's own clock is up before anybody else's. */
 const giveUpMs = 6_000;
 const retryMs = 500;
+/** Who gives a lease back waits no longer for the broker: without its word the lease runs out. */
+const giveBackMs = 2_000;
 
 /**
  * Held by at most one of all processes that ask for the same work, as far as a lease can promise it: a process that sleeps past
@@ -75,8 +77,12 @@ export class LeaderLease implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const held = !this.#over.signal.aborted;
     this.#over.abort();
+    await within(giveBackMs, held ? this.#giveBack() : this.#renewing);
+  }
+
+  async #giveBack(): Promise<void> {
     await this.#renewing;
-    if (held) await this.#bucket.delete(this.#work, { revision: this.#revision }).catch(() => undefined);
+    await this.#bucket.delete(this.#work, { revision: this.#revision }).catch(() => undefined);
   }
 
   async #renew(sinceMs: number): Promise<void> {

@@ -13,6 +13,17 @@ export function pause(ms: number, options: { unref?: boolean; signal?: AbortSign
   return promise;
 }
 
+/** Waits for a promise, and no longer than `ms`. @returns whether it came to its end by then; rejects when it did so by then */
+export async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
+  const ended = new AbortController();
+  const late = pause(ms, { signal: ended.signal }).then(() => false);
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    ended.abort();
+  }
+}
+
 /** Doubling from `baseMs` to `mostMs`, and up to half of it taken off at random. */
 export function backoffMs(failures: number, baseMs: number, mostMs: number): number {
   const full = Math.min(mostMs, baseMs * 2 ** Math.min(failures, 20));

@@ -32,6 +32,7 @@ export class RequestMux implements Disposable {
   readonly #sweeper: Sweeper;
   readonly #pending = new Map<string, PendingRequest>();
   #next = 0;
+  #closed = false;
 
   constructor(link: Link, inbox: string) {
     this.#link = link;
@@ -55,6 +56,8 @@ export class RequestMux implements Disposable {
    * permission_denied (by the broker, for its user)
    */
   request(subject: string, data: Uint8Array, options: RequestOptions): Promise<BusMessage> {
+    // Its inbox is gone: nobody would hear the answer.
+    if (this.#closed) return Promise.reject(notConnected());
     if (this.#pending.size >= mostPending) {
       return Promise.reject(
         new BusError("resource_exhausted", `${mostPending} requests are waiting`, { retryAfterMs: 500 }),
@@ -76,6 +79,7 @@ export class RequestMux implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#closed = true;
     this.#listening[Symbol.dispose]();
     this.#refusals[Symbol.dispose]();
     this.#sweeper[Symbol.dispose]();

@@ -3,7 +3,7 @@ import { nuid } from "nats";
 import { BusError } from "./bus-error.ts";
 import type { Delivery } from "./delivery.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
-import { backoffMs, pause } from "./pause.ts";
+import { backoffMs, pause, within } from "./pause.ts";
 import type { PullHub } from "./pull-hub.ts";
 import { decodeStreamState } from "./stream-state.ts";
 
@@ -32,6 +32,8 @@ export interface ReadOptions {
 
 const pullExpiresMs = 20_000;
 const inactiveMs = 60_000;
+/** A reader that stops waits no longer to hear that its consumer is gone: the broker forgets by itself what nobody pulls from. */
+const deleteWaitMs = 1000;
 const passing: ReadonlySet<ErrorCode> = new Set([
   "unavailable",
   "deadline_exceeded",
@@ -102,7 +104,8 @@ export class StreamReader implements AsyncDisposable {
       try {
         await abortable(this.#api.link.whenConnected(), signal);
         if (signal.aborted) return;
-        const consumer = await this.#createConsumer();
+        const consumer = await this.#newConsumer();
+        if (consumer === undefined) return;
         const progressed = await this.#session(consumer);
         failures = progressed ? 0 : failures + 1;
       } catch (error) {
@@ -116,9 +119,25 @@ export class StreamReader implements AsyncDisposable {
     }
   }
 
+  /** @returns undefined when told to stop first: what is made all the same goes again, and nobody waits for it */
+  async #newConsumer(): Promise<string | undefined> {
+    const { signal } = this.#abort;
+    const made = this.#createConsumer();
+    const name = await abortable(made, signal);
+    if (name === undefined) void made.then((late) => this.#delete(late)).catch(() => undefined);
+    return name;
+  }
+
+  /** Never rejects. */
+  async #delete(consumer: string): Promise<void> {
+    await this.#api.request(`CONSUMER.DELETE.${this.#options.stream}.${consumer}`, undefined).catch(() => undefined);
+  }
+
   async #createConsumer(): Promise<string> {
     const { stream, filter, start } = this.#options;
     const state = decodeStreamState(await this.#api.request(`STREAM.INFO.${stream}`, undefined));
+    // Who has stopped it is told of nothing more.
+    if (this.#abort.signal.aborted) throw new BusError("canceled", "reading was stopped");
     if (this.#lastSeq > state.lastSeq) {
       this.#options.onReset?.();
       this.#lastSeq = 0;
@@ -202,9 +221,9 @@ export class StreamReader implements AsyncDisposable {
     this.#refill = undefined;
     this.#pulls.release(stream, consumer);
     if (this.#api.link.connected) {
-      const deleted = this.#api.request(`CONSUMER.DELETE.${stream}.${consumer}`, undefined).catch(() => undefined);
+      const deleted = this.#delete(consumer);
       // Of a server that died there may be no answer: reading goes on without.
-      if (this.#abort.signal.aborted) await deleted;
+      if (this.#abort.signal.aborted) await within(deleteWaitMs, deleted);
     }
     return expected > 1;
   }
@@ -239,10 +258,11 @@ export class StreamReader implements AsyncDisposable {
   }
 }
 
-function abortable(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  const { promise: result, resolve, reject } = Promise.withResolvers<void>();
-  const onAbort = (): void => resolve();
+/** Resolves with undefined when the signal is aborted first. */
+function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  if (signal.aborted) return Promise.resolve(undefined);
+  const { promise: result, resolve, reject } = Promise.withResolvers<T | undefined>();
+  const onAbort = (): void => resolve(undefined);
   signal.addEventListener("abort", onAbort, { once: true });
   void promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
   return result;
