@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import pg from "pg";
+import { Connections } from "./connections.ts";
 import { lockDataDir } from "./lock-data-dir.ts";
 import { PgliteProcess } from "./pglite-process.ts";
 import type { StatementScope } from "./scoped-pool.ts";
@@ -11,6 +12,8 @@ const connectTimeoutMs = 5000;
 /** The server gives a statement up by then; the client a little later, for a server that went silent. */
 const statementTimeoutMs = 30_000;
 const queryTimeoutMs = 35_000;
+/** A pool that closes waits so long for statements that run, and for the database to close its connections; then they are cut. */
+const closeWaitMs = 2000;
 
 const INT8 = 20;
 
@@ -47,12 +50,13 @@ export function openServerPool(databaseUrl: string, options: PoolOptions = {}): 
     keepAlive: true,
     application_name: "millrace",
   };
-  const pool = quietPool({ ...patient, max: poolSize, query_timeout: queryTimeoutMs });
+  const connections = new Connections();
+  const pool = quietPool({ ...patient, max: poolSize, query_timeout: queryTimeoutMs }, connections);
   return {
     pool,
     scope: { schema, timeoutMs: statementTimeoutMs },
-    openPatient: () => quietPool({ ...patient, max: 2 }),
-    [Symbol.asyncDispose]: () => pool.end(),
+    openPatient: () => quietPool({ ...patient, max: 2 }, connections),
+    [Symbol.asyncDispose]: () => connections.end(pool, closeWaitMs),
   };
 }
 
@@ -65,7 +69,8 @@ export async function openPglitePool(dataDir: string): Promise<OpenPool> {
   if (!inMemory) await mkdir(dataDir, { recursive: true });
   const lock = inMemory ? undefined : await lockDataDir(dataDir);
   const pglite = new PgliteProcess({ dataDir });
-  const pool = quietPool({
+  const connections = new Connections();
+  const session = {
     stream: () => pglite.openSocket(),
     max: 1,
     user: "postgres",
@@ -74,19 +79,21 @@ export async function openPglitePool(dataDir: string): Promise<OpenPool> {
     connectionTimeoutMillis: queryTimeoutMs,
     query_timeout: queryTimeoutMs,
     idleTimeoutMillis: 0,
-  });
+  };
+  const pool = quietPool(session, connections);
   return {
     pool,
     async [Symbol.asyncDispose]() {
-      await pool.end();
+      await connections.end(pool, closeWaitMs);
       await pglite[Symbol.asyncDispose]();
       await lock?.[Symbol.asyncDispose]();
     },
   };
 }
 
-function quietPool(config: pg.PoolConfig): pg.Pool {
+function quietPool(config: pg.PoolConfig, connections: Connections): pg.Pool {
   const pool = new pg.Pool({ ...config, types });
+  connections.follow(pool);
   // An idle connection broke. Nobody waits for it: the next query opens another, and tells its caller what it finds.
   pool.on("error", () => undefined);
   // The same for one that is in use, between two statements of a transaction: its next statement fails.

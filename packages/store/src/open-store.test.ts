@@ -48,6 +48,24 @@ test("callers that come at once are all answered", { timeout: 60_000 }, async ()
 });
 
 describe.skipIf(binaries === undefined)("PostgreSQL goes away", () => {
+  test("a store closes while it hangs, and leaves nothing open", { timeout: 60_000 }, async () => {
+    await using server = await startTestPostgres(binaries ?? "");
+    const sockets = (): number => process.getActiveResourcesInfo().filter((kind) => kind === "TCPSocketWrap").length;
+    const before = sockets();
+    const store = await openStore({ databaseUrl: server.url });
+    await store.migrate();
+    await Promise.all([store.ping(), store.ping(), store.ping()]);
+    const asked = expect(sql`SELECT pg_sleep(60)`.execute(store.db)).rejects.toThrow(/terminated/);
+    const running = sql<{ n: number }>`SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE '%sleep(60)'`;
+    await expect.poll(async () => (await running.execute(store.db)).rows[0]?.n).toBe(1);
+    server.freeze();
+    const startedAt = performance.now();
+    await store[Symbol.asyncDispose]();
+    expect(performance.now() - startedAt).toBeLessThan(2000 + 1500);
+    await asked;
+    await expect.poll(sockets).toBe(before);
+  });
+
   test("callers hear unavailable, and are served when it is back", { timeout: 60_000 }, async () => {
     await using server = await startTestPostgres(binaries ?? "");
     await using store = await openStore({ databaseUrl: server.url });

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { chown, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -16,6 +16,9 @@ export interface TestPostgres extends AsyncDisposable {
   /** Ends the server as a crash would, or lets it come back on the same data and port. */
   stop(): Promise<void>;
   start(): Promise<void>;
+  /** It keeps its connections and answers nothing, as on a machine that hangs, until `thaw`. On Linux only. */
+  freeze(): void;
+  thaw(): void;
 }
 
 /**
@@ -70,8 +73,28 @@ export async function startTestPostgres(binaries: string, durability: Durability
     });
   }
 
+  /** The server is a process for each connection, and one that makes no others while it is stopped. */
+  function signalAll(signal: NodeJS.Signals): void {
+    const pid = server?.pid;
+    if (pid === undefined || server?.exitCode !== null) return;
+    server.kill(signal);
+    for (const child of readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" "))
+      if (child !== "") process.kill(Number(child), signal);
+  }
+
+  let isFrozen = false;
+  function freeze(): void {
+    isFrozen = true;
+    signalAll("SIGSTOP");
+  }
+  function thaw(): void {
+    if (isFrozen) signalAll("SIGCONT");
+    isFrozen = false;
+  }
+
   async function stop(): Promise<void> {
     const child = server;
+    thaw();
     server = undefined;
     if (child === undefined || child.exitCode !== null) return;
     const ended = new Promise((resolve) => child.once("exit", resolve));
@@ -84,6 +107,8 @@ export async function startTestPostgres(binaries: string, durability: Durability
     url,
     start,
     stop,
+    freeze,
+    thaw,
     async [Symbol.asyncDispose]() {
       await stop();
       process.off("exit", killServer);
