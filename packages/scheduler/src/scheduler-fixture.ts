@@ -22,6 +22,7 @@ import {
   type PluginManifest,
 } from "@millrace/protocol";
 import { openStore, type JobPatch, type LogCursors, type Store } from "@millrace/store";
+import { testPatch, testSubmission } from "@millrace/store/testing";
 import { startScheduler, type Scheduler } from "./start-scheduler.ts";
 
 export const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -146,46 +147,19 @@ export function announce(bus: Bus, log: string, events: readonly TestEvent[]) {
 export function waitingPatch(
   id: string,
   dueAtMs: number,
-  { run = 1, move = 0, ...more }: Partial<JobPatch> & { run?: number; move?: number } = {},
+  more: Partial<JobPatch> & { run?: number; move?: number } = {},
 ): JobPatch {
-  const state = JobState.SCHEDULED;
-  const attempt = more.attempt ?? 1;
-  return {
-    id,
+  return testPatch(id, JobState.SCHEDULED, {
     queue: "mail",
     type: "send",
-    priority: Priority.NORMAL,
-    version: jobVersion({ run, attempt, move, state }),
-    state,
-    attempt,
-    worker: "",
-    startedAtMs: 0,
-    finishedAtMs: 0,
-    runUs: 0,
-    result: undefined,
-    resultContentType: "",
-    waitReason: "",
     updatedAtMs: dueAtMs,
     dueAtMs,
     eventSeq: 0,
-    eventIndex: 0,
-    submission: {
-      payload: new TextEncoder().encode("{}"),
-      contentType: "",
-      headers: {},
-      tags: [],
-      correlationId: "",
-      uniqueKey: "",
-    },
-    place: undefined,
-    traceparent: "",
+    submission: { ...testSubmission("{}"), contentType: "", headers: {}, tags: [], correlationId: "" },
     submittedAtMs: dueAtMs,
-    maxAttempts: 0,
     runAtMs: dueAtMs,
-    failures: [],
-    cancelRequestedAtMs: 0,
     ...more,
-  };
+  });
 }
 
 /** Has the table know that a job has ended. */

@@ -6,6 +6,7 @@ import { Store } from "../store.ts";
 import { startTestPgbouncer } from "./test-pgbouncer.ts";
 import { findPostgresBinaries, startTestPostgres } from "./test-postgres.ts";
 
+export { testPatch, testSubmission } from "./job-patch.ts";
 export { findPgbouncer, startTestPgbouncer, type TestPgbouncer } from "./test-pgbouncer.ts";
 export { findPostgresBinaries, startTestPostgres, type Durability, type TestPostgres } from "./test-postgres.ts";
 
