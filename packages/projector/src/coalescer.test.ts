@@ -157,3 +157,49 @@ it("takes the earlier of two messages of a job for the job, and tells of the oth
   expect(pending.patches()).toMatchObject([{ attempt: 2, place: { seq: 9 }, first: { stream: "JOBS_HIGH", seq: 1 } }]);
   expect(pending.doubles).toEqual([{ id: "a", stream: "JOBS_LOW", seq: 1, atMs: 6 }]);
 });
+
+it("keeps what is told of two messages of a job apart, with the earlier message first", () => {
+  const version = jobVersion({ run: 1, attempt: 1, move: 0, state: JobState.QUEUED });
+  const told = (kind: EventKind, priority: number, atMs: number): JobPatch => {
+    const fields = { jobId: "a", kind, run: 1, attempt: 1, queue: "q", type: "t", priority, messageSeq: 7 };
+    return patchFromEvent(create(JobEventSchema, { ...fields, atMs: 90, submittedAtMs: atMs }), "w", {
+      seq: 9,
+      index: 0,
+    });
+  };
+  const message = (stream: string, atMs: number): JobPatch => ({
+    ...told(EventKind.SUBMITTED, 0, atMs),
+    eventSeq: 0,
+    submission: {
+      payload: Buffer.from(stream),
+      contentType: "",
+      headers: {},
+      tags: [],
+      correlationId: "",
+      uniqueKey: "",
+    },
+    first: { run: 1, stream, seq: 7 },
+    place: { stream, seq: 7, version },
+  });
+  const [high, low] = [
+    ["JOBS_CRITICAL", 1],
+    ["JOBS_LOW", 4],
+  ] as const;
+  const orders = [
+    [message(high[0], 5), told(EventKind.SUCCEEDED, low[1], 6), told(EventKind.DEAD, high[1], 5)],
+    [told(EventKind.SUCCEEDED, low[1], 6), message(high[0], 5), told(EventKind.DEAD, high[1], 5)],
+    [told(EventKind.SUCCEEDED, low[1], 6), told(EventKind.DEAD, high[1], 5), message(high[0], 5)],
+  ];
+  for (const order of orders) {
+    const pending = after(0);
+    for (const patch of order) pending.add(patch);
+    const patches = pending
+      .patches()
+      .map(({ state, place, submission }) => [place?.stream, state, submission !== undefined]);
+    expect(patches).toEqual([
+      [high[0], JobState.DEAD, true],
+      [low[0], JobState.SUCCEEDED, false],
+    ]);
+    expect(pending.holdBack().patches).toHaveLength(2);
+  }
+});

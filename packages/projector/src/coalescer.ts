@@ -85,8 +85,9 @@ export class Coalescer {
     this.events++;
     const known = this.#find(patch.id);
     if (known === undefined) this.#fresh.set(patch.id, patch);
-    else if (isSameJob(known, patch)) this.#merge(known, patch);
-    else this.#addStranger(patch);
+    else if (!isSameJob(known, patch)) this.#addAside(`${patch.id} ${patch.queue} ${patch.type}`, patch);
+    else if (isOfOther(known, patch)) this.#part(known, patch);
+    else this.#merge(known, patch);
   }
 
   /** The oldest first. */
@@ -158,13 +159,31 @@ export class Coalescer {
     this.doubles.push({ id: next.id, stream: double.stream, seq: double.seq, atMs: next.submittedAtMs });
   }
 
-  /** Another job by the same id: the database knows whose the row is. Until then both are kept, under keys of their own. */
-  #addStranger(patch: JobPatch): void {
-    const key = `${patch.id} ${patch.queue} ${patch.type}`;
+  /**
+   * Another job by the same id, or what is told of another message of it: the database knows whose the row is. Until then both are
+   * kept, under keys of their own.
+   */
+  #addAside(key: string, patch: JobPatch): void {
     const known = this.#find(key);
     if (known === undefined) this.#fresh.set(key, patch);
-    else this.#merge(known, patch);
+    else if (!isOfOther(known, patch)) this.#merge(known, patch);
     this.#sharedIds.add(patch.id);
+  }
+
+  /** Keeps apart what is told of two messages. The earlier one, by the broker's time, is written first. */
+  #part(known: JobPatch, next: JobPatch): void {
+    if (next.first === undefined || next.submittedAtMs >= known.submittedAtMs) {
+      this.#addAside(keyOfPlace(next), next);
+      return;
+    }
+    const patches = this.#fresh.has(known.id)
+      ? this.#fresh
+      : this.#held.find((held) => held.patches.has(known.id))?.patches;
+    const told = this.#fresh.get(keyOfPlace(next));
+    if (told !== undefined) mergePatch(next, told);
+    this.#fresh.delete(keyOfPlace(next));
+    patches?.set(known.id, next);
+    this.#addAside(keyOfPlace(known), known);
   }
 
   #find(id: string): JobPatch | undefined {
@@ -183,6 +202,16 @@ type Place = Pick<JobPlace, "stream" | "seq">;
 /** Whether both are known, and differ. */
 function isOther(a: Place | undefined, b: Place | undefined): boolean {
   return a !== undefined && b !== undefined && (a.stream !== b.stream || a.seq !== b.seq);
+}
+
+/** Whether one of them is told of a message by events, and the other one of another message at the same place in the job's life. */
+function isOfOther(known: JobPatch, next: JobPatch): boolean {
+  if (known.eventSeq === 0 && next.eventSeq === 0) return false;
+  return isOther(known.place, next.place) && known.place?.version === next.place?.version;
+}
+
+function keyOfPlace({ id, place }: JobPatch): string {
+  return `${id} ${place?.stream}/${place?.seq}`;
 }
 
 function onlyWaits({ state, waitReason, failures, submission }: JobPatch): boolean {

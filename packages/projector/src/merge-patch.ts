@@ -33,6 +33,7 @@ export function mergePatch(into: JobPatch, next: JobPatch): void {
     }
     into.updatedAtMs = next.updatedAtMs;
     into.dueAtMs = next.dueAtMs;
+    into.ofMessage = next.ofMessage;
     into.eventSeq = next.eventSeq;
     into.eventIndex = next.eventIndex;
   }

@@ -1,4 +1,14 @@
-import { EventKind, isTerminal, JobState, jobVersion, Priority, priorityLevels, stateAfter } from "@millrace/protocol";
+import {
+  EventKind,
+  isTerminal,
+  JobState,
+  jobStream,
+  jobVersion,
+  Priority,
+  priorityLevels,
+  priorityName,
+  stateAfter,
+} from "@millrace/protocol";
 import { maxShownName } from "./patch-from-job.ts";
 import type { BatchEvent } from "./read-event-batch.ts";
 import type { EventPosition, JobFailure, JobPatch } from "@millrace/store";
@@ -15,6 +25,7 @@ export function patchFromEvent(event: BatchEvent, source: string, position: Even
   const state = moved ?? JobState.QUEUED;
   const terminal = isTerminal(state);
   const ended = terminal || state === JobState.RETRYING;
+  const place = placeOf(event, run);
   return {
     id: event.jobId,
     queue: event.queue.slice(0, maxShownName),
@@ -47,7 +58,8 @@ export function patchFromEvent(event: BatchEvent, source: string, position: Even
             uniqueKey: "",
             rawHeaders: event.rawHeaders,
           },
-    place: undefined,
+    place,
+    ofMessage: place !== undefined,
     traceparent: event.traceparent,
     submittedAtMs: event.submittedAtMs > 0 ? event.submittedAtMs : atMs,
     maxAttempts: event.maxAttempts,
@@ -69,6 +81,14 @@ export function patchFromEvent(event: BatchEvent, source: string, position: Even
     ...ranBy(event),
     cancelRequestedAtMs: kind === EventKind.CANCEL_REQUESTED ? atMs : 0,
   };
+}
+
+/** Where the message lies that the event tells of: of two under one id each has its own. */
+function placeOf({ messageSeq: seq, priority, attempt, move }: BatchEvent, run: number): JobPatch["place"] {
+  const level = knownPriorities.get(priority);
+  if (seq === 0 || level === undefined) return undefined;
+  const stream = jobStream(priorityName(level));
+  return { stream, seq, version: jobVersion({ run, attempt, move, state: JobState.QUEUED }) };
 }
 
 function breachOf(event: BatchEvent): Pick<JobFailure, "breach"> {

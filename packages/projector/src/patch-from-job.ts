@@ -117,6 +117,7 @@ export function patchFromJob(message: Delivery, log: string, isScheduled: boolea
       ...(subject?.owner === undefined ? {} : { owner: subject.owner }),
     },
     place: { stream: log, seq, version },
+    ofMessage: true,
     first: isFirst ? { run, stream: log, seq } : undefined,
     traceparent: options.traceparent,
     submittedAtMs: atMs,

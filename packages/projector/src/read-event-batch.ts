@@ -71,6 +71,7 @@ function readEvent(reader: BinaryReader): BatchEvent {
     move: 0,
     owner: "",
     correlationId: "",
+    messageSeq: 0,
   };
   while (reader.pos < end) {
     const [number, wireType] = reader.tag();
@@ -98,6 +99,7 @@ function readEvent(reader: BinaryReader): BatchEvent {
       case "breachFigure":
       case "breachLimit":
       case "fuel":
+      case "messageSeq":
         event[name] = reader.double();
         break;
       case "result":

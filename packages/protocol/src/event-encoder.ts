@@ -44,6 +44,7 @@ const tags = {
   move: tag(field.move.number, wireType.varint),
   owner: tag(field.owner.number, wireType.bytes),
   correlationId: tag(field.correlationId.number, wireType.bytes),
+  messageSeq: tag(field.messageSeq.number, wireType.fixed64),
 };
 const batchTags = {
   source: tag(EventBatchSchema.field.source.number, wireType.bytes),
@@ -114,6 +115,7 @@ export class EventEncoder {
     this.#number(tags.move, event.move);
     this.#string(tags.owner, event.owner);
     this.#string(tags.correlationId, event.correlationId);
+    this.#double(tags.messageSeq, event.messageSeq);
     const length = this.#at - lengthAt - 4;
     this.#bytes[lengthAt] = (length & 0x7f) | 0x80;
     this.#bytes[lengthAt + 1] = ((length >>> 7) & 0x7f) | 0x80;

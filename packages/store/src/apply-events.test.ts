@@ -151,6 +151,72 @@ eachDatabase((openTestStore) => {
     expect(stored?.job.duplicates).toMatchObject([{ place: "JOBS_LOW/3", mayHaveRun: true }]);
   });
 
+  test("a row is its message's: events of a second one are told apart, and the earlier of two is the job", async () => {
+    await using store = await openTestStore();
+    let seq = 0;
+    const feed = async (...patches: JobPatch[]) =>
+      (await store.applyEvents(patches, { name: "jobs", from: eventsAt(seq), to: eventsAt(++seq) })).doubles;
+    const queued = testPatch("a", JobState.QUEUED).version;
+    const t0 = 1_700_000_000_000;
+    const priorities = { JOBS_HIGH: Priority.HIGH, JOBS_LOW: Priority.LOW } as const;
+    const at = (stream: keyof typeof priorities, afterMs: number): Partial<JobPatch> => ({
+      place: { stream, seq: 7, version: queued },
+      priority: priorities[stream],
+      submittedAtMs: t0 + afterMs,
+      ofMessage: true,
+    });
+    const message = (id: string, stream: keyof typeof priorities, afterMs: number): JobPatch =>
+      testPatch(id, JobState.QUEUED, {
+        ...at(stream, afterMs),
+        first: { run: 1, stream, seq: 7 },
+        submission: { ...testSubmission(`"${stream}"`), owner: "ada" },
+        eventSeq: 0,
+      });
+    const told = (id: string, state: JobState, stream: keyof typeof priorities, afterMs: number): JobPatch =>
+      testPatch(id, state, { ...done, ...at(stream, afterMs), result: Buffer.from(`"${stream}"`), eventSeq: 5 });
+    const double = (id: string, stream: string, afterMs: number) => ({ id, stream, seq: 7, atMs: t0 + afterMs });
+    const rowOf = async (id: string) => {
+      const row = await store.getJob(id);
+      const text = (of: { content: { value?: unknown } } | undefined) => of?.content.value;
+      return [row?.job.priority, row?.place?.stream, row?.job.state, text(row?.job.payload), text(row?.job.result)];
+    };
+    const json = (value: string) => expect.objectContaining({ kind: { case: "stringValue", value } });
+
+    // The later one ends first.
+    expect(await feed(message("a", "JOBS_HIGH", 0))).toEqual([]);
+    expect(await feed(told("a", JobState.SUCCEEDED, "JOBS_LOW", 3))).toEqual([double("a", "JOBS_LOW", 3)]);
+    expect(await feed(told("a", JobState.RUNNING, "JOBS_LOW", 3))).toEqual([double("a", "JOBS_LOW", 3)]);
+    expect((await store.getJob("a"))?.job.state).toBe(JobState.QUEUED);
+    expect(await feed(told("a", JobState.SUCCEEDED, "JOBS_HIGH", 0))).toEqual([]);
+    const ofHigh = [Priority.HIGH, "JOBS_HIGH", JobState.SUCCEEDED, json("JOBS_HIGH"), expect.anything()];
+    expect(await rowOf("a")).toEqual(ofHigh);
+
+    // Of the later one everything is told before the earlier one is read; or only its message.
+    expect(await feed(told("b", JobState.SUCCEEDED, "JOBS_LOW", 3))).toEqual([]);
+    expect(await feed(message("b", "JOBS_HIGH", 0))).toEqual([double("b", "JOBS_LOW", 3)]);
+    expect(await feed(message("b", "JOBS_LOW", 3))).toEqual([double("b", "JOBS_LOW", 3)]);
+    expect(await feed(message("c", "JOBS_LOW", 3))).toEqual([]);
+    expect(await feed(message("c", "JOBS_HIGH", 0))).toEqual([double("c", "JOBS_LOW", 3)]);
+    for (const id of ["b", "c"]) {
+      expect(await rowOf(id)).toEqual([Priority.HIGH, "JOBS_HIGH", JobState.QUEUED, json("JOBS_HIGH"), undefined]);
+      expect((await store.getJob(id))?.job.duplicates).toMatchObject([{ place: "JOBS_LOW/7" }]);
+      expect(await feed(told(id, JobState.SUCCEEDED, "JOBS_HIGH", 0))).toEqual([]);
+      expect(await rowOf(id)).toEqual(ofHigh);
+    }
+    // What somebody heard of a job stays: of two that have run, the one whose row has ended.
+    expect(await feed(message("d", "JOBS_LOW", 3), message("e", "JOBS_LOW", 3))).toEqual([]);
+    expect(await feed(told("d", JobState.SUCCEEDED, "JOBS_LOW", 3))).toEqual([]);
+    expect(await feed(message("d", "JOBS_HIGH", 0))).toEqual([double("d", "JOBS_HIGH", 0)]);
+    expect((await rowOf("d")).slice(0, 3)).toEqual([Priority.LOW, "JOBS_LOW", JobState.SUCCEEDED]);
+    // A cancelled run is so whichever message it is of.
+    const cancelled = testPatch("e", JobState.CANCELLED, { ...at("JOBS_HIGH", 9), ofMessage: false, eventSeq: 6 });
+    expect(await feed(cancelled)).toHaveLength(1);
+    expect((await rowOf("e")).slice(0, 3)).toEqual([Priority.LOW, "JOBS_LOW", JobState.CANCELLED]);
+    const counts = await store.getQueueStats("default");
+    expect(counts).toMatchObject({ queued: 0n, succeeded: 4n, cancelled: 1n });
+    expect(await store.readOwnerLoad("ada", "jobs")).toMatchObject({ jobs: 0, bytes: 0 });
+  });
+
   test("an id is free again a day after the job that had it, once that has ended", async () => {
     await using store = await openTestStore();
     let seq = 0;

@@ -77,6 +77,8 @@ export interface JobPatch {
 
   submission: JobSubmission | undefined;
   place: JobPlace | undefined;
+  /** The state is told of the message at `place`. Else it is told of the job, whichever message that is. */
+  ofMessage: boolean;
   /** Where the run came in: by a message that was not published anew by Millrace. */
   first?: FirstPlace | undefined;
   traceparent: string;

@@ -153,3 +153,30 @@ test("a barred message is passed over, whether it was pulled or not, and nothing
   expect(worker.status().settled).toBe(3);
   expect(eventsOf("barred-1").filter((kind) => kind !== EventKind.STARTED)).toEqual([EventKind.SUCCEEDED]);
 });
+
+test("a message that is barred while it runs is not tried again", async () => {
+  const gate = Promise.withResolvers<void>();
+  await using worker = await startWorker({
+    ...options("late"),
+    handlers: {
+      t: async () => {
+        await gate.promise;
+        throw new Error("again");
+      },
+      witness: (job) =>
+        new Promise((_, reject) => job.signal.addEventListener("abort", () => reject(job.signal.reason))),
+    },
+  });
+  await world.submit("normal", "late", "t", "late-1", "", [[headerNames.backoff, "fixed;base=1;jitter=0"]]);
+  const { lastSeq } = await world.bus.streamState("JOBS_NORMAL");
+  await world.submit("high", "late", "witness", "late-2");
+  await expect.poll(() => worker.status().running).toBe(2);
+  const place = encodePlaceMark({ id: "late-1", atMs: Date.now() });
+  await world.bus.kv("cancel").put(placeMarkKey("JOBS_NORMAL", lastSeq), place);
+  // Marks are heard in order.
+  await mark("late-2");
+  expect(await world.end("late-2")).toMatchObject({ kind: EventKind.CANCELLED });
+  gate.resolve();
+  await expect.poll(() => world.open("normal", "late")).toBe(0);
+  expect((await world.bus.streamState("JOBS_NORMAL")).lastSeq).toBe(lastSeq);
+});

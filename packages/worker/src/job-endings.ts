@@ -18,6 +18,8 @@ export interface JobEndingsOptions {
   readonly settler: Settler;
   readonly maxResultBytes: number;
   isCancelled(job: Job): boolean;
+  /** Whether its message is the second one of another job: it is not tried again. */
+  isBarred(job: Job): boolean;
   /** Told of each end, for counters and logs. */
   onEnd(job: Job, event: EventFields): void;
   onTrouble(error: unknown): void;
@@ -147,6 +149,7 @@ export class JobEndings {
   #publish(job: Job, next: NextPosition, then: () => void): void {
     // A lost lease ends the tries: somebody else has the job.
     if (job.phase === "lost") return;
+    if (this.#options.isBarred(job)) return this.#options.settler.ack(job);
     this.#republishing++;
     const done = (error: BusError | undefined): void => {
       this.#republishing--;

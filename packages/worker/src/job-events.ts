@@ -33,6 +33,7 @@ function base(job: Job, kind: EventKind): EventFields {
     atMs: job.clock.nowMs(),
     startedAtMs: job.startedAtMs,
     submittedAtMs: job.delivery.timestampMs,
+    messageSeq: job.delivery.seq,
     fuel: job.fuel,
     plugin: job.plugin,
   };

@@ -109,6 +109,7 @@ export class WorkerEngine {
       settler: this.settler,
       maxResultBytes: settings.maxResultBytes,
       isCancelled: (job) => job.cancelRequested || this.marks.cancels(job),
+      isBarred: (job) => this.marks.bars(job),
       onEnd: (job, event) => telemetry.ended(job, event),
       onTrouble: (error) => telemetry.trouble("a retry cannot be published; trying again", error),
     });

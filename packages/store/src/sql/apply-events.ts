@@ -107,19 +107,24 @@ const ahead = supersedes("excluded");
 /** Another message by which the same run would have come in. */
 const otherFirst = (next: string): string => `coalesce(${next}.version >> 40 = jobs.version >> 40
     AND (${next}.first_stream, ${next}.first_seq) <> (jobs.first_stream, jobs.first_seq), false)`;
-/** That, or another one at the same place in the job's life. */
-const double = (next: string): string => `(${otherFirst(next)} OR coalesce(${next}.stream_version = jobs.stream_version
-    AND (${next}.stream, ${next}.stream_seq) <> (jobs.stream, jobs.stream_seq), false))`;
+/** Another message at the same place in the job's life. */
+const otherPlace = (next: string): string => `coalesce(${next}.stream_version = jobs.stream_version
+    AND (${next}.stream, ${next}.stream_seq) <> (jobs.stream, jobs.stream_seq), false)`;
+const double = (next: string): string => `(${otherFirst(next)} OR ${otherPlace(next)})`;
 /** The row's run has ended: what else is told of it says nothing. */
 const over = `(jobs.state IN (${terminal}) AND excluded.version >> 40 <= jobs.version >> 40)`;
 const placeAhead = "excluded.stream_version > jobs.stream_version";
 /** Hours after which the id of a job that has ended is free for another message of the same owner. */
 const idHours = 24;
 /** A message that makes the row its own: the job that had the id is over, and long past. */
-const anew = (next: string): string => `coalesce(${next}.first_seq IS NOT NULL AND jobs.state IN (${terminal})
+const renews = (next: string): string => `coalesce(${next}.first_seq IS NOT NULL AND jobs.state IN (${terminal})
     AND ${next}.version >> 40 <= jobs.version >> 40
     AND ${next}.submitted_at >= jobs.submitted_at + interval '${idHours} hours'
     AND ${next}.owner IS NOT DISTINCT FROM jobs.owner, false)`;
+/** The same: it came in before the one that the row knows, whose end has not been told, or of which only events have. */
+const precedes = (next: string): string => `(${double(next)} AND coalesce(${next}.first_seq IS NOT NULL
+    AND ${next}.submitted_at < jobs.submitted_at
+    AND ${next}.submitted_at > jobs.submitted_at - interval '${idHours} hours' AND (jobs.first_seq IS NULL OR jobs.state NOT IN (${terminal})), false))`;
 
 const addDelta = `INSERT INTO queue_stats (queue, state, priority, count) SELECT queue, state, priority, n FROM delta
   ON CONFLICT (queue, state, priority) DO UPDATE SET count = queue_stats.count + excluded.count`;
@@ -169,7 +174,17 @@ WITH ${input(of)}, changed AS (
 SELECT id FROM input WHERE id NOT IN (SELECT id FROM changed)`;
 }
 
-const onwardNames = new Set(["id", "queue", "type", ...stateColumns, "submitted_at", "max_attempts", "traceparent"]);
+const placeColumns = ["stream", "stream_seq", "stream_version"];
+const onwardNames = new Set([
+  "id",
+  "queue",
+  "type",
+  ...stateColumns,
+  ...placeColumns,
+  "submitted_at",
+  "max_attempts",
+  "traceparent",
+]);
 const onwardColumns = columns.filter(([name]) => onwardNames.has(name));
 
 /** Rows that are there and go on to another state, by patches that carry little else: see isOnward. */
@@ -181,7 +196,7 @@ WITH ${input(onwardColumns)}, changed AS (
     max_attempts = greatest(jobs.max_attempts, input.max_attempts),
     traceparent = coalesce(jobs.traceparent, input.traceparent)
   FROM input JOIN jobs AS old ON old.id = input.id
-  WHERE jobs.id = input.id AND ${supersedes("input")} AND ${isSameJob("input")}
+  WHERE jobs.id = input.id AND ${supersedes("input")} AND ${isSameJob("input")} AND NOT ${otherPlace("input")}
   RETURNING jobs.id, jobs.queue, jobs.state, jobs.priority, old.state AS old_state, jobs.owner,
     ${ownedBytes("jobs.")}
 ), delta AS (
@@ -216,9 +231,7 @@ WITH ${input(columns)}, before AS (
   ON CONFLICT (id) DO UPDATE SET
     ${stateColumns.map((c) => `${c} = CASE WHEN ${ahead} THEN excluded.${c} ELSE jobs.${c} END`).join(",\n    ")},
     ${onceColumns.map((c) => `${c} = coalesce(jobs.${c}, excluded.${c})`).join(",\n    ")},
-    ${["stream", "stream_seq", "stream_version"]
-      .map((c) => `${c} = CASE WHEN ${placeAhead} THEN excluded.${c} ELSE jobs.${c} END`)
-      .join(",\n    ")},
+    ${placeColumns.map((c) => `${c} = CASE WHEN ${placeAhead} THEN excluded.${c} ELSE jobs.${c} END`).join(",\n    ")},
     ${["first_stream", "first_seq"]
       .map(
         (c) => `${c} = CASE WHEN excluded.${c} IS NULL THEN jobs.${c}
@@ -231,7 +244,7 @@ WITH ${input(columns)}, before AS (
     cancel_requested_at = least(jobs.cancel_requested_at, excluded.cancel_requested_at),
     errors = CASE WHEN excluded.errors IS NULL OR ${over} THEN jobs.errors
       ELSE merge_job_errors(jobs.errors, excluded.errors) END
-  WHERE ${isSameJob("excluded")} AND NOT ${double("excluded")} AND NOT ${anew("excluded")} AND (${ahead} OR ${placeAhead}
+  WHERE ${isSameJob("excluded")} AND NOT ${double("excluded")} AND NOT ${renews("excluded")} AND (${ahead} OR ${placeAhead}
     OR (jobs.payload IS NULL AND excluded.payload IS NOT NULL)
     OR (jobs.traceparent IS NULL AND excluded.traceparent IS NOT NULL)
     OR (jobs.first_seq IS NULL AND excluded.first_seq IS NOT NULL)
@@ -259,16 +272,23 @@ WITH ${input(columns)}, before AS (
 ), counted AS (
   ${addDelta}
 )
-SELECT input.id, NOT (${isSameJob("input")}) AS stranger, ${otherFirst("input")} AS other_first, ${anew("input")} AS anew
+SELECT input.id, NOT (${isSameJob("input")}) AS stranger, ${otherFirst("input")} AS other_first, ${renews("input")} AS renews,
+  ${precedes("input")} AS precedes, coalesce(jobs.first_stream, jobs.stream) AS was_stream,
+  coalesce(jobs.first_seq, jobs.stream_seq)::float8 AS was_seq, extract(epoch FROM jobs.submitted_at)::float8 * 1000 AS was_at_ms
 FROM input JOIN before AS jobs ON jobs.id = input.id
-WHERE NOT (${isSameJob("input")}) OR ${double("input")} OR ${anew("input")}`;
+WHERE NOT (${isSameJob("input")}) OR ${double("input")} OR ${renews("input")}`;
 
-/** Rows of ended jobs, whose ids are another's now. */
+/** Rows whose ids are another message's. */
 const forgetStatement = `
 WITH gone AS (
-  DELETE FROM jobs WHERE id = ANY ($1::text[]) AND state IN (${terminal}) RETURNING queue, state, priority
+  DELETE FROM jobs WHERE id = ANY ($1::text[]) RETURNING queue, state, priority, owner, ${ownedBytes()}
 ), delta AS (
   SELECT queue, state, priority, -count(*) AS n FROM gone GROUP BY queue, state, priority
+), owned AS (
+  SELECT owner, -count(*) AS jobs, -sum(bytes) AS bytes FROM gone
+  WHERE owner IS NOT NULL AND state ${isOpen} GROUP BY owner
+), held AS (
+  ${addOwned}
 )
 ${addDelta}`;
 
@@ -352,15 +372,17 @@ async function write(transaction: Kysely<Schema>, patches: readonly JobPatch[]):
   const begun: JobPatch[] = [];
   const merged = known.map(({ patch }) => patch);
   const refused = await run(transaction, mergeStatement, columns, merged);
-  for (const { patch, stranger, otherFirst: isOtherFirst, anew: isAnew } of refused) {
+  for (const { patch, stranger, otherFirst: isOtherFirst, renews: isAnew, precedes: isEarlier, was } of refused) {
     const { id, submittedAtMs } = patch;
     const place = isOtherFirst ? patch.first : patch.place;
     if (stranger || place === undefined) strangers.push(patch);
-    else if (isAnew) begun.push(patch);
-    else {
+    else if (isAnew || isEarlier) {
+      begun.push(patch);
+      if (isEarlier) doubles.push({ id, ...was });
+    } else {
       doubles.push({ id, stream: place.stream, seq: place.seq, atMs: submittedAtMs });
-      // What events told of the job is true whichever message they were of.
-      if (patch.eventSeq > 0) told.push({ ...patch, place: undefined, first: undefined, submission: undefined });
+      if (patch.eventSeq > 0 && !patch.ofMessage)
+        told.push({ ...patch, place: undefined, first: undefined, submission: undefined });
     }
   }
   await run(transaction, mergeStatement, columns, told);
@@ -381,7 +403,6 @@ function isOnward(patch: JobPatch): boolean {
   return (
     patch.version >= 0 &&
     patch.submission === undefined &&
-    patch.place === undefined &&
     patch.failures.length === 0 &&
     patch.runAtMs === 0 &&
     patch.cancelRequestedAtMs === 0 &&
@@ -393,7 +414,21 @@ interface Left {
   readonly patch: JobPatch;
   readonly stranger: boolean;
   readonly otherFirst: boolean;
-  readonly anew: boolean;
+  readonly renews: boolean;
+  readonly precedes: boolean;
+  /** Where the row's own message lies, and when it came in. */
+  readonly was: Pick<DoubleMessage, "stream" | "seq" | "atMs">;
+}
+
+interface LeftRow {
+  readonly id: string;
+  readonly stranger?: boolean;
+  readonly other_first?: boolean;
+  readonly renews?: boolean;
+  readonly precedes?: boolean;
+  readonly was_stream?: string | null;
+  readonly was_seq?: number | null;
+  readonly was_at_ms?: number | null;
 }
 
 /** @returns the patches that the statement left alone */
@@ -405,9 +440,7 @@ async function run(
 ): Promise<Left[]> {
   const left: Left[] = [];
   const write = async (part: readonly JobPatch[], values: readonly Buffer[]): Promise<void> => {
-    const { rows } = await db.executeQuery<{ id: string; stranger?: boolean; other_first?: boolean; anew?: boolean }>(
-      CompiledQuery.raw(statement, [...values]),
-    );
+    const { rows } = await db.executeQuery<LeftRow>(CompiledQuery.raw(statement, [...values]));
     if (rows.length === 0) return;
     const found = new Map(rows.map((row) => [row.id, row]));
     for (const patch of part) {
@@ -417,7 +450,9 @@ async function run(
         patch,
         stranger: row.stranger ?? true,
         otherFirst: row.other_first ?? false,
-        anew: row.anew ?? false,
+        renews: row.renews ?? false,
+        precedes: row.precedes ?? false,
+        was: { stream: row.was_stream ?? "", seq: row.was_seq ?? 0, atMs: row.was_at_ms ?? 0 },
       });
     }
   };

@@ -29,6 +29,7 @@ export function testPatch(
     eventIndex: 0,
     submission: undefined,
     place: undefined,
+    ofMessage: false,
     traceparent: "",
     submittedAtMs: 1_700_000_000_000,
     maxAttempts: 0,
