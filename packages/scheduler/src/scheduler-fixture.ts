@@ -16,7 +16,6 @@ import {
   PlatformEventSchema,
   PluginSchema,
   PluginState,
-  Priority,
   type JobEvent,
   type PlatformEvent,
   type PluginManifest,
