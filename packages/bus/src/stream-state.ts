@@ -3,6 +3,8 @@ import { JsonObject } from "./json.ts";
 
 export interface StreamState {
   readonly messages: number;
+  /** On which it has messages. */
+  readonly subjects: number;
   readonly bytes: number;
   /** −1: no bound. */
   readonly maxBytes: number;
@@ -23,6 +25,7 @@ export function decodeStreamState(info: JsonObject): StreamState {
   const state = info.object("state");
   return {
     messages: state.number("messages"),
+    subjects: state.number("num_subjects"),
     bytes: state.number("bytes"),
     maxBytes: info.object("config").number("max_bytes"),
     firstSeq: state.number("first_seq"),

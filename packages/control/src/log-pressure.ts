@@ -26,6 +26,7 @@ export class LogPressure implements AsyncDisposable {
   readonly #everyMs: number;
   readonly #stop = new AbortController();
   readonly #fills = new Map<string, Fill>();
+  readonly #subjects = new Map<string, number>();
   readonly #running: Promise<void>;
 
   constructor(bus: Bus, everyMs: number = lookMs) {
@@ -42,6 +43,11 @@ export class LogPressure implements AsyncDisposable {
   /** Which logs are filling up; empty while there is room. */
   get alarm(): string {
     return this.#wordsOf("alarm");
+  }
+
+  /** How many subjects a log had messages on at the last look; Infinity before the first. */
+  subjectsIn(log: string): number {
+    return this.#subjects.get(log) ?? Infinity;
   }
 
   /** @param log that something new is to be stored in, beside what is told of it in EVENTS. @throws MillraceError unavailable */
@@ -78,7 +84,8 @@ export class LogPressure implements AsyncDisposable {
     }
   }
 
-  #judge(log: string, { bytes, maxBytes }: StreamState): void {
+  #judge(log: string, { bytes, maxBytes, subjects }: StreamState): void {
+    this.#subjects.set(log, subjects);
     const share = maxBytes > 0 ? bytes / maxBytes : 0;
     const before = this.#fills.get(log)?.level ?? "room";
     const level = levelOf(share, before);

@@ -109,7 +109,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
     pressure,
     recent,
     clockSamples: new ClockSamples(bus),
-    takenIds: new TakenIds(bus, store, recent),
+    takenIds: new TakenIds(bus, store, recent, (log) => pressure.subjectsIn(log)),
     quotas: ownerQuotas({ bus, store, cursor, limits: live.values, onRefused: () => events.quotaReached() }),
     queueBounds: queueBounds({ bus, store, cursor, settings: queueSettings, onRefused: () => events.queueFull() }),
     inbox: starting.use(new ResultInbox(bus, all.maxWaiters)),

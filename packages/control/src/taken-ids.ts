@@ -1,15 +1,8 @@
 import type { Bus } from "@millrace/bus";
-import {
-  jobStream,
-  jobSubject,
-  MillraceError,
-  priorityNames,
-  scheduleStream,
-  subjectRoots,
-  withOwner,
-} from "@millrace/protocol";
+import { MillraceError } from "@millrace/protocol";
 import type { JobKey, Store } from "@millrace/store";
 import type { JobMessage } from "./job-message.ts";
+import { LoggedIds } from "./logged-ids.ts";
 import type { RecentJobs } from "./recent-jobs.ts";
 
 /** A submission waits so long to hear of an id that its caller chose, and then goes on without. */
@@ -18,8 +11,6 @@ const patienceMs = 1000;
 const restMs = 5000;
 /** Ids of one statement. */
 const mostIds = 500;
-/** Ids that the logs are asked for at one time, some requests each; the others wait. A broker drops requests beyond some thousands. */
-const mostLookups = 256;
 
 type Found = PromiseWithResolvers<JobKey | undefined>;
 
@@ -33,19 +24,20 @@ export class TakenIds {
   readonly #bus: Bus;
   readonly #store: Store;
   readonly #recent: RecentJobs;
+  readonly #logged: LoggedIds;
   /** The last submission of each id that is under way in this process. */
   readonly #underWay = new Map<string, Promise<unknown>>();
   /** To be asked for with the next statement. */
   readonly #wanted = new Map<string, Found>();
   #asking = false;
   #restUntilMs = 0;
-  #lookups = 0;
-  readonly #waiting: (() => void)[] = [];
 
-  constructor(bus: Bus, store: Store, recent: RecentJobs) {
+  /** @param subjectsIn how many subjects a log has messages on, as far as somebody knows */
+  constructor(bus: Bus, store: Store, recent: RecentJobs, subjectsIn: (log: string) => number = () => Infinity) {
     this.#bus = bus;
     this.#store = store;
     this.#recent = recent;
+    this.#logged = new LoggedIds(bus, subjectsIn);
   }
 
   /** Runs `submit` when no other submission of this id is under way here: of two, the second sees the first one's job. */
@@ -68,34 +60,9 @@ export class TakenIds {
     const { id } = job;
     const recent = this.#recent.get(id);
     if (recent !== undefined) return isSame(job, recent);
-    if (await this.#isLogged(job)) return true;
+    if (await this.#logged.isLogged(job)) return true;
     const key = await this.#find(id);
     return key !== undefined && isSame(job, key);
-  }
-
-  /** Under each subject that this job may have been published on. */
-  async #isLogged({ id, queue, type, owner, subject }: JobMessage): Promise<boolean> {
-    const places = priorityNames.map((priority): [stream: string, subject: string] => [
-      jobStream(priority),
-      withOwner(jobSubject(priority, queue, type, id), owner),
-    ]);
-    // On the one that it goes to the broker itself looks, when it is published.
-    const others = places.filter(([, other]) => other !== subject);
-    const anyPriority = withOwner(`${subjectRoots.schedule}.*.${queue}.${type}.${id}`, owner);
-    others.push([scheduleStream, anyPriority]);
-    if (this.#lookups >= mostLookups) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#waiting.push(resolve);
-      await promise;
-    }
-    this.#lookups++;
-    try {
-      const found = await Promise.all(others.map(([stream, other]) => this.#bus.holdsSubject(stream, other)));
-      return found.includes(true);
-    } finally {
-      this.#lookups--;
-      this.#waiting.shift()?.();
-    }
   }
 
   #find(id: string): Promise<JobKey | undefined> {

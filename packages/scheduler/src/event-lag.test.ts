@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { firstOffered } from "./event-lag.ts";
 
 const state: StreamState = {
+  subjects: 1,
   messages: 1000,
   bytes: 1_000_000,
   maxBytes: 2_000_000,
