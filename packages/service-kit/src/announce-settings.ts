@@ -3,10 +3,13 @@ import { create, toJsonString } from "@bufbuild/protobuf";
 import { buckets, ProcessSettingsSchema, type ProcessSettings } from "@millrace/protocol";
 import type { LiveConfig } from "./live-config.ts";
 import { settingMessage } from "./setting-message.ts";
+import { within } from "./within.ts";
 
 /** What was said is forgotten after the bucket's time: twice may get lost. */
 const everyMs = buckets.processes.ttlMs / 3;
 const longestNode = 100;
+/** A broker that does not answer keeps no process from stopping: what was said is forgotten by itself. */
+const withdrawMs = 1000;
 
 /** Of bus's KvBucket what is needed here: service-kit does not know the broker. */
 export interface ProcessesBucket {
@@ -48,9 +51,10 @@ export function announceSettings(
   return {
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
-      await telling;
-      // Else it is forgotten by itself.
-      await bucket.delete(key).catch(() => undefined);
+      await within(
+        withdrawMs,
+        telling.then(() => bucket.delete(key)).catch(() => undefined),
+      );
     },
   };
 }

@@ -11,6 +11,7 @@ export { Health, type HealthPart, type MissingPart, type Readiness } from "./hea
 export { LiveConfig, type SettingView } from "./live-config.ts";
 export { loadConfig, type ConfigInputs, type ConfigSource, type LoadedConfig } from "./load-config.ts";
 export { loadStoreProcess } from "./load-store-process.ts";
+export { PartStack, stopInTime, stopWithinMs, type PartStackOptions, type StopLogger } from "./part-stack.ts";
 export { runService, type RunOptions } from "./run-service.ts";
 export { checkRuntimeSetting, runtimeSettings } from "./runtime-settings.ts";
 export { serviceSettings } from "./service-settings.ts";
@@ -27,5 +28,6 @@ export {
   withSpan,
   type SpanOptions,
 } from "./trace-context.ts";
+export { within } from "./within.ts";
 export { SpanKind, SpanStatusCode, type Attributes, type Context, type Link, type Span } from "@opentelemetry/api";
 export { z } from "zod";
