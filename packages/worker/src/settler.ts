@@ -61,6 +61,7 @@ export class Settler {
   readonly #ended = new Set<string>();
   #nextAck = 0;
   #idleWaiters: (() => void)[] = [];
+  #stopped = false;
   /** Batches stored so far, and events in them. */
   batches = 0;
   events = 0;
@@ -128,7 +129,7 @@ export class Settler {
     }
   }
 
-  /** Resolves when every event is durable and every ack written. */
+  /** Resolves when every event is durable and every ack written, or the settler has stopped. */
   async flush(): Promise<void> {
     this.#flush();
     if (this.#quiet()) return;
@@ -138,10 +139,12 @@ export class Settler {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true;
     clearTimeout(this.#timer);
     clearImmediate(this.#immediate);
     for (const timer of this.#retries) clearTimeout(timer);
     await this.#publisher[Symbol.asyncDispose]();
+    for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 
   #add(event: EventFields): void {
@@ -213,6 +216,8 @@ export class Settler {
       for (const reply of batch.replies) this.#options.bus.publish(reply.subject, reply.data);
     } else {
       this.#options.onTrouble(error);
+      // Its jobs run again elsewhere.
+      if (this.#stopped) return;
       const timer = setTimeout(
         () => {
           this.#retries.delete(timer);
