@@ -78,9 +78,7 @@ export class SettingsMirror implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#retry);
-    await this.#copying;
-    await this.#follower[Symbol.asyncDispose]();
-    await this.#flagWatch[Symbol.asyncDispose]();
+    await Promise.all([this.#copying, this.#follower[Symbol.asyncDispose](), this.#flagWatch[Symbol.asyncDispose]()]);
   }
 
   async #copy(): Promise<void> {

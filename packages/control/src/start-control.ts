@@ -16,6 +16,7 @@ import { bindService, type ServiceBinding } from "@millrace/rpc";
 import {
   LiveConfig,
   loadConfig,
+  PartStack,
   runtimeSettings,
   z,
   type Health,
@@ -75,6 +76,7 @@ export interface ControlDeps {
   readonly live?: LiveConfig & { readonly values: ControlSettings };
 }
 
+/** Stops within 5 s, whatever the broker, the database or a plugin does. */
 export interface Control extends AsyncDisposable {
   /** For `createPipeline`. */
   readonly services: readonly ServiceBinding[];
@@ -87,7 +89,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
   const { bus, store, logger, metrics, health } = deps;
   const all: ControlConfig = { ...defaultControlConfig, ...config };
   const node = `control-${randomUUID().slice(0, 8)}`;
-  await using starting = new AsyncDisposableStack();
+  await using starting = new PartStack({ logger });
   const tail = new EventTail(bus, all.tailMessages);
   const events = new ControlEvents(logger, metrics);
   const plugins = new PluginRegistry(bus);
@@ -159,6 +161,6 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
       bindService(LogService, { repairLogs: (request) => repairLogs(context, request) }),
       bindService(SystemService, { getInfo: () => info }),
     ],
-    [Symbol.asyncDispose]: () => running.disposeAsync(),
+    [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
   };
 }

@@ -6,7 +6,7 @@ import {
   UserService,
 } from "@millrace/protocol";
 import { bindService, type ServiceBinding } from "@millrace/rpc";
-import type { Health, Logger } from "@millrace/service-kit";
+import { PartStack, type Health, type Logger } from "@millrace/service-kit";
 import type { Store } from "@millrace/store";
 import { authService } from "./auth-service.ts";
 import { defaultIdentityConfig, type IdentityConfig } from "./config.ts";
@@ -33,6 +33,7 @@ export interface IdentityDeps {
   readonly health: Health;
 }
 
+/** Stops within 5 s, whatever the database does. */
 export interface Identity extends AsyncDisposable {
   /** For `createPipeline`. The runtime services among them are for gateways only. */
   readonly services: readonly ServiceBinding[];
@@ -52,7 +53,7 @@ export async function startIdentity(config: Partial<IdentityConfig>, deps: Ident
   const store = deps.store.identity;
   const all: IdentityConfig = { ...defaultIdentityConfig, ...config };
   const events = new IdentityEvents(logger);
-  await using starting = new AsyncDisposableStack();
+  await using starting = new PartStack({ logger });
   const cipher = new KeyCipher(all.keySecrets);
   const keys = new KeyRing(store.signingKeys, { keyMs: all.keyMs, overlapMs: all.keyOverlapMs, cipher });
   await keys.rotate();
@@ -93,6 +94,6 @@ export async function startIdentity(config: Partial<IdentityConfig>, deps: Ident
     ],
     ensureAdministrator: (email = firstAdministratorEmail) => ensureAdministrator(context, email),
     issueLocalToken: (name) => issueLocalToken(context, name),
-    [Symbol.asyncDispose]: () => running.disposeAsync(),
+    [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
   };
 }

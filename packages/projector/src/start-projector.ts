@@ -10,6 +10,7 @@ import {
   type RepairAnswer,
   type RepairQuestion,
 } from "@millrace/protocol";
+import { stopInTime } from "@millrace/service-kit";
 import type { StoredCursor, Store } from "@millrace/store";
 import { Announcer } from "./announcer.ts";
 import { answerRows } from "./answer-rows.ts";
@@ -46,6 +47,7 @@ export interface ProjectorStatus {
   readonly holds: readonly LogHold[];
 }
 
+/** Stops within 5 s, whatever the broker or the database does. */
 export interface Projector extends AsyncDisposable {
   status(): ProjectorStatus;
   /** Resolves when the rows hold each of these logs up to its sequence; rejects when the projector is stopped first. */
@@ -116,9 +118,10 @@ class RunningProjector implements Projector {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#abort.abort();
-    await this.#ended;
+    // First: what ends here may wait for one of them.
     for (const { done } of this.#waiters) done.reject(stopped());
     this.#waiters.clear();
+    await stopInTime("projector", this.#ended, this.#deps.logger);
   }
 
   /** In turns with other projectors of this name. */

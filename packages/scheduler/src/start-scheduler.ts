@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { LeaderLease, type Bus, type BusMessage } from "@millrace/bus";
 import { backoffDelayMs, headerNames, parseJobOptions, subjectRoots, type BackoffPolicy } from "@millrace/protocol";
+import { stopInTime } from "@millrace/service-kit";
 import type { Store } from "@millrace/store";
 import { defaultSchedulerConfig, type SchedulerConfig } from "./config.ts";
 
@@ -24,6 +25,7 @@ export interface SchedulerStatus {
   readonly reason: string;
 }
 
+/** Stops within 5 s, whatever the broker or the database does. */
 export interface Scheduler extends AsyncDisposable {
   status(): SchedulerStatus;
 }
@@ -69,7 +71,7 @@ class RunningScheduler implements Scheduler {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#abort.abort();
-    await this.#ended;
+    await stopInTime("scheduler", this.#ended, this.#deps.logger);
   }
 
   /** Begins `work` again, after a pause, for as long as something is away. */

@@ -1,5 +1,6 @@
 import { ActorSystem, type Health } from "@millrace/actor";
 import { connectBus, type Bus, type BusLogger } from "@millrace/bus";
+import { PartStack } from "@millrace/service-kit";
 import { SecretVault } from "./host-services/secret-vault.ts";
 import type { WorkerCommand } from "./worker-command.ts";
 import { WorkerEngine } from "./worker-engine.ts";
@@ -44,7 +45,7 @@ export interface WorkerStatus {
   readonly suspended: number;
 }
 
-/** A running worker. Disposing it drains first. */
+/** A running worker. Disposing it drains first; then it stops within 5 s, whatever the broker does, and closes a bus of its own. */
 export interface Worker extends AsyncDisposable {
   readonly id: string;
   status(): WorkerStatus;
@@ -76,7 +77,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     env: process.env,
     ...(options.secretsFile === undefined ? {} : { file: options.secretsFile }),
   });
-  const engine = stack.use(new WorkerEngine(settings, bus, telemetry, secrets));
+  const parts = stack.use(new PartStack({ logger }));
+  const engine = parts.use(new WorkerEngine(settings, bus, telemetry, secrets));
   const status = (): WorkerStatus => ({
     id: settings.id,
     mode: engine.mode,
@@ -121,12 +123,12 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       telemetry.failure("worker", error);
     },
   });
-  stack.use(system);
+  parts.use(system);
   await system.start();
   // Commands reach a worker that has said it is started.
   await bus.flush();
   if (options.metrics !== undefined)
-    stack.use(options.metrics.beforeScrape(gauges(options.metrics, settings.queues, status)));
+    parts.use(options.metrics.beforeScrape(gauges(options.metrics, settings.queues, status)));
   const owned = stack.move();
   let stopping: Promise<void> | undefined;
   return {

@@ -1,5 +1,6 @@
 import { BusError, type Bus, type Delivery } from "@millrace/bus";
 import { defaultJobOptions, headerNames, maxMove, maxRun } from "@millrace/protocol";
+import { within } from "@millrace/service-kit";
 import { CancelMarks } from "./cancel-marks.ts";
 import { CrashWatch } from "./crash-watch.ts";
 import type { SecretVault } from "./host-services/secret-vault.ts";
@@ -21,7 +22,6 @@ import { Settler } from "./settler.ts";
 import { SleepingQueues } from "./sleeping-queues.ts";
 import { UnknownFormats } from "./unknown-formats.ts";
 import { WaitingRoom } from "./waiting-room.ts";
-import { within } from "./within.ts";
 import type { WorkerSettings } from "./worker-options.ts";
 import type { WorkerTelemetry } from "./worker-telemetry.ts";
 
@@ -291,8 +291,8 @@ export class WorkerEngine {
     this.repeats[Symbol.dispose]();
     this.plugins[Symbol.dispose]();
     // What is not stored after the drain runs again elsewhere: a stop does not wait for it as long as a publish may take.
-    await within(mostLastFlushMs, this.endings[Symbol.asyncDispose]());
-    await within(mostLastFlushMs, this.settler[Symbol.asyncDispose]());
+    const stopped = Promise.all([this.endings[Symbol.asyncDispose](), this.settler[Symbol.asyncDispose]()]);
+    await within(mostLastFlushMs, stopped);
   }
 
   #accept(delivery: Delivery, lane: Lane): void {

@@ -1,9 +1,12 @@
 import type { Bus } from "@millrace/bus";
 import type { WorkerRecord } from "@millrace/protocol";
+import { within } from "@millrace/service-kit";
 
 /** Well within the time that an entry lives. */
 const writeEveryMs = 10_000;
 const retryMs = 1000;
+/** A worker that stops waits no longer to take its entry back: it ages. */
+const withdrawMs = 1000;
 /** A clock that is this far off is somebody's business. */
 const worthTellingMs = 1000;
 const encoder = new TextEncoder();
@@ -59,9 +62,14 @@ export class WorkerPresence implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end();
+    await within(withdrawMs, this.#withdraw());
+  }
+
+  /** Never rejects. */
+  async #withdraw(): Promise<void> {
     await this.#writing;
-    if (!this.#options.bus.connected) return;
-    await this.#options.bus.kv("workers").delete(this.#options.id).catch(this.#options.onTrouble);
+    const { bus, id, onTrouble } = this.#options;
+    if (bus.connected) await bus.kv("workers").delete(id).catch(onTrouble);
   }
 
   #end(): void {

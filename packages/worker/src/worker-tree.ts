@@ -91,9 +91,7 @@ export function workerTree(
       return {
         ...quiet,
         stop: async () => {
-          await marks[Symbol.asyncDispose]();
-          await consumers[Symbol.asyncDispose]();
-          await queues[Symbol.asyncDispose]();
+          await Promise.all([marks, consumers, queues].map((watch) => watch[Symbol.asyncDispose]()));
         },
       };
     },

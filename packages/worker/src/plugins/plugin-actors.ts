@@ -37,8 +37,7 @@ export function pluginActors(engine: WorkerEngine): ChildSpec[] {
         receive: (message) => (message === "verify" ? catalog.verify() : catalog.apply(message.name, message.entry)),
         stop: async () => {
           clearInterval(timer);
-          await records[Symbol.asyncDispose]();
-          await trusted[Symbol.asyncDispose]();
+          await Promise.all([records, trusted].map((watch) => watch[Symbol.asyncDispose]()));
         },
         health: () => ({ ok: true, detail: catalog.plugins.join(", ") }),
       };
