@@ -156,11 +156,21 @@ it("refuses copies where there is no cluster, and other numbers of them", async 
 it("changes nothing when one of the streams cannot be brought in line", async () => {
   await using server = await startBroker("refused", limitedTo(2 ** 40));
   await using bus = await busAt(server.url);
-  const others = { name: eventsStream, subjects: ["events.>"], retention: "interest", storage: "file", discard: "new" };
-  await ask(bus, `STREAM.CREATE.${eventsStream}`, others);
+  const others = {
+    name: scheduleStream,
+    subjects: ["schedule.>"],
+    retention: "interest",
+    storage: "file",
+    discard: "new",
+  };
+  await ask(bus, `STREAM.CREATE.${scheduleStream}`, others);
+  // An empty one of a former version, which a log would replace.
+  const former = { name: "JOBS_LOW", subjects: ["jobs.low.>"], retention: "workqueue", storage: "file" };
+  await ask(bus, "STREAM.CREATE.JOBS_LOW", former);
   await expect(bus.ensureTopology()).rejects.toMatchObject({
     code: "failed_precondition",
     message: expect.stringContaining("retention is interest, should be limits") as string,
   });
-  expect((await ask(bus, "STREAM.NAMES")).strings("streams")).toEqual([eventsStream]);
+  expect((await ask(bus, "STREAM.NAMES")).strings("streams")).toEqual(["JOBS_LOW", scheduleStream]);
+  expect((await config(bus, "JOBS_LOW")).strings("subjects")).toEqual(former.subjects);
 });
