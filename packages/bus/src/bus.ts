@@ -1,6 +1,7 @@
 import { buckets, eventsStream, jobStream, moduleBucket, priorityNames } from "@millrace/protocol";
 import { nuid, type Subscription } from "nats";
 import { BrokerClock } from "./broker-clock.ts";
+import { natsCodes } from "./bus-error.ts";
 import { brokerLimits, type BrokerLimits } from "./broker-limits.ts";
 import type { BusLogger } from "./bus-logger.ts";
 import { BusMessage } from "./bus-message.ts";
@@ -46,6 +47,8 @@ const renewPatienceMs = 2000;
 const renewSpreadMs = 1000;
 /** A bus that closes waits no longer for its readers and publishers: whoever waits for an answer still is told that there is none. */
 const closeWaitMs = 3000;
+/** Longer than the publishers wait for the first answer. */
+const unstoredMs = 6000;
 const encoder = new TextEncoder();
 const acked = encoder.encode("+ACK");
 const working = encoder.encode("+WPI");
@@ -97,6 +100,23 @@ export class Bus implements AsyncDisposable {
   /** Callbacks that threw: each is a bug, and has an error in the log. */
   get callbackFailures(): number {
     return this.#link.callbackFailures;
+  }
+
+  /**
+   * What the broker does not store though it was asked to twice, and why, as far as it says; undefined when there is no such message.
+   * A broker whose disk is full answers all else.
+   */
+  get unstored(): string | undefined {
+    const nowMs = Date.now();
+    for (const { oldest } of this.#publishers) {
+      if (oldest === undefined || nowMs - oldest.sinceMs < unstoredMs) continue;
+      // Too much at once is no trouble of the broker's.
+      if (oldest.refusal?.natsCode === natsCodes.tooManyRequests) continue;
+      const forS = Math.round((nowMs - oldest.sinceMs) / 1000);
+      const answer = oldest.refusal?.message ?? "it does not answer";
+      return `the broker has not stored a message for ${forS} s: ${answer}`;
+    }
+    return undefined;
   }
 
   get status(): BusStatus {

@@ -37,6 +37,7 @@ export { isSameStream } from "./same-stream.ts";
 export type { PublishAck } from "./publish-ack.ts";
 export type { PullEnd, PullEndReason, PullHandlers, PullOptions } from "./pull-hub.ts";
 export type { ServerFeatures, ServerInfo } from "./server-info.ts";
+export { StoreDisk, type StoreDiskOptions } from "./store-disk.ts";
 export type { ReadOptions, ReadStart, StreamReader } from "./stream-reader.ts";
 export type { ConsumerState, StreamState } from "./stream-state.ts";
 export type { UpgradedLog, UpgradeOptions, UpgradeStep } from "./upgrade-streams.ts";

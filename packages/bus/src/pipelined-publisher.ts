@@ -113,6 +113,14 @@ export class PipelinedPublisher implements AsyncDisposable {
     return this.#inFlight.size;
   }
 
+  /** What waits longest for its answer, and what the broker said of it last; undefined when nothing is in flight. */
+  get oldest(): { readonly sinceMs: number; readonly refusal: BusError | undefined } | undefined {
+    for (const { deadlineMs, refusal } of this.#inFlight.values()) {
+      return { sinceMs: deadlineMs - this.#deliveryTimeoutMs, refusal };
+    }
+    return undefined;
+  }
+
   /** Whether `post` takes a message. */
   get hasRoom(): boolean {
     return this.#inFlight.size < this.#mostInFlight && this.#bytes < this.#windowBytes;

@@ -2,9 +2,9 @@ import type { Bus } from "./bus.ts";
 
 const probeTimeoutMs = 1_500;
 
-/** Whether the broker answers, for health: a connection that is there says nothing of a broker that hangs. */
+/** Whether the broker answers and stores, for health: a connection that is there says nothing of a broker that hangs. */
 export async function probeBroker(
-  bus: Pick<Bus, "connected" | "flush">,
+  bus: Pick<Bus, "connected" | "flush" | "unstored">,
   timeoutMs = probeTimeoutMs,
 ): Promise<string | undefined> {
   if (!bus.connected) return "no connection to the broker";
@@ -17,7 +17,7 @@ export async function probeBroker(
     () => "the connection to the broker was lost",
   );
   try {
-    return await Promise.race([answered, late]);
+    return (await Promise.race([answered, late])) ?? bus.unstored;
   } finally {
     clearTimeout(timer);
   }

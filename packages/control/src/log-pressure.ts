@@ -28,6 +28,7 @@ export class LogPressure implements AsyncDisposable {
   readonly #fills = new Map<string, Fill>();
   readonly #subjects = new Map<string, number>();
   readonly #running: Promise<void>;
+  #stores = true;
 
   constructor(bus: Bus, everyMs: number = lookMs) {
     this.#bus = bus;
@@ -80,8 +81,18 @@ export class LogPressure implements AsyncDisposable {
         }
         if (signal.aborted) return;
       }
+      this.#judgeStoring();
       await pause(this.#everyMs, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  /** Health asks by itself; the log is to say it as well, once. */
+  #judgeStoring(): void {
+    const reason = this.#bus.unstored;
+    if ((reason === undefined) === this.#stores) return;
+    this.#stores = reason === undefined;
+    if (reason === undefined) this.#bus.logger.info({}, "the broker stores again");
+    else this.#bus.logger.error({ reason }, "the broker does not store");
   }
 
   #judge(log: string, { bytes, maxBytes, subjects }: StreamState): void {

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { connectBus, topologyOptions, type BusOptions } from "@millrace/bus";
+import { connectBus, StoreDisk, topologyOptions, type BusOptions } from "@millrace/bus";
 import { controlPipeline, startControl } from "@millrace/control";
 import { startGateway } from "@millrace/gateway";
 import { identityConfigOf, startIdentity, type FirstAdministrator } from "@millrace/identity";
@@ -80,6 +80,12 @@ export async function startStandalone(
   // The database starts while the broker does. What fails is heard below.
   const started = store.ping().catch(() => undefined);
   const nats = starting.use(await provideNats(config, logger));
+  // Of our own server we know the disk.
+  if (nats.pid !== undefined) {
+    const disk = starting.use(new StoreDisk(storeDirOf(config), { logger }));
+    health.check("broker's disk", () => disk.reason);
+    health.warn("broker's disk", () => disk.alarm);
+  }
   const bus = starting.use(await connectBus({ ...busOptions(config, nats.url), logger }));
   // First: a broker that is refused (a former version's streams hold jobs) must find the database as it was, so that the former
   // version can still be started.
@@ -138,9 +144,8 @@ export async function startStandalone(
 }
 
 function busOptions(config: StandaloneConfig, servers: string): BusOptions {
-  const { natsPrefix, natsDomain, natsUrl, dataDir } = config;
-  // Of our own server we know the disk.
-  const storeDir = natsUrl === undefined ? join(dataDir, "nats") : undefined;
+  const { natsPrefix, natsDomain, natsUrl } = config;
+  const storeDir = natsUrl === undefined ? storeDirOf(config) : undefined;
   return {
     servers,
     name: "standalone",
@@ -148,6 +153,10 @@ function busOptions(config: StandaloneConfig, servers: string): BusOptions {
     ...(natsPrefix === undefined ? {} : { prefix: natsPrefix }),
     ...(natsDomain === undefined ? {} : { domain: natsDomain }),
   };
+}
+
+function storeDirOf({ dataDir }: StandaloneConfig): string {
+  return join(dataDir, "nats");
 }
 
 /** Only the gateway reaches it: not even the broker, which anybody on this machine may use, leads to it. */
