@@ -69,3 +69,25 @@ test("what was done is written down, however much waits", async () => {
   }
   expect(taken.some(({ actor }) => actor?.userId === "last")).toBe(true);
 });
+
+test("a trail that nobody takes is given up 5 s after the stop began", { timeout: 30_000 }, async () => {
+  const never = Promise.withResolvers<never>();
+  const lost: string[] = [];
+  const write = (line: string): void => {
+    if (line.includes("audit entries are lost")) lost.push(line);
+  };
+  const trail = new AuditTrail(
+    createDirectTransport(
+      createPipeline({ services: [bindService(AuditRuntimeService, { append: () => never.promise })] }),
+    ),
+    accessTable([JobService]),
+    () => "192.0.2.1",
+    createRefusals(createMetrics()),
+    createLogger({ name: "gateway", level: "error", destination: { write } }),
+  );
+  trail.record(callBy("one"), undefined);
+  const startedAt = performance.now();
+  await trail[Symbol.asyncDispose]();
+  expect(performance.now() - startedAt).toBeLessThan(5_000 + 1_500);
+  expect(lost).toHaveLength(1);
+});

@@ -18,6 +18,8 @@ const appendTimeoutMs = 5_000;
 const retryMs = 500;
 /** What is left when the gateway stops is given up after so many tries that failed. */
 const maxLastTries = 3;
+/** … or after so long. */
+const lastTriesMs = 5_000;
 /** Of what a call was about; the trail keeps no more. */
 const maxObjectChars = 512;
 /** The first of these that the request has says what the call was about. */
@@ -89,11 +91,13 @@ export class AuditTrail implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const untilMs = performance.now() + lastTriesMs;
+    const leftMs = (): number => Math.floor(untilMs - performance.now());
     clearTimeout(this.#timer);
     await this.#sending;
-    for (let failures = 0; this.#waiting.length > 0 && failures < maxLastTries;) {
+    for (let failures = 0; this.#waiting.length > 0 && failures < maxLastTries && leftMs() > 0;) {
       clearTimeout(this.#timer);
-      await this.#send();
+      await this.#send(leftMs());
       if (this.#away) failures += 1;
     }
     clearTimeout(this.#timer);
@@ -105,11 +109,11 @@ export class AuditTrail implements AsyncDisposable {
     this.#sending ??= this.#send().finally(() => (this.#sending = undefined));
   }
 
-  async #send(): Promise<void> {
+  async #send(timeoutMs = appendTimeoutMs): Promise<void> {
     const entries = this.#waiting.slice(0, maxBatch);
     try {
       // The same entries again change nothing, so a lost answer does no harm.
-      await this.#client.append({ entries }, { timeoutMs: appendTimeoutMs });
+      await this.#client.append({ entries }, { timeoutMs });
       this.#waiting.splice(0, entries.length);
       for (const { actor } of entries) this.#leave(actor?.userId ?? "");
       if (this.#away) this.#logger.info("the audit trail is written again");
