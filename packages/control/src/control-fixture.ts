@@ -1,6 +1,6 @@
 import { createClient, type Client } from "@connectrpc/connect";
 import { connectBus, type Bus } from "@millrace/bus";
-import { startTestNats, type TestNats } from "@millrace/bus/testing";
+import { startTestNats, TestStack, type TestNats } from "@millrace/bus/testing";
 import { startProjector, type Projector } from "@millrace/projector";
 import { AuditService, JobService, PluginService, SettingsService, SystemService } from "@millrace/protocol";
 import { createDirectTransport, createPipeline, type RpcTransport } from "@millrace/rpc";
@@ -24,6 +24,8 @@ export interface ControlFixture extends AsyncDisposable {
   readonly settings: Client<typeof SettingsService>;
   /** To services that no door offers. */
   readonly transport: RpcTransport;
+  /** Stops with the fixture, and before the rest of it. */
+  use<T extends AsyncDisposable>(name: string, what: T): T;
 }
 
 // Says nothing at any level: a test may change it.
@@ -34,14 +36,15 @@ export async function startControlFixture(
   config: Partial<ControlConfig> = {},
   live: Pick<ControlDeps, "live"> = {},
 ): Promise<ControlFixture> {
-  await using stack = new AsyncDisposableStack();
-  const nats = stack.use(await startTestNats());
-  const bus = stack.use(await connectBus({ servers: nats.url, name: "control-test" }));
+  await using stack = new TestStack();
+  const nats = stack.use("broker", await startTestNats());
+  const bus = stack.use("bus", await connectBus({ servers: nats.url, name: "control-test" }));
   await bus.ensureTopology();
-  const store = stack.use(await openStore({ dataDir: "memory://" }));
+  const store = stack.use("store", await openStore({ dataDir: "memory://" }));
   await store.migrate();
-  const projector = stack.use(await startProjector({}, { bus, store, logger }));
+  const projector = stack.use("projector", await startProjector({}, { bus, store, logger }));
   const control = stack.use(
+    "control",
     await startControl(config, { bus, store, logger, metrics: createMetrics(), health: new Health(), ...live }),
   );
   const transport = createDirectTransport(createPipeline({ services: control.services }));
@@ -58,7 +61,8 @@ export async function startControlFixture(
     audit: createClient(AuditService, transport),
     settings: createClient(SettingsService, transport),
     transport,
-    [Symbol.asyncDispose]: () => running.disposeAsync(),
+    use: (name, what) => running.use(name, what),
+    [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
   };
 }
 

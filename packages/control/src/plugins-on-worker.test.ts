@@ -1,21 +1,17 @@
 import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { JobState, PluginManifestSchema, PluginState, signPlugin } from "@millrace/protocol";
-import { startWorker, type Worker } from "@millrace/worker";
+import { startWorker } from "@millrace/worker";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startControlFixture, type ControlFixture } from "./control-fixture.ts";
 import { makeKeyPair, testModule, untilRecord } from "./plugin-fixture.ts";
 
 let fixture: ControlFixture;
-let worker: Worker;
 beforeAll(async () => {
   fixture = await startControlFixture();
-  worker = await startWorker({ bus: fixture.bus, queues: ["default"], executors: 1 });
+  fixture.use("worker", await startWorker({ bus: fixture.bus, queues: ["default"], executors: 1 }));
 }, 60_000);
-afterAll(async () => {
-  await worker[Symbol.asyncDispose]();
-  await fixture[Symbol.asyncDispose]();
-});
+afterAll(() => fixture[Symbol.asyncDispose]());
 
 async function upload(name: string, version: string, traps: string[] = [], canaryPercent = 0) {
   const { plugin } = await fixture.plugins.uploadPlugin({

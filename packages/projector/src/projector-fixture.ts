@@ -1,7 +1,7 @@
 // What the tests of logs stand on: a NATS server with small streams, a database, and a hand that plays workers.
 import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { connectBus, type Bus, type Delivery } from "@millrace/bus";
-import { startTestNats, type TestNats } from "@millrace/bus/testing";
+import { startTestNats, TestStack, type TestNats } from "@millrace/bus/testing";
 import {
   eventBatchSubject,
   EventBatchSchema,
@@ -34,9 +34,9 @@ export class ProjectorFixture implements AsyncDisposable {
   readonly nats: TestNats;
   readonly bus: Bus;
   readonly store: Store;
-  readonly #stack: AsyncDisposableStack;
+  readonly #stack: TestStack;
 
-  private constructor(stack: AsyncDisposableStack, nats: TestNats, bus: Bus, store: Store) {
+  private constructor(stack: TestStack, nats: TestNats, bus: Bus, store: Store) {
     this.#stack = stack;
     this.nats = nats;
     this.bus = bus;
@@ -45,9 +45,9 @@ export class ProjectorFixture implements AsyncDisposable {
 
   /** @param store for all tests of a file: setting one up takes longer than a test; emptied here */
   static async start(store: Store): Promise<ProjectorFixture> {
-    await using stack = new AsyncDisposableStack();
-    const nats = stack.use(await startTestNats());
-    const bus = stack.use(await connectBus({ servers: nats.url, name: "test" }));
+    await using stack = new TestStack();
+    const nats = stack.use("broker", await startTestNats());
+    const bus = stack.use("bus", await connectBus({ servers: nats.url, name: "test" }));
     await bus.ensureTopology({ limits });
     for (const table of ["jobs", "queue_stats", "owner_stats", "projection_cursor"] as const) {
       await store.db.deleteFrom(table).execute();
@@ -56,7 +56,7 @@ export class ProjectorFixture implements AsyncDisposable {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return this.#stack.disposeAsync();
+    return this.#stack[Symbol.asyncDispose]();
   }
 
   project(config: Partial<ProjectorConfig> = {}, deps: Partial<ProjectorDeps> = {}): Promise<Projector> {
@@ -128,12 +128,12 @@ export interface TestStore extends AsyncDisposable {
 
 /** On PostgreSQL where it is found, else on PGlite. */
 export async function openTestStore(): Promise<TestStore> {
-  await using stack = new AsyncDisposableStack();
+  await using stack = new TestStack();
   const binaries = findPostgresBinaries();
-  const server = binaries === undefined ? undefined : stack.use(await startTestPostgres(binaries));
+  const server = binaries === undefined ? undefined : stack.use("PostgreSQL", await startTestPostgres(binaries));
   const location = server === undefined ? { dataDir: "memory://" } : { databaseUrl: server.url };
-  const store = stack.use(await openStore(location));
+  const store = stack.use("store", await openStore(location));
   await store.migrate();
   const opened = stack.move();
-  return { store, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return { store, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
 }
