@@ -3,10 +3,12 @@ import type { Namespace } from "./namespace.ts";
 
 const decoder = new TextDecoder();
 const empty = new Uint8Array(0);
+const zero = 48;
+const dot = 46;
 
 /** The client's message as it keeps it: the header block is read from here without its Map of arrays. */
 interface ClientMessage {
-  readonly _msg: { readonly hdr: number; readonly reply?: Uint8Array };
+  readonly _msg: { readonly hdr: number; readonly subject: Uint8Array; readonly reply?: Uint8Array };
   readonly _rdata: Uint8Array;
 }
 
@@ -80,6 +82,25 @@ export class BusMessage {
 export function hasReply(message: Msg): boolean {
   const { _msg } = message as unknown as ClientMessage;
   return _msg.reply !== undefined && _msg.reply.length > 0;
+}
+
+/** The reply subject as it is on the wire; empty when there is none. */
+export function replyBytes(message: Msg): Uint8Array {
+  return (message as unknown as ClientMessage)._msg.reply ?? empty;
+}
+
+/** The number that is the last token of the subject: which of our requests a message answers. NaN when it is none. */
+export function lastToken(message: Msg): number {
+  const { subject } = (message as unknown as ClientMessage)._msg;
+  let value = 0;
+  let power = 1;
+  for (let at = subject.length - 1; at >= 0; at--) {
+    const digit = (subject[at] ?? 0) - zero;
+    if (digit < 0 || digit > 9) return subject[at] === dot && power > 1 ? value : Number.NaN;
+    value += digit * power;
+    power *= 10;
+  }
+  return Number.NaN;
 }
 
 export function headerBlock(message: Msg): Uint8Array {

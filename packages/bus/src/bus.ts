@@ -35,6 +35,7 @@ import {
   type UpgradeStep,
 } from "./upgrade-streams.ts";
 import { watchFill, type FillOptions } from "./watch-fill.ts";
+import { WireWriter } from "./wire-writer.ts";
 
 export interface SendOptions {
   readonly reply?: string;
@@ -66,6 +67,7 @@ export class Bus implements AsyncDisposable {
   readonly #renewing: Disposable;
   readonly #api: JetStreamApi;
   readonly #pulls: PullHub;
+  readonly #writer: WireWriter;
   readonly #publishers = new Set<PipelinedPublisher>();
   readonly #readers = new Set<AsyncDisposable>();
   #publisher: PipelinedPublisher | undefined;
@@ -76,6 +78,7 @@ export class Bus implements AsyncDisposable {
     this.#mux = new RequestMux(link, link.newInbox());
     this.#api = new JetStreamApi(link, this.#mux);
     this.#pulls = new PullHub(link);
+    this.#writer = new WireWriter(link);
     this.#renewing = link.onCertificates(() => void this.#renew());
   }
 
@@ -290,7 +293,12 @@ export class Bus implements AsyncDisposable {
 
   /** A publisher with a window of its own; closed with the bus at the latest. */
   publisher(options: PublisherOptions = {}): PipelinedPublisher {
-    const publisher = new PipelinedPublisher(this.#link, options, () => void this.#publishers.delete(publisher));
+    const publisher = new PipelinedPublisher(
+      this.#link,
+      this.#writer,
+      options,
+      () => void this.#publishers.delete(publisher),
+    );
     this.#publishers.add(publisher);
     return publisher;
   }
@@ -310,6 +318,14 @@ export class Bus implements AsyncDisposable {
   /** @returns false when there is no connection: the message will be delivered again */
   ack(reply: string): boolean {
     return this.#link.publish(reply, acked);
+  }
+
+  /**
+   * Acks many at once, for less than one at a time. @param replies `replyBytes` of their deliveries
+   * @returns false when there is no connection: the messages will be delivered again
+   */
+  ackAll(replies: readonly Uint8Array[]): boolean {
+    return this.#writer.ack(replies);
   }
 
   /** Gives a message back, to be delivered again after `delayMs`. */

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import type { MsgHdrs } from "nats";
 import { BusError } from "./bus-error.ts";
 
@@ -9,10 +10,20 @@ const nameForm = /^[!-9;-~]+$/;
 
 /** Headers in their wire form (NATS/1.0, as HTTP/1.1's). Encode once what many messages share. */
 export class EncodedHeaders {
-  readonly bytes: Uint8Array;
+  /** The block, where it was given as text; else undefined. */
+  readonly text: string | undefined;
+  readonly byteLength: number;
+  #bytes: Uint8Array | undefined;
 
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes;
+  /** @param block as text only when it is nothing but ASCII, which the caller knows: text is cheaper to write than bytes */
+  constructor(block: Uint8Array | string) {
+    this.byteLength = block.length;
+    this.text = typeof block === "string" ? block : undefined;
+    this.#bytes = typeof block === "string" ? undefined : block;
+  }
+
+  get bytes(): Uint8Array {
+    return (this.#bytes ??= Buffer.from(this.text ?? "", "latin1"));
   }
 
   /** What the NATS client calls, and all it calls, when it publishes. */

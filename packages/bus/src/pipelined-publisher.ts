@@ -1,12 +1,13 @@
 import { nuid, type Msg, type Subscription } from "nats";
 import { headerNames } from "@millrace/protocol";
 import { BusError, natsCodes, noResponders, notAllowed, notConnected } from "./bus-error.ts";
-import { messageStatus } from "./bus-message.ts";
+import { lastToken, messageStatus } from "./bus-message.ts";
 import { EncodedHeaders, encodeHeaders, encodeWithMessageId, headerLines, type HeaderList } from "./encode-headers.ts";
 import type { Link } from "./link.ts";
 import { backoffMs } from "./pause.ts";
 import { PublishAck, publishError } from "./publish-ack.ts";
 import { Sweeper } from "./sweeper.ts";
+import type { WireWriter } from "./wire-writer.ts";
 
 export interface OutgoingMessage {
   readonly subject: string;
@@ -70,7 +71,9 @@ const leastWindow = 16;
  */
 export class PipelinedPublisher implements AsyncDisposable {
   readonly #link: Link;
+  readonly #writer: WireWriter;
   readonly #onClosed: () => void;
+  /** On the wire. Answers come on it with the number of the message behind a dot. */
   readonly #inbox: string;
   readonly #subscription: Subscription;
   readonly #listening: Disposable;
@@ -81,7 +84,7 @@ export class PipelinedPublisher implements AsyncDisposable {
   readonly #windowBytes: number;
   readonly #ackTimeoutMs: number;
   readonly #deliveryTimeoutMs: number;
-  readonly #inFlight = new Map<string, InFlight>();
+  readonly #inFlight = new Map<number, InFlight>();
   /** Messages in flight, as many as the broker puts up with. */
   #mostInFlight: number;
   #lessAgainMs = 0;
@@ -91,16 +94,18 @@ export class PipelinedPublisher implements AsyncDisposable {
   #waiting: (() => void)[] = [];
   #idle: (() => void)[] = [];
 
-  constructor(link: Link, options: PublisherOptions = {}, onClosed: () => void = () => undefined) {
+  constructor(link: Link, writer: WireWriter, options: PublisherOptions = {}, onClosed: () => void = () => undefined) {
     this.#link = link;
+    this.#writer = writer;
     this.#onClosed = onClosed;
     this.#windowMessages = options.windowMessages ?? 4096;
     this.#mostInFlight = this.#windowMessages;
     this.#windowBytes = options.windowBytes ?? 32 << 20;
     this.#ackTimeoutMs = options.ackTimeoutMs ?? 5000;
     this.#deliveryTimeoutMs = options.deliveryTimeoutMs ?? 30_000;
-    this.#inbox = link.newInbox();
-    this.#subscription = link.subscribe(`${this.#inbox}.*`, (message) => this.#receive(message));
+    const inbox = link.newInbox();
+    this.#inbox = link.namespace === undefined ? inbox : link.namespace.stored(inbox);
+    this.#subscription = link.subscribe(`${inbox}.*`, (message) => this.#receive(message));
     this.#listening = link.onStatus((status) => {
       if (status.connected) this.#sendAllAgain();
       else if (link.closed) this.#failAll(notConnected());
@@ -134,10 +139,10 @@ export class PipelinedPublisher implements AsyncDisposable {
   post(message: OutgoingMessage, done: PublishDone): boolean {
     if (this.#closed || this.#link.closed) throw notConnected();
     if (!this.hasRoom) return false;
-    const token = (this.#next++).toString(36);
+    const token = this.#next++;
     const headers = this.#encode(message, token);
     // The broker cuts the connection of who sends too much.
-    const bytes = message.data.length + headers.bytes.length;
+    const bytes = message.data.length + headers.byteLength;
     if (bytes > this.#link.maxPayloadBytes) {
       throw new BusError(
         "out_of_range",
@@ -157,7 +162,7 @@ export class PipelinedPublisher implements AsyncDisposable {
       refusal: undefined,
     });
     this.#bytes += bytes;
-    this.#link.publish(message.subject, message.data, `${this.#inbox}.${token}`, headers);
+    this.#writer.publish(message.subject, message.data, `${this.#inbox}.${token}`, headers);
     this.#sweeper.wake();
     return true;
   }
@@ -252,16 +257,15 @@ export class PipelinedPublisher implements AsyncDisposable {
     this.#onClosed();
   }
 
-  #encode({ headers }: OutgoingMessage, token: string): EncodedHeaders {
+  #encode({ headers }: OutgoingMessage, token: number): EncodedHeaders {
     if (headers instanceof EncodedHeaders) return headers;
-    if (headers === undefined) return encodeWithMessageId(this.#idPrefix + token, "");
+    if (headers === undefined) return encodeWithMessageId(`${this.#idPrefix}${token}`, "");
     if (headers.some(([name]) => name === headerNames.messageId)) return encodeHeaders(headers);
-    return encodeWithMessageId(this.#idPrefix + token, headerLines(headers));
+    return encodeWithMessageId(`${this.#idPrefix}${token}`, headerLines(headers));
   }
 
   #receive(message: Msg): void {
-    const subject = message.subject;
-    const token = subject.slice(subject.lastIndexOf(".") + 1);
+    const token = lastToken(message);
     const entry = this.#inFlight.get(token);
     // A second answer, to a message that was sent twice.
     if (entry === undefined) return;
@@ -301,10 +305,17 @@ export class PipelinedPublisher implements AsyncDisposable {
     this.#mostInFlight = Math.min(this.#windowMessages, Math.max(leastWindow, half));
   }
 
-  #settle(token: string, entry: InFlight, error: BusError | undefined, ack: PublishAck | undefined): void {
+  #settle(token: number, entry: InFlight, error: BusError | undefined, ack: PublishAck | undefined): void {
     this.#inFlight.delete(token);
     this.#bytes -= entry.bytes;
-    this.#link.guard("answer to a publish", () => entry.done(error, ack));
+    // As Link.guard, without a closure for each message.
+    try {
+      const result: unknown = entry.done(error, ack);
+      if (result instanceof Promise)
+        result.catch((err: unknown) => this.#link.callbackFailed("answer to a publish", err));
+    } catch (err) {
+      this.#link.callbackFailed("answer to a publish", err);
+    }
     // A quarter of the window at a time, so that waking does not cost one microtask a message.
     if (this.#waiting.length > 0 && this.#inFlight.size <= this.#mostInFlight * 0.75 && this.hasRoom) this.#wakeSome();
     if (this.#inFlight.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
@@ -319,9 +330,9 @@ export class PipelinedPublisher implements AsyncDisposable {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  #sendAgain(token: string, entry: InFlight, nowMs: number): void {
+  #sendAgain(token: number, entry: InFlight, nowMs: number): void {
     entry.nextTryMs = nowMs + this.#ackTimeoutMs;
-    this.#link.publish(entry.subject, entry.data, `${this.#inbox}.${token}`, entry.headers);
+    this.#writer.publish(entry.subject, entry.data, `${this.#inbox}.${token}`, entry.headers);
   }
 
   #sendAllAgain(): void {

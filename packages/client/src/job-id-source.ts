@@ -2,6 +2,9 @@ import { newJobId } from "@millrace/protocol";
 
 const timeLength = 10;
 const ownLength = 10;
+/** Two digits each of a counter of six. */
+const pairs = Array.from({ length: 32 ** 2 }, (_, pair) => pair.toString(32).toUpperCase().padStart(2, "0"));
+const mostPair = pairs.length - 1;
 
 /**
  * Ids in newJobId's layout for a fraction of its cost: the time, then 50 random bits of this source, then a counter.
@@ -19,6 +22,6 @@ export function createJobIdSource(now: () => number = Date.now): () => string {
       prefix = newJobId(nowMs).slice(0, timeLength) + own;
     }
     counter = (counter + 1) % 32 ** 6;
-    return prefix + counter.toString(32).toUpperCase().padStart(6, "0");
+    return `${prefix}${pairs[counter >>> 20]}${pairs[(counter >>> 10) & mostPair]}${pairs[counter & mostPair]}`;
   };
 }
