@@ -12,9 +12,10 @@ export class LeaseKeeper {
   readonly #bus: Bus;
   readonly #ackWaitMs: number;
   readonly #onLost: (job: Job) => void;
-  /** Oldest renewal first. */
-  readonly #held = new Set<Job>();
-  readonly #byPlace = new Map<number, Job>();
+  /** By their places; oldest renewal first. */
+  readonly #held = new Map<number, Job>();
+  /** Whose places are others' too: a broker that was killed counts on from before. */
+  readonly #displaced = new Set<Job>();
 
   constructor(bus: Bus, ackWaitMs: number, onLost: (job: Job) => void) {
     this.#bus = bus;
@@ -27,18 +28,23 @@ export class LeaseKeeper {
   }
 
   get size(): number {
-    return this.#held.size;
+    return this.#held.size + this.#displaced.size;
   }
 
   add(job: Job): void {
-    this.#held.add(job);
-    this.#byPlace.set(placeOf(job), job);
+    const place = placeOf(job);
+    const before = this.#held.get(place);
+    if (before !== undefined) {
+      this.#held.delete(place);
+      this.#displaced.add(before);
+    }
+    this.#held.set(place, job);
   }
 
   remove(job: Job): void {
-    this.#held.delete(job);
     const place = placeOf(job);
-    if (this.#byPlace.get(place) === job) this.#byPlace.delete(place);
+    if (this.#held.get(place) === job) this.#held.delete(place);
+    else this.#displaced.delete(job);
   }
 
   /**
@@ -46,20 +52,22 @@ export class LeaseKeeper {
    * belongs to a consumer, or to a run of the broker, that is no more.
    */
   adopt(again: Job): boolean {
-    const job = this.#byPlace.get(placeOf(again));
+    const place = placeOf(again);
+    const job = this.#held.get(place);
     if (job === undefined || !job.isSameMessage(again)) return false;
     job.delivery = again.delivery;
     job.serverId = again.serverId;
     job.renewedMs = again.renewedMs;
     job.leaseUntilMs = again.leaseUntilMs;
-    this.#held.delete(job);
-    this.#held.add(job);
+    this.#held.delete(place);
+    this.#held.set(place, job);
     return true;
   }
 
   /** Jobs in hand; for rare questions only. */
-  jobs(): Iterable<Job> {
-    return this.#held;
+  *jobs(): Iterable<Job> {
+    yield* this.#held.values();
+    yield* this.#displaced;
   }
 
   /** Ticks until disposed. */
@@ -78,10 +86,10 @@ export class LeaseKeeper {
   }
 
   tick(nowMs: number): void {
-    const due: Job[] = [];
-    for (const job of this.#held) {
+    const due = [...this.#displaced].filter((job) => this.#isDue(job, nowMs));
+    for (const job of this.#held.values()) {
       // Renewed jobs go to the end, so the rest is younger still.
-      if (nowMs - job.renewedMs < this.#ackWaitMs / 3) break;
+      if (!this.#isDue(job, nowMs)) break;
       due.push(job);
     }
     for (const job of due) {
@@ -91,10 +99,20 @@ export class LeaseKeeper {
       } else if (this.#bus.inProgress(job.delivery.reply)) {
         job.renewedMs = nowMs;
         job.leaseUntilMs = nowMs + this.#ackWaitMs;
-        this.#held.delete(job);
-        this.#held.add(job);
+        this.#toEnd(job);
       }
     }
+  }
+
+  #isDue(job: Job, nowMs: number): boolean {
+    return nowMs - job.renewedMs >= this.#ackWaitMs / 3;
+  }
+
+  #toEnd(job: Job): void {
+    const place = placeOf(job);
+    if (this.#held.get(place) !== job) return;
+    this.#held.delete(place);
+    this.#held.set(place, job);
   }
 }
 

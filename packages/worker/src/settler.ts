@@ -1,5 +1,11 @@
 import type { Bus, PipelinedPublisher } from "@millrace/bus";
-import { eventBatchSubject, EventEncoder, type EventFields } from "@millrace/protocol";
+import {
+  eventBatchSubject,
+  EventEncoder,
+  type EventFields,
+  type JobOptions,
+  type PriorityLevel,
+} from "@millrace/protocol";
 import type { Job } from "./job.ts";
 
 /** A batch leaves when it holds so much … */
@@ -33,6 +39,16 @@ interface Reply {
   readonly data: Uint8Array;
 }
 
+/** What an ack needs, of a job that has ended: the job itself, and its message, would live on for as long as acks are remembered. */
+interface Ack {
+  readonly reply: Uint8Array;
+  readonly serverId: string;
+  readonly id: string;
+  readonly level: PriorityLevel;
+  readonly seq: number;
+  readonly options: JobOptions;
+}
+
 interface Batch {
   readonly data: Uint8Array;
   readonly jobs: readonly Job[];
@@ -57,7 +73,7 @@ export class Settler {
   #timerMs = 0;
   #immediate: NodeJS.Immediate | undefined;
   readonly #retries = new Set<NodeJS.Timeout>();
-  readonly #acks: Job[] = [];
+  readonly #acks: Ack[] = [];
   readonly #ended = new Set<string>();
   #nextAck = 0;
   #idleWaiters: (() => void)[] = [];
@@ -96,32 +112,46 @@ export class Settler {
 
   /** Acks a job whose end is durable in another way. */
   ack(job: Job): void {
-    this.#sendAck(job);
-    this.#acks[this.#nextAck] = job;
-    this.#nextAck = (this.#nextAck + 1) % rememberedAcks;
-    this.#options.onSettled(job);
+    this.#ackAll([job]);
   }
 
   /** After a reconnect: acks that were written shortly before may never have arrived. An ack too many does no harm. */
   repeatAcks(): void {
-    for (const job of this.#acks) this.#sendAck(job);
+    this.#sendAcks(this.#acks);
   }
 
   /** Whether this message was done with here under a broker that could not be told: to run it again would be for nothing. */
   hasEnded(job: Job): boolean {
-    return this.#ended.size > 0 && this.#ended.delete(endKey(job));
+    return this.#ended.size > 0 && this.#ended.delete(endKey(ackOf(job)));
+  }
+
+  #ackAll(jobs: readonly Job[]): void {
+    const acks = jobs.map(ackOf);
+    this.#sendAcks(acks);
+    for (const ack of acks) {
+      this.#acks[this.#nextAck] = ack;
+      this.#nextAck = (this.#nextAck + 1) % rememberedAcks;
+    }
+    for (const job of jobs) this.#options.onSettled(job);
   }
 
   /**
    * A broker that was killed may count on from before this delivery: the same number is then another job's, which the ack would
    * delete. So an ack goes only to the broker that delivered; after its restart the job is delivered again, and acked then.
    */
-  #sendAck(job: Job): void {
-    if (job.serverId === this.#options.bus.serverId) {
-      this.#options.bus.ack(job.delivery.reply);
-      return;
+  #sendAcks(acks: readonly Ack[]): void {
+    const { bus } = this.#options;
+    const { serverId } = bus;
+    const replies: Uint8Array[] = [];
+    for (const ack of acks) {
+      if (ack.serverId === serverId) replies.push(ack.reply);
+      else this.#rememberEnd(ack);
     }
-    this.#ended.add(endKey(job));
+    if (replies.length > 0) bus.ackAll(replies);
+  }
+
+  #rememberEnd(ack: Ack): void {
+    this.#ended.add(endKey(ack));
     if (this.#ended.size <= rememberedEnds) return;
     for (const oldest of this.#ended) {
       this.#ended.delete(oldest);
@@ -212,7 +242,7 @@ export class Settler {
     this.#inFlight--;
     if (error === undefined) {
       this.batches++;
-      for (const job of batch.jobs) this.ack(job);
+      this.#ackAll(batch.jobs);
       for (const reply of batch.replies) this.#options.bus.publish(reply.subject, reply.data);
     } else {
       this.#options.onTrouble(error);
@@ -241,6 +271,10 @@ export class Settler {
  * Of one message, not of an attempt: the same attempt may have been published anew, and that message is to run. And not of its
  * number alone: a broker that was killed may give it to another job.
  */
-function endKey({ id, level, delivery, options: { run, attempt, move } }: Job): string {
-  return `${id}:${run}:${attempt}:${move}:${level}:${delivery.seq}`;
+function endKey({ id, level, seq, options: { run, attempt, move } }: Ack): string {
+  return `${id}:${run}:${attempt}:${move}:${level}:${seq}`;
+}
+
+function ackOf({ id, level, options, serverId, delivery }: Job): Ack {
+  return { reply: delivery.replyBytes, serverId, id, level, seq: delivery.seq, options };
 }
