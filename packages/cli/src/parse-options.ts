@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from "commander";
-import { JobState, priorityNames, stateName } from "@millrace/protocol";
+import { byteSizeForms, JobState, parseByteSize, priorityNames, stateName } from "@millrace/protocol";
 
 /** Parsers of option values; commander adds which option was wrong. */
 
@@ -78,14 +78,11 @@ export function share(text: string): number {
   return value;
 }
 
-const sizes: Readonly<Record<string, number>> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
-
-/** `10GiB`, `512MiB`; a bare number is bytes. */
+/** In bytes; see parseByteSize. */
 export function byteSize(text: string): number {
-  const match = /^(\d{1,15})(B|KiB|MiB|GiB)?$/.exec(text);
-  if (match === null)
-    throw new InvalidArgumentError("It must be a size such as 512MiB or 10GiB, or a number of bytes.");
-  return Number(match[1]) * (sizes[match[2] ?? "B"] ?? 1);
+  const bytes = parseByteSize(text);
+  if (bytes === undefined) throw new InvalidArgumentError(`It must be ${byteSizeForms}.`);
+  return bytes;
 }
 
 export function positive(text: string): number {

@@ -196,6 +196,26 @@ describe("queues", () => {
   });
 });
 
+describe("queue limit", () => {
+  it("bounds what is given and leaves the other bound as it is", async () => {
+    expect(await run(["queue", "limit", "mail", "--bytes", "1.5GiB"])).toMatchObject({
+      code: 0,
+      stdout: "in mail may wait: any number of jobs, 1610612736 bytes\n",
+    });
+    await run(["queue", "limit", "mail", "--jobs", "1000"]);
+    expect(server.limits.get("mail")).toEqual({ maxWaitingJobs: 1000n, maxWaitingBytes: 1_610_612_736n });
+    const taken = await runJson(["queue", "limit", "mail", "--bytes", "0"]);
+    expect(taken.value).toEqual({ queue: "mail", maxWaitingJobs: "1000", maxWaitingBytes: "0" });
+  });
+
+  it("says what a size looks like, and that something is to be bounded", async () => {
+    const wrong = await run(["queue", "limit", "mail", "--bytes", "64M"]);
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining("a size such as 500MB, 64MiB or 2GiB")]);
+    const nothing = await run(["queue", "limit", "mail"]);
+    expect([nothing.code, nothing.stderr]).toEqual([2, expect.stringContaining("--bytes <size>")]);
+  });
+});
+
 it("publishes an event", async () => {
   expect(await run(["event", "publish", "order.paid", '{"user":"ada"}', "--id", "e1"])).toMatchObject({
     code: 0,

@@ -36,8 +36,8 @@ export class ControlEvents {
     this.#logger.info({ queue }, "queue paused");
   }
 
-  queueLimited(queue: string, maxWaitingJobs: number): void {
-    this.#logger.info({ queue, maxWaitingJobs }, "queue limited");
+  queueLimited(queue: string, limits: { readonly maxWaitingJobs: number; readonly maxWaitingBytes: number }): void {
+    this.#logger.info({ queue, ...limits }, "queue limited");
   }
 
   queueResumed(queue: string): void {

@@ -11,5 +11,6 @@ export async function getQueueStats(
   const stats = (await context.store.getQueueStats(queue)) ?? create(QueueStatsSchema, { queue });
   stats.paused = context.queueSettings.isPaused(queue);
   stats.maxWaitingJobs = BigInt(context.queueSettings.maxWaitingJobs(queue));
+  stats.maxWaitingBytes = BigInt(context.queueSettings.maxWaitingBytes(queue));
   return { stats };
 }

@@ -400,6 +400,41 @@ describe("a queue's bound", () => {
   }, 20_000);
 });
 
+describe("a queue's bound of bytes", () => {
+  test("refuses a job that is too much beside what waits, whoever published that, and leaves room for smaller ones", async () => {
+    const { jobs, bus } = fixture;
+    const queue = "heavy";
+    const rawOf = (bytes: number) => ({ content: { case: "raw" as const, value: new Uint8Array(bytes) } });
+    const job = (bytes: number) => ({ queue, type: "t", payload: rawOf(bytes) });
+    // A plain publish counts.
+    await bus.publishDurable(`jobs.normal.${queue}.t.plain`, new Uint8Array(400));
+    await projected(fixture);
+    await jobs.setQueueLimits({ queue, maxWaitingBytes: 1000n });
+    expect((await jobs.getQueueStats({ queue })).stats).toMatchObject({ maxWaitingJobs: 0n, maxWaitingBytes: 1000n });
+    expect((await jobs.listQueues({})).queues.find((one) => one.queue === queue)?.maxWaitingBytes).toBe(1000n);
+    await jobs.submitJob({ ...job(400), id: "heavy1" });
+    const error = await refusal(jobs.submitJob(job(201)));
+    expect([error.code, error.rawMessage]).toEqual([
+      Code.ResourceExhausted,
+      "800 bytes wait in queue heavy; the limit is 1000, and this job has 201",
+    ]);
+    await jobs.submitJob({ ...job(200), id: "heavy2" });
+    await projected(fixture);
+    await refusal(jobs.submitJob(job(1)));
+    await say("heavy1", EventKind.SUCCEEDED, { queue });
+    await projected(fixture);
+    const isTaken = (): Promise<boolean> =>
+      jobs.submitJob(job(400)).then(
+        () => true,
+        () => false,
+      );
+    await expect.poll(isTaken, { timeout: 10_000 }).toBe(true);
+    await refusal(jobs.submitJob(job(1)));
+    await jobs.setQueueLimits({ queue });
+    await jobs.submitJob(job(5000));
+  }, 20_000);
+});
+
 describe("queues", () => {
   test("pause and resume are in the settings that workers follow", async () => {
     await fixture.jobs.pauseQueue({ queue: "quiet" });

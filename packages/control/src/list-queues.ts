@@ -8,12 +8,14 @@ export async function listQueues(context: ControlContext): Promise<{ queues: Que
   const known = new Set(queues.map((stats) => stats.queue));
   const { queueSettings } = context;
   for (const queue of queueSettings.queues()) {
-    const isSet = queueSettings.isPaused(queue) || queueSettings.maxWaitingJobs(queue) > 0;
+    const isBound = queueSettings.maxWaitingJobs(queue) > 0 || queueSettings.maxWaitingBytes(queue) > 0;
+    const isSet = queueSettings.isPaused(queue) || isBound;
     if (isSet && !known.has(queue)) queues.push(create(QueueStatsSchema, { queue }));
   }
   for (const stats of queues) {
     stats.paused = queueSettings.isPaused(stats.queue);
     stats.maxWaitingJobs = BigInt(queueSettings.maxWaitingJobs(stats.queue));
+    stats.maxWaitingBytes = BigInt(queueSettings.maxWaitingBytes(stats.queue));
   }
   return { queues: queues.toSorted((a, b) => (a.queue < b.queue ? -1 : 1)) };
 }

@@ -3,7 +3,7 @@ import { decodeQueueSettings, encodeQueueSettings, type QueueSettings } from "@m
 
 /** Two who change one queue take turns; more than a few rounds is not a race any more. */
 const mostRounds = 5;
-const noSettings: QueueSettings = { paused: false, maxWaitingJobs: 0 };
+const noSettings: QueueSettings = { paused: false, maxWaitingJobs: 0, maxWaitingBytes: 0 };
 
 /** Settings of every queue that has any, kept up to date by a watch of the bucket. */
 export class QueueSettingsMap implements AsyncDisposable {
@@ -32,6 +32,11 @@ export class QueueSettingsMap implements AsyncDisposable {
   /** How many of its jobs may wait; 0: any number. */
   maxWaitingJobs(queue: string): number {
     return this.#settings.get(queue)?.maxWaitingJobs ?? 0;
+  }
+
+  /** How many bytes of payload its jobs that wait may have; 0: any number. */
+  maxWaitingBytes(queue: string): number {
+    return this.#settings.get(queue)?.maxWaitingBytes ?? 0;
   }
 
   /** Names of queues with settings. */

@@ -4,9 +4,11 @@ import type { ControlContext } from "./control-context.ts";
 /** Every control hears of it by its watch of the bucket. */
 export async function setQueueLimits(
   context: ControlContext,
-  { queue, maxWaitingJobs }: SetQueueLimitsRequest,
+  { queue, ...limits }: SetQueueLimitsRequest,
 ): Promise<Record<string, never>> {
-  await context.queueSettings.change(queue, { maxWaitingJobs: Number(maxWaitingJobs) });
-  context.events.queueLimited(queue, Number(maxWaitingJobs));
+  const maxWaitingJobs = Number(limits.maxWaitingJobs);
+  const maxWaitingBytes = Number(limits.maxWaitingBytes);
+  await context.queueSettings.change(queue, { maxWaitingJobs, maxWaitingBytes });
+  context.events.queueLimited(queue, { maxWaitingJobs, maxWaitingBytes });
   return {};
 }

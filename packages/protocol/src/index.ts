@@ -94,6 +94,7 @@ export {
 export { poisonedContent } from "./poisoned-content.ts";
 export { decodePluginRecord, encodePluginRecord } from "./plugin-record.ts";
 export { canonicalManifest, pluginKeyId, refuseSignature, signPlugin, type SignedContent } from "./plugin-signature.ts";
+export { byteSizeForms, parseByteSize } from "./byte-size.ts";
 export { decodeQueueSettings, encodeQueueSettings, type QueueSettings } from "./queue-settings.ts";
 export {
   isPriorityName,

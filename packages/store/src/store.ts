@@ -25,6 +25,7 @@ import { listStubs, type StubJob } from "./sql/list-stubs.ts";
 import { countUnfinished, listUnfinished, type PlacedJob, type UnfinishedFilter } from "./sql/list-unfinished.ts";
 import { markReleased, type ReleasedJob } from "./sql/mark-released.ts";
 import { nextDue, type NextDue } from "./sql/next-due.ts";
+import { samplePayloads, type PayloadSample } from "./sql/sample-payloads.ts";
 import { readOwnerLoad, type OwnerLoad } from "./sql/read-owner-load.ts";
 import { readCursors, type StoredCursor } from "./sql/read-cursors.ts";
 import { StoreDialect } from "./store-dialect.ts";
@@ -94,6 +95,11 @@ export class Store implements AsyncDisposable {
   async getQueueStats(queue: string): Promise<QueueStats | undefined> {
     const stats = await this.#run((db) => listQueueStats(db, queue));
     return stats[0];
+  }
+
+  /** How large the payloads of a queue's newest jobs are, and of those among them that wait. */
+  samplePayloads(queue: string): Promise<PayloadSample> {
+    return this.#run((db) => samplePayloads(db, queue));
   }
 
   /** Unfinished jobs of one user, up to where the projection of this name has come. */

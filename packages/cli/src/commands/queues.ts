@@ -1,10 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
-import { ListQueuesResponseSchema, priorityName, type QueueStats } from "@millrace/protocol";
+import { ListQueuesResponseSchema, MillraceError, priorityName, type QueueStats } from "@millrace/protocol";
 import { withSession, type CliContext } from "../cli-context.ts";
 import { table } from "../output.ts";
+import { byteSize, wholeNumber } from "../parse-options.ts";
 
-/** `queues`, `queue pause`, `queue resume`. */
+/** `queues`, `queue pause`, `queue resume`, `queue limit`. */
 export function queueCommands(program: Command, context: CliContext): void {
   program
     .command("queues")
@@ -46,6 +47,41 @@ export function queueCommands(program: Command, context: CliContext): void {
         output.document({ queue: name, paused: false }, () => `${name} runs`);
       });
     });
+  queue
+    .command("limit")
+    .description("bound what may wait in a queue; submissions beyond it are refused, plain publishes are not")
+    .argument("<name>")
+    .option("--jobs <number>", "jobs that may be scheduled, queued or retrying; 0: any number", wholeNumber)
+    .option("--bytes <size>", "bytes of their payloads, such as 500MB or 2GiB; 0: any number", byteSize)
+    .addHelpText(
+      "after",
+      "\nWhat is left out stays as it is.\n\nExample:\n  millrace queue limit emails --jobs 100000 --bytes 2GiB",
+    )
+    .action(async (name: string, { jobs, bytes }: { jobs?: number; bytes?: number }, command: Command) => {
+      if (jobs === undefined && bytes === undefined) {
+        throw new MillraceError("invalid_argument", "say what is bounded: --jobs <number>, --bytes <size>, or both");
+      }
+      await withSession(context, command, async ({ client, output }) => {
+        const call = { signal: context.signal };
+        const { stats } = await client.jobs.getQueueStats({ queue: name }, call);
+        const limits = {
+          maxWaitingJobs: jobs === undefined ? (stats?.maxWaitingJobs ?? 0n) : BigInt(jobs),
+          maxWaitingBytes: bytes === undefined ? (stats?.maxWaitingBytes ?? 0n) : BigInt(bytes),
+        };
+        await client.jobs.setQueueLimits({ queue: name, ...limits }, call);
+        const { maxWaitingJobs, maxWaitingBytes } = limits;
+        const document = { queue: name, maxWaitingJobs: `${maxWaitingJobs}`, maxWaitingBytes: `${maxWaitingBytes}` };
+        output.document(document, () => `in ${name} may wait: ${boundWords(limits)}`);
+      });
+    });
+}
+
+function boundWords({
+  maxWaitingJobs,
+  maxWaitingBytes,
+}: Pick<QueueStats, "maxWaitingJobs" | "maxWaitingBytes">): string {
+  const words = (bound: bigint, what: string): string => (bound === 0n ? `any number of ${what}` : `${bound} ${what}`);
+  return `${words(maxWaitingJobs, "jobs")}, ${words(maxWaitingBytes, "bytes")}`;
 }
 
 function count(head: string, cell: (stats: QueueStats) => bigint) {

@@ -44,6 +44,7 @@ export class MemoryServer implements AsyncDisposable {
   readonly operations = new MemorySystem();
   readonly published: PublishEventRequest[] = [];
   readonly paused = new Set<string>();
+  readonly limits = new Map<string, { readonly maxWaitingJobs: bigint; readonly maxWaitingBytes: bigint }>();
   readonly #http: Server;
   readonly #events: JobEventView[] = [];
   readonly #handler: MemoryHandler;
@@ -183,6 +184,7 @@ export class MemoryServer implements AsyncDisposable {
       return {
         queue,
         paused: this.paused.has(queue),
+        ...this.limits.get(queue),
         queued: count(JobState.QUEUED),
         succeeded: count(JobState.SUCCEEDED),
         dead: count(JobState.DEAD),
@@ -255,6 +257,10 @@ export class MemoryServer implements AsyncDisposable {
       listQueues: () => ({ queues: [...new Set([...this.jobs.values()].map((job) => job.queue))].map(stats) }),
       pauseQueue: ({ queue }) => {
         this.paused.add(queue);
+        return {};
+      },
+      setQueueLimits: ({ queue, maxWaitingJobs, maxWaitingBytes }) => {
+        this.limits.set(queue, { maxWaitingJobs, maxWaitingBytes });
         return {};
       },
       resumeQueue: ({ queue }) => {
