@@ -80,6 +80,7 @@ const forAll = [
     "anything.else",
   ),
   ...subscribe(">", "*", "_INBOX.>", "_INBOX.*.>", "$SYS.>", "$JS.>", "$KV.>", "$O.>", "jobs.>", "events.>"),
+  ...subscribe("$JS.EVENT.>", "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.EVENTS.*"),
 ];
 
 /** What one user may, or two, and nobody else: `admin` makes streams, the projector looks after the logs. */
@@ -111,7 +112,10 @@ const forFew: readonly { readonly may: readonly BrokerUser[]; readonly attempts:
     may: ["admin", "projector", "control", "worker"],
     attempts: publish("$JS.API.STREAM.MSG.GET.JOBS_HIGH", "$JS.API.CONSUMER.LIST.JOBS_HIGH"),
   },
-  { may: ["worker"], attempts: subscribe("jobs.*.default.>") },
+  {
+    may: ["worker"],
+    attempts: subscribe("jobs.*.default.>", "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.JOBS_HIGH.w_default"),
+  },
   { may: ["control"], attempts: publish("$JS.API.DIRECT.GET.JOBS_HIGH", "$JS.API.DIRECT.GET.SCHEDULE") },
   { may: ["admin", "projector", "scheduler"], attempts: publish("$KV.millrace_leaders.work") },
   { may: ["worker"], attempts: publish("$KV.millrace_workers.w1") },

@@ -26,7 +26,7 @@ import {
 } from "@millrace/protocol";
 import { copyOf, lockSubject, upgradeRoot } from "./former-streams.ts";
 import { inboxOf, type InboxPurpose } from "./inbox.ts";
-import { Namespace, type NamespaceOptions } from "./namespace.ts";
+import { consumerElections, Namespace, type NamespaceOptions } from "./namespace.ts";
 
 /** A user of the broker for each service; `admin` makes the streams, and moves jobs out of a former version's. */
 export const brokerUsers = [
@@ -177,13 +177,14 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       ...compacts("pluginState"),
       ...readsModules(),
     ],
-    // Jobs of queues without a consumer: the first one makes it.
+    // Jobs of queues without a consumer: the first one makes it. And leaders of consumers, which know nothing of earlier pulls.
     subscribe: [
       commandAllSubject,
       commandCancelSubject,
       commandSubject("*"),
       invokeSubject,
       `${subjectRoots.jobs}.*.*.>`,
+      ...priorityLevels.map((level) => consumerElections(jobStream(priorityName(level)))),
     ],
   }),
 

@@ -1,4 +1,4 @@
-import { buckets, eventsStream, jobStream, moduleBucket, priorityNames } from "@millrace/protocol";
+import { buckets, eventsStream, jobStream, moduleBucket, priorityNames, type PriorityLevel } from "@millrace/protocol";
 import { nuid, type Subscription } from "nats";
 import { BrokerClock } from "./broker-clock.ts";
 import { natsCodes } from "./bus-error.ts";
@@ -6,7 +6,12 @@ import { brokerLimits, type BrokerLimits } from "./broker-limits.ts";
 import type { BusLogger } from "./bus-logger.ts";
 import { BusMessage } from "./bus-message.ts";
 import { EncodedHeaders, encodeHeaders, type HeaderList } from "./encode-headers.ts";
-import { ensureQueueConsumers, type QueueConsumer, type QueueConsumerOptions } from "./ensure-queue-consumers.ts";
+import {
+  ensureQueueConsumers,
+  findQueueConsumer,
+  type QueueConsumer,
+  type QueueConsumerOptions,
+} from "./ensure-queue-consumers.ts";
 import { ensureTopology, type TopologyOptions } from "./ensure-topology.ts";
 import { refuseFormerJobs, requireLogs } from "./former-streams.ts";
 import { passedOn } from "./passed-on.ts";
@@ -240,6 +245,11 @@ export class Bus implements AsyncDisposable {
   /** @returns what has to be looked up of what they deliver; see QueueConsumer */
   ensureQueueConsumers(queue: string, options: QueueConsumerOptions): Promise<readonly QueueConsumer[]> {
     return ensureQueueConsumers(this.#api, this.kv("consumers"), queue, options);
+  }
+
+  /** The consumer of a queue at one level; undefined when there is none. @throws BusError unavailable, deadline_exceeded */
+  findQueueConsumer(queue: string, level: PriorityLevel): Promise<QueueConsumer | undefined> {
+    return findQueueConsumer(this.#api, queue, level);
   }
 
   /** @throws BusError not_found */

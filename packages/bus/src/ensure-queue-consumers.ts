@@ -85,9 +85,19 @@ export async function ensureQueueConsumers(
         ...(description ? { description } : {}),
         ...startOf(starts.get(stream)),
       });
-      return { level, anewSeq: Number(anewForm.exec(description ?? "")?.[1] ?? 0) };
+      return { level, anewSeq: anewSeqOf(description) };
     }),
   );
+}
+
+/** The consumer of a queue at one level, as it is; undefined when there is none. @throws BusError */
+export async function findQueueConsumer(
+  api: JetStreamApi,
+  queue: string,
+  level: PriorityLevel,
+): Promise<QueueConsumer | undefined> {
+  const info = await api.find(`CONSUMER.INFO.${jobStream(priorityName(level))}.${queueConsumer(queue)}`);
+  return info === undefined ? undefined : { level, anewSeq: anewSeqOf(info.object("config").string("description")) };
 }
 
 /** What an entry says of consumers that were deleted as nothing came for them. */
@@ -141,6 +151,10 @@ export async function createConsumer(
 ): Promise<void> {
   const { durable_name: name, filter_subject: filter } = config;
   await api.requestPatiently(`CONSUMER.CREATE.${stream}.${name}.${filter}`, { stream_name: stream, config });
+}
+
+function anewSeqOf(description: string | undefined): number {
+  return Number(anewForm.exec(description ?? "")?.[1] ?? 0);
 }
 
 async function isFirst(known: KvBucket, queue: string): Promise<boolean> {

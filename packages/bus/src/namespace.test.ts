@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { Namespace } from "./namespace.ts";
+import { consumerElections, Namespace } from "./namespace.ts";
 
 function namespaceOf(prefix: string, domain = ""): Namespace {
   const namespace = Namespace.of({ prefix, domain });
@@ -39,6 +39,12 @@ it("asks the domain, and writes to buckets through it", () => {
   expect(hub.published("$KV.millrace_queues.a")).toBe("$JS.hub.API.$KV.acme_millrace_queues.a");
   expect(hub.stored("$KV.millrace_queues.a")).toBe("$KV.acme_millrace_queues.a");
   expect(namespaceOf("", "hub").published("jobs.high.q.t")).toBe("jobs.high.q.t");
+});
+
+it("hears of leaders of its own streams' consumers", () => {
+  const wire = "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.ACME_JOBS_LOW.*";
+  expect(acme.stored(consumerElections("JOBS_LOW"))).toBe(wire);
+  expect(namespaceOf("", "hub").stored(consumerElections("JOBS_LOW"))).toBe(consumerElections("JOBS_LOW"));
 });
 
 it("takes acks in both forms for a user", () => {

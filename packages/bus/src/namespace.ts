@@ -15,6 +15,7 @@ interface Direction {
 
 const apiRoot = "$JS.API.";
 const ackRoot = "$JS.ACK.";
+const electionsRoot = "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.";
 const kvRoot = "$KV.";
 const objectRoot = "$O.";
 const underscore = "_".charCodeAt(0);
@@ -88,6 +89,7 @@ export class Namespace {
     if (first === underscore) return subject;
     if (first !== dollar) return this.#subjectPrefix + subject;
     if (subject.startsWith(apiRoot)) return this.#api + this.#apiCall(subject.slice(apiRoot.length));
+    if (subject.startsWith(electionsRoot)) return electionsRoot + this.stream(subject.slice(electionsRoot.length));
     for (const root of [kvRoot, objectRoot]) {
       if (subject.startsWith(root)) return root + this.#bucketPrefix + subject.slice(root.length);
     }
@@ -153,6 +155,11 @@ export class Namespace {
     const subject = tokens.slice(subjectAt).join(".");
     return subject === "" ? head : `${head}.${this.stored(subject)}`;
   }
+}
+
+/** Where a cluster tells that consumers of a stream were given a leader; the last token is the consumer. */
+export function consumerElections(stream: string): string {
+  return `${electionsRoot}${stream}.*`;
 }
 
 function withoutPrefix(text: string, prefix: string): string {

@@ -2,6 +2,7 @@ import type { Msg, Subscription } from "nats";
 import { hasReply, messageStatus } from "./bus-message.ts";
 import { Delivery } from "./delivery.ts";
 import type { Link } from "./link.ts";
+import { consumerElections } from "./namespace.ts";
 import { Sweeper } from "./sweeper.ts";
 
 export interface PullOptions {
@@ -12,19 +13,27 @@ export interface PullOptions {
   readonly noWait?: boolean;
   /** Bound on the answer; must hold the largest single message. */
   readonly maxBytes?: number;
-  /**
-   * The consumer has no copies: when its server in a cluster dies, nobody says so, and the pull is given up when it is silent. Of
-   * others the next leader tells.
-   */
+  /** The consumer has no copies: no other server takes over, and the pull is soon given up when the broker is silent. */
   readonly alone?: boolean;
 }
 
 /**
  * Why a pull is over. `filled`: batch complete. `empty`: nothing (more) is there. `busy`: others wait already, come back after a
- * jittered pause. `limited`: the consumer refuses for now. `gone`: the consumer was deleted meanwhile. `disconnected`: wait for the
- * connection. `lost`: the broker never said how it ended; also what comes of a consumer that does not exist, so make sure of it.
+ * jittered pause. `limited`: the consumer refuses for now. `moved`: another server of the cluster leads the consumer, and knows
+ * nothing of the pull: send it again. `unserved`: nobody takes pulls for it, as while a leader is elected, or of a consumer that does not
+ * exist. `gone`: the consumer was deleted meanwhile. `disconnected`: wait for the connection. `lost`: the broker never said how it
+ * ended; also what comes of a consumer that does not exist, so make sure of it.
  */
-export type PullEndReason = "filled" | "empty" | "busy" | "limited" | "gone" | "disconnected" | "lost";
+export type PullEndReason =
+  | "filled"
+  | "empty"
+  | "busy"
+  | "limited"
+  | "moved"
+  | "unserved"
+  | "gone"
+  | "disconnected"
+  | "lost";
 
 export interface PullEnd {
   readonly reason: PullEndReason;
@@ -53,8 +62,17 @@ interface OpenPull {
 
 /** Over the pull's own time before we believe that its end got lost. */
 const graceMs = 3000;
-/** Two of these without a word, and a pull from a consumer without copies is given up. */
-const clusterHeartbeatMs = 2000;
+/** The same for a pull that is answered at once, where it may have gone to a server that died: others wait for what comes of it. */
+const farGraceMs = 1000;
+const sweepMs = 500;
+/**
+ * Of two of these nothing was heard, and a pull is given up: from a consumer without copies, and from others. There it only
+ * matters where the word of an election is not heard, and each parked pull costs the broker a message each time.
+ */
+const aloneHeartbeatMs = 2000;
+const heartbeatMs = 5000;
+/** The word of an election, and the new leader's to each pull that it has heard of, come in any order within this time. */
+const sameElectionMs = 1000;
 const encoder = new TextEncoder();
 
 /**
@@ -64,6 +82,8 @@ const encoder = new TextEncoder();
 export class PullHub implements Disposable {
   readonly #link: Link;
   readonly #channels = new Map<string, PullChannel>();
+  /** Of the consumers of each stream, where we may be connected to another server than the one that leads them. */
+  readonly #elections = new Map<string, Subscription>();
   readonly #listening: Disposable;
   readonly #sweeper: Sweeper;
 
@@ -72,7 +92,7 @@ export class PullHub implements Disposable {
     this.#listening = link.onStatus((status) => {
       if (!status.connected) this.#endAll();
     });
-    this.#sweeper = new Sweeper(1000, (nowMs) => {
+    this.#sweeper = new Sweeper(sweepMs, (nowMs) => {
       let open = false;
       for (const channel of this.#channels.values()) open = channel.sweep(nowMs) || open;
       return open;
@@ -89,6 +109,7 @@ export class PullHub implements Disposable {
     if (channel === undefined) {
       channel = new PullChannel(this.#link, `$JS.API.CONSUMER.MSG.NEXT.${key}`);
       this.#channels.set(key, channel);
+      if (options.alone !== true) this.#hearElections(stream);
     }
     channel.pull(options, handlers);
     this.#sweeper.wake();
@@ -105,6 +126,17 @@ export class PullHub implements Disposable {
     this.#listening[Symbol.dispose]();
     this.#sweeper[Symbol.dispose]();
     this.#endAll();
+    for (const subscription of this.#elections.values()) subscription.unsubscribe();
+    this.#elections.clear();
+  }
+
+  /** A pull that was on its way to a leader that died is known to nobody: only this tells that it must be sent again. */
+  #hearElections(stream: string): void {
+    if (this.#elections.has(stream) || !isFar(this.#link)) return;
+    const subscription = this.#link.subscribe(consumerElections(stream), ({ subject }) => {
+      this.#channels.get(`${stream}.${subject.slice(subject.lastIndexOf(".") + 1)}`)?.moved();
+    });
+    this.#elections.set(stream, subscription);
   }
 
   #endAll(): void {
@@ -123,6 +155,8 @@ class PullChannel {
   #open: OpenPull[] = [];
   #last: PullHandlers | undefined;
   #counter = 0;
+  /** When the last election was heard of. */
+  #movedMs = 0;
 
   constructor(link: Link, nextSubject: string) {
     this.#link = link;
@@ -134,23 +168,23 @@ class PullChannel {
   pull(options: PullOptions, handlers: PullHandlers): void {
     const token = (this.#counter++).toString(36);
     const nowMs = Date.now();
+    const beatMs = options.alone === true ? aloneHeartbeatMs : heartbeatMs;
     // The broker refuses those that are longer than half of the pull.
-    const watched = options.alone === true && this.#isFar() && options.expiresMs >= 2 * clusterHeartbeatMs;
-    const heartbeatMs = watched ? clusterHeartbeatMs : 0;
+    const beats = isFar(this.#link) && options.expiresMs >= 2 * beatMs;
     this.#last = handlers;
     this.#open.push({
       token,
       batch: options.batch,
       handlers,
-      deadlineMs: nowMs + options.expiresMs + graceMs,
-      heartbeatMs,
+      deadlineMs: nowMs + options.expiresMs + (options.expiresMs === 0 && isFar(this.#link) ? farGraceMs : graceMs),
+      heartbeatMs: beats ? beatMs : 0,
       heardMs: nowMs,
       received: 0,
     });
     const request = {
       batch: options.batch,
       expires: options.expiresMs * 1_000_000,
-      ...(heartbeatMs === 0 ? {} : { idle_heartbeat: heartbeatMs * 1_000_000 }),
+      ...(beats ? { idle_heartbeat: beatMs * 1_000_000 } : {}),
       ...(options.noWait === true ? { no_wait: true } : {}),
       ...(options.maxBytes === undefined ? {} : { max_bytes: options.maxBytes }),
     };
@@ -171,6 +205,19 @@ class PullChannel {
 
   end(reason: PullEndReason): void {
     this.#subscription.unsubscribe();
+    this.#endOpen(reason);
+  }
+
+  /** Another server leads the consumer: it knows of none of the pulls. */
+  moved(): void {
+    const nowMs = Date.now();
+    // What was sent since the first word of an election is in the new leader's hands.
+    if (nowMs - this.#movedMs < sameElectionMs) return;
+    this.#movedMs = nowMs;
+    this.#endOpen("moved");
+  }
+
+  #endOpen(reason: PullEndReason): void {
     // A copy: the callee may change it.
     const all = [...this.#open];
     for (const pull of all) this.#end(pull, reason, "");
@@ -209,7 +256,9 @@ class PullChannel {
       pull.received -= surplus;
     }
     const { code, text } = status;
-    tellEnd(this.#link, pull.handlers, { reason: reasonOf(code, text), received: pull.received, text });
+    const reason = reasonOf(code, text);
+    if (reason === "moved") this.moved();
+    tellEnd(this.#link, pull.handlers, { reason, received: pull.received, text });
     if (next !== undefined && next.received >= next.batch) this.#end(next, "filled", "");
   }
 
@@ -218,11 +267,6 @@ class PullChannel {
     if (index < 0) return;
     this.#open.splice(index, 1);
     tellEnd(this.#link, pull.handlers, { reason, received: pull.received, text });
-  }
-
-  /** Whether the consumer may be on another server than the one we are connected to. */
-  #isFar(): boolean {
-    return this.#link.client.info?.cluster !== undefined || this.#link.namespace?.domain !== undefined;
   }
 
   /** The count of the pull must be right, whatever becomes of one message. */
@@ -235,6 +279,11 @@ class PullChannel {
   }
 }
 
+/** Whether a consumer may be on another server than the one we are connected to. */
+function isFar(link: Link): boolean {
+  return link.client.info?.cluster !== undefined || link.namespace?.domain !== undefined;
+}
+
 function tellEnd(link: Link, handlers: PullHandlers, end: PullEnd): void {
   link.guard("end of a pull", () => handlers.onEnd(end));
 }
@@ -242,8 +291,9 @@ function tellEnd(link: Link, handlers: PullHandlers, end: PullEnd): void {
 function reasonOf(code: number, text: string): PullEndReason {
   if (code === 404) return "empty";
   if (code === 408) return /Requests Pending/i.test(text) ? "busy" : "empty";
-  if (code === 503) return "gone";
-  if (code === 409 && /Consumer Deleted|Leadership|Server Shutdown/i.test(text)) return "gone";
+  if (code === 503) return "unserved";
+  if (code === 409 && /Consumer Deleted/i.test(text)) return "gone";
+  if (code === 409 && /Leadership|Server Shutdown/i.test(text)) return "moved";
   if (code === 409 && /MaxBytes|Batch Completed/i.test(text)) return "filled";
   return "limited";
 }

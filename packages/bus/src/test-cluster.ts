@@ -57,15 +57,17 @@ export class TestCluster implements AsyncDisposable {
     return this.nodes.map(({ url }) => url).join(",");
   }
 
-  /** The server that leads a stream; waits while there is none. */
-  async leaderOf(stream: string): Promise<TestNats> {
+  /** The server that leads a stream, or a consumer of it; waits while there is none. */
+  async leaderOf(stream: string, consumer?: string): Promise<TestNats> {
+    const group = consumer === undefined ? stream : `${stream}.${consumer}`;
     let found: TestNats | undefined;
-    await this.#until(electionMs, `a leader of ${stream}`, async () => {
-      const leader = (await this.#ask(`STREAM.INFO.${stream}`)).object("cluster").string("leader");
+    await this.#until(electionMs, `a leader of ${group}`, async () => {
+      const info = await this.#ask(`${consumer === undefined ? "STREAM" : "CONSUMER"}.INFO.${group}`);
+      const leader = info.object("cluster").string("leader");
       found = this.nodes.find(({ name }) => name === leader);
       return found !== undefined;
     });
-    if (found === undefined) throw new Error(`nobody leads ${stream}`);
+    if (found === undefined) throw new Error(`nobody leads ${group}`);
     return found;
   }
 
@@ -79,10 +81,11 @@ export class TestCluster implements AsyncDisposable {
     return leader;
   }
 
-  /** The leader gives the stream over to another; waits for one that can. */
-  stepDown(stream: string): Promise<void> {
-    return this.#until(electionMs, `leader of ${stream} that steps down`, async () => {
-      await this.#ask(`STREAM.LEADER.STEPDOWN.${stream}`);
+  /** The leader gives the stream, or a consumer of it, over to another; waits for one that can. */
+  stepDown(stream: string, consumer?: string): Promise<void> {
+    const group = consumer === undefined ? stream : `${stream}.${consumer}`;
+    return this.#until(electionMs, `leader of ${group} that steps down`, async () => {
+      await this.#ask(`${consumer === undefined ? "STREAM" : "CONSUMER"}.LEADER.STEPDOWN.${group}`);
       return true;
     });
   }

@@ -25,6 +25,8 @@ export interface Lane {
   /** Up to this sequence of the log, deliveries may be repeats. */
   repeatsUpTo: number;
   timer: NodeJS.Timeout | undefined;
+  /** Since when its consumer answers no pull, monotonic ms; 0: it does. */
+  silentMs: number;
 }
 
 export interface IntakeOptions {
@@ -36,8 +38,8 @@ export interface IntakeOptions {
   /** How many critical jobs may be taken even when there are no credits. */
   criticalCredits(): number;
   onDelivery(delivery: Delivery, lane: Lane): void;
-  /** A consumer is gone: make it again. */
-  restore(queue: string): Promise<void>;
+  /** A consumer may be gone: make sure of it. Resolves when it can be pulled from. */
+  restore(lane: Lane): Promise<void>;
 }
 
 const parkedMs = 30_000;
@@ -45,6 +47,11 @@ const parkedMs = 30_000;
 const mostParkedBatch = 64;
 const mostBatch = 1000;
 const restMs = 200;
+/** While a leader is elected the server that we are connected to refuses pulls itself: it may be asked so often by all lanes together. */
+const unservedApartMs = 2;
+/** An election should be over by then: a lane is asked less often, and people are told. */
+const electedByMs = 15_000;
+const mostRestMs = 2000;
 
 /**
  * Pulls by strict priority. A lower level is asked only while every higher one is parked, that is known to be empty, or when
@@ -78,6 +85,7 @@ export class Intake {
         consumerSeq: 0,
         repeatsUpTo: 0,
         timer: undefined,
+        silentMs: 0,
       })),
     );
     this.#awake = awakeByLevel(this.lanes);
@@ -109,6 +117,13 @@ export class Intake {
     let lanes = 0;
     for (const lane of this.lanes) if (lane.asleep) lanes++;
     return lanes / priorityLevels.length;
+  }
+
+  /** Lanes whose consumer has answered no pull for longer than an election takes. */
+  get silent(): Lane[] {
+    if (!this.#options.bus.connected) return [];
+    const sinceMs = performance.now() - electedByMs;
+    return this.lanes.filter(({ silentMs }) => silentMs > 0 && silentMs < sinceMs);
   }
 
   /** Whether a job that arrives at this moment is wanted. */
@@ -175,11 +190,14 @@ export class Intake {
       let open = batch;
       this.#pull(lane, batch, 0, {
         onMessage: () => {
+          // What comes after a pull was given up is expected no more.
+          if (open === 0) return;
           open--;
           this.#expected--;
         },
         onEnd: (end) => {
-          this.#expected -= Math.max(0, open);
+          this.#expected -= open;
+          open = 0;
           lane.state = "unknown";
           // It gave less than we asked for: it is empty, and its next job shall wake us.
           if (end.reason === "empty" && !lane.asleep) this.#park(lane);
@@ -216,6 +234,7 @@ export class Intake {
       {
         onMessage: (delivery) => {
           handlers.onMessage();
+          lane.silentMs = 0;
           this.#floors.served(lane.level);
           this.#options.onDelivery(delivery, lane);
         },
@@ -230,6 +249,9 @@ export class Intake {
   #ended(lane: Lane, end: PullEnd): void {
     // Its consumer may go now; who wakes it makes sure of one.
     if (lane.asleep) return this.refill();
+    if (end.reason === "lost" || end.reason === "gone" || end.reason === "unserved")
+      lane.silentMs ||= performance.now();
+    else if (end.reason !== "disconnected" && end.reason !== "moved") lane.silentMs = 0;
     switch (end.reason) {
       case "disconnected":
         // The connection's return calls refill.
@@ -237,18 +259,32 @@ export class Intake {
       // Of a consumer that does not exist a broker may say nothing at all.
       case "lost":
       case "gone":
-        this.#rest(lane, () => this.#options.restore(lane.queue));
+        this.#rest(lane, restMs, () => this.#options.restore(lane));
         return;
+      case "unserved":
+        // A leader is being elected, whom the next pull finds; or there is no consumer.
+        void this.#options.restore(lane).catch(() => undefined);
+        this.#rest(lane, this.#unservedRestMs(lane), () => Promise.resolve());
+        return;
+      // A leader says that it was elected a moment before it takes pulls.
+      case "moved":
       case "busy":
       case "limited":
-        this.#rest(lane, () => Promise.resolve());
+        this.#rest(lane, restMs, () => Promise.resolve());
         return;
       default:
         this.refill();
     }
   }
 
-  #rest(lane: Lane, before: () => Promise<void>): void {
+  #unservedRestMs({ silentMs }: Lane): number {
+    if (performance.now() - silentMs > electedByMs) return mostRestMs;
+    let lanes = 0;
+    for (const lane of this.lanes) if (lane.silentMs > 0) lanes++;
+    return Math.min(mostRestMs, Math.max(restMs, lanes * unservedApartMs));
+  }
+
+  #rest(lane: Lane, ms: number, before: () => Promise<void>): void {
     if (this.#stopped) return;
     lane.state = "resting";
     lane.timer = setTimeout(
@@ -260,7 +296,7 @@ export class Intake {
         // Whether it was restored shows at the next pull.
         before().then(again, again);
       },
-      restMs * (0.5 + Math.random()),
+      ms * (0.5 + Math.random()),
     );
   }
 }

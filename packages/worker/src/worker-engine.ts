@@ -75,6 +75,7 @@ export class WorkerEngine {
   readonly #outrun = new Set<Job>();
   readonly #heard = new HeardPlaces();
   readonly #restoring = new Map<string, Promise<void>>();
+  readonly #finding = new Map<Lane, Promise<void>>();
   readonly #ensuring = new Set<NodeJS.Timeout>();
   #pumping = false;
   #idleWaiters: (() => void)[] = [];
@@ -147,7 +148,7 @@ export class WorkerEngine {
       criticalCredits: () =>
         Math.max(1, settings.reservedSlots) - this.#nativeHeap.sizeAt(1) - this.#pluginHeap.sizeAt(1),
       onDelivery: (delivery, lane) => this.#accept(delivery, lane),
-      restore: (queue) => this.ensureConsumers(queue),
+      restore: (lane) => this.#restore(lane),
     });
     this.repeats = new RepeatBounds({
       bus,
@@ -198,6 +199,19 @@ export class WorkerEngine {
       ensureAgainMs * (0.5 + Math.random()),
     );
     this.#ensuring.add(timer);
+  }
+
+  /** By itself: consumers of a cluster are led by different servers, and one that has no leader yet keeps none of the others. */
+  async #restore(lane: Lane): Promise<void> {
+    const running = this.#finding.get(lane) ?? this.#find(lane).finally(() => this.#finding.delete(lane));
+    this.#finding.set(lane, running);
+    return running;
+  }
+
+  async #find(lane: Lane): Promise<void> {
+    const found = await this.bus.findQueueConsumer(lane.queue, lane.level);
+    if (found === undefined) await this.ensureConsumers(lane.queue);
+    else this.repeats.learn(lane.queue, [found]);
   }
 
   /** Makes sure of the consumers of a queue, once for all who ask at the same time. */
