@@ -5,8 +5,10 @@ import { backoffMs, pause } from "./pause.ts";
 import type { RequestMux } from "./request-mux.ts";
 
 const requestTimeoutMs = 5000;
-/** Of a cluster without a leader comes no answer, and none later to what was asked meanwhile: asked again soon, then less often. */
-const firstTryMs = 1000;
+/** Of a cluster without a leader comes no answer, and none later to what was asked meanwhile: so it is asked again. */
+const askAgainMs = 1000;
+/** What changes nothing. Of a change no second request may be under way when the caller goes on: it might undo what came next. */
+const reads = /^(INFO|STREAM\.INFO|STREAM\.MSG\.GET|CONSUMER\.INFO|CONSUMER\.LIST)(\.|$)/;
 /** While JetStream starts, nobody listens on its subjects for a moment. */
 const startupMs = 10_000;
 const encoder = new TextEncoder();
@@ -47,13 +49,33 @@ export class JetStreamApi {
     return namespace === undefined ? json : new JsonObject(namespace.answer(json.raw()));
   }
 
-  /** As `request`, tried again while the broker is starting or away. For what may be done twice. */
+  /**
+   * As `request`; in a cluster asked again each second for as long as no answer comes, and the first answer to any of them counts, so
+   * that a leader is heard soon after its election, and a slow one all the same. For what only reads, or may be done again later.
+   */
+  async ask(subject: string, body: object | undefined): Promise<JsonObject> {
+    const first = this.request(subject, body);
+    if (this.link.client.info?.cluster === undefined) return await first;
+    const asked = [first];
+    using stack = new DisposableStack();
+    const over = stack.adopt(new AbortController(), (controller) => controller.abort());
+    while (asked.length < requestTimeoutMs / askAgainMs) {
+      const later = pause(askAgainMs, { signal: over.signal }).then(() => undefined);
+      const answer = await Promise.race([...asked, later]);
+      if (answer !== undefined) return answer;
+      asked.push(this.request(subject, body));
+    }
+    return await Promise.race(asked);
+  }
+
+  /** As `request`, or as `ask` where it only reads, tried again while the broker is starting or away. For what may be done twice. */
   async requestPatiently(subject: string, body: object | undefined): Promise<JsonObject> {
     const deadline = Date.now() + this.#patienceMs;
     for (let failures = 0; ; failures++) {
       try {
+        if (reads.test(subject)) return await this.ask(subject, body);
         const inCluster = this.link.client.info?.cluster !== undefined;
-        const timeoutMs = inCluster ? Math.min(requestTimeoutMs, firstTryMs * 2 ** failures) : requestTimeoutMs;
+        const timeoutMs = inCluster ? Math.min(requestTimeoutMs, askAgainMs * 2 ** failures) : requestTimeoutMs;
         return await this.request(subject, body, timeoutMs);
       } catch (error) {
         const passing =

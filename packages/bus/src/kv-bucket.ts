@@ -126,7 +126,7 @@ export class KvBucket {
     // It comes in pages of 100,000.
     for (let offset = 0; ;) {
       const request = { subjects_filter: `${prefix}${filter}`, offset };
-      const info = await this.#api.request(`STREAM.INFO.KV_${this.name}`, request);
+      const info = await this.#api.ask(`STREAM.INFO.KV_${this.name}`, request);
       const subjects = Object.keys(info.object("state").object("subjects").raw());
       for (const subject of subjects) found.add(subject.slice(prefix.length));
       offset += subjects.length;

@@ -135,7 +135,7 @@ export class StreamReader implements AsyncDisposable {
 
   async #createConsumer(): Promise<string> {
     const { stream, filter, start } = this.#options;
-    const state = decodeStreamState(await this.#api.request(`STREAM.INFO.${stream}`, undefined));
+    const state = decodeStreamState(await this.#api.ask(`STREAM.INFO.${stream}`, undefined));
     // Who has stopped it is told of nothing more.
     if (this.#abort.signal.aborted) throw new BusError("canceled", "reading was stopped");
     if (this.#lastSeq > state.lastSeq) {
@@ -162,7 +162,7 @@ export class StreamReader implements AsyncDisposable {
       ...(filter === undefined ? {} : { filter_subject: filter }),
     };
     const subject = `CONSUMER.CREATE.${stream}.${name}${filter === undefined ? "" : `.${filter}`}`;
-    const info = await this.#api.request(subject, { stream_name: stream, config });
+    const info = await this.#api.ask(subject, { stream_name: stream, config });
     if (!this.#caughtUp) {
       this.#toCatchUp = info.number("num_pending") + this.#buffer.length + this.#inHand;
       this.#wakeDelivery.resolve();
