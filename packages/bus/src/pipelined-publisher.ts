@@ -55,7 +55,10 @@ interface InFlight {
 const mostWaiting = 100_000;
 const sweepMs = 50;
 const retryBaseMs = 50;
+/** Longer the more there are in flight, so that no more than some 2,000 messages a second are sent again; a few wait for no leader long. */
 const retryMostMs = 2000;
+const retryLeastMostMs = 400;
+const retryMostMsEach = 0.5;
 /** When the broker says that too much comes in: longer pauses, and half as much in flight, once in each of these. */
 const overloadBaseMs = 250;
 const overloadMostMs = 5000;
@@ -291,7 +294,8 @@ export class PipelinedPublisher implements AsyncDisposable {
 
   #retryLater(entry: InFlight, refusal: BusError): void {
     entry.refusal = refusal;
-    entry.nextTryMs = Date.now() + backoffMs(entry.failures++, retryBaseMs, retryMostMs);
+    const mostMs = Math.min(retryMostMs, Math.max(retryLeastMostMs, this.#inFlight.size * retryMostMsEach));
+    entry.nextTryMs = Date.now() + backoffMs(entry.failures++, retryBaseMs, mostMs);
   }
 
   #slowDown(entry: InFlight, refusal: BusError): void {
