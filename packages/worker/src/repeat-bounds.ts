@@ -24,6 +24,9 @@ export class RepeatBounds implements Disposable {
   readonly #listening: Disposable;
   /** Lanes without a bound: all that they deliver is looked up until the log has said where it ends. */
   readonly #doubted = new Map<Lane, Doubt>();
+  /** Lanes whose bound is the log's end, only because it is not known where that was when the broker started: the bound before. */
+  readonly #widened = new Map<Lane, number>();
+  #endsAtRestart: ReadonlyMap<string, number> | undefined;
   #serverId = "";
   #round = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -53,7 +56,11 @@ export class RepeatBounds implements Disposable {
   /** Up to which sequence of which log the queue's consumers deliver again. */
   learnAnew(queue: string, anew: ReadonlyMap<string, number>): void {
     for (const lane of this.#options.lanes) {
-      if (lane.queue === queue) lane.repeatsUpTo = Math.max(lane.repeatsUpTo, anew.get(lane.stream) ?? 0);
+      if (lane.queue !== queue) continue;
+      const upTo = anew.get(lane.stream) ?? 0;
+      lane.repeatsUpTo = Math.max(lane.repeatsUpTo, upTo);
+      const before = this.#widened.get(lane);
+      if (before !== undefined) this.#widened.set(lane, Math.max(before, upTo));
     }
   }
 
@@ -65,14 +72,17 @@ export class RepeatBounds implements Disposable {
 
   #connected(): void {
     const { serverId } = this.#options.bus;
-    if (serverId !== this.#serverId) this.#doubt(this.#options.lanes, "broker");
-    else if (this.#doubted.size > 0) this.#settle();
-    this.#serverId = serverId;
+    if (serverId !== this.#serverId) {
+      this.#serverId = serverId;
+      this.#endsAtRestart = undefined;
+      this.#doubt(this.#options.lanes, "broker");
+    } else if (this.#doubted.size + this.#widened.size > 0) this.#settle();
   }
 
   #doubt(lanes: readonly Lane[], why: Doubt): void {
     for (const lane of lanes) {
       lane.consumerSeq = 0;
+      if (why === "consumer") this.#widened.delete(lane);
       if (this.#doubted.get(lane) !== "consumer") this.#doubted.set(lane, why);
     }
     this.#settle();
@@ -89,21 +99,41 @@ export class RepeatBounds implements Disposable {
     });
   }
 
+  /** Each log by itself: in a cluster they are led by different servers, and one without a leader keeps none of the others. */
   async #findBounds(round: number): Promise<void> {
     const { bus } = this.#options;
-    const restart = await logEndsAtRestart(bus);
     const streams = [...new Set([...this.#doubted.keys()].map(({ stream }) => stream))];
-    const ends = new Map(
-      await Promise.all(streams.map(async (stream) => [stream, (await bus.streamState(stream)).lastSeq] as const)),
-    );
-    if (round !== this.#round) return;
+    const restart = this.#endsAtRestart ?? logEndsAtRestart(bus);
+    await Promise.all([
+      ...streams.map(async (stream) => {
+        const { lastSeq } = await bus.streamState(stream);
+        if (round === this.#round) this.#bound(stream, lastSeq);
+      }),
+      (async () => {
+        const ends = await restart;
+        if (round !== this.#round) return;
+        this.#endsAtRestart = ends;
+        this.#narrow(ends);
+      })(),
+    ]);
+  }
+
+  #bound(stream: string, end: number): void {
     for (const [lane, why] of this.#doubted) {
-      const end = ends.get(lane.stream);
-      if (end === undefined) continue;
-      const before = Math.max(lane.repeatsUpTo, restart.get(lane.stream) ?? end);
+      if (lane.stream !== stream) continue;
       // Not beyond the end: the log may have been made anew, and counts from 1.
-      lane.repeatsUpTo = why === "consumer" ? end : Math.min(end, before);
+      if (why === "broker") this.#widened.set(lane, Math.min(end, lane.repeatsUpTo));
+      lane.repeatsUpTo = end;
       this.#doubted.delete(lane);
     }
+    if (this.#endsAtRestart !== undefined) this.#narrow(this.#endsAtRestart);
+  }
+
+  #narrow(endsAtRestart: ReadonlyMap<string, number>): void {
+    for (const [lane, before] of this.#widened) {
+      const end = endsAtRestart.get(lane.stream) ?? lane.repeatsUpTo;
+      lane.repeatsUpTo = Math.min(lane.repeatsUpTo, Math.max(before, end));
+    }
+    this.#widened.clear();
   }
 }
