@@ -107,6 +107,7 @@ export async function startStandalone(
   const trust = { pluginSignatures, pluginMemoryPages, pluginHttpPrivate, pluginNameServers, secretsFile };
   const worker = starting.use(await startWorker({ queues, executors, ...trust, bus, logger, metrics }));
   health.check("worker", () => (worker.health().ok ? undefined : worker.status().mode));
+  health.warn("queues", () => worker.status().notice || undefined);
   if (config.watchPlugins && pluginsDir !== "") {
     starting.use(await watchPlugins(pluginsDir, { bus, transport, logger, say }));
   }

@@ -38,6 +38,7 @@ await runService(async () => {
     }),
   );
   health.check("worker", () => (worker.health().ok ? undefined : worker.status().mode));
+  health.warn("queues", () => worker.status().notice || undefined);
   logger.info({ worker: worker.id, queues: config.queues, opsPort: ops.port }, "started");
   return stack.move();
 });

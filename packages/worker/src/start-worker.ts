@@ -15,6 +15,10 @@ export interface WorkerStatus {
   readonly queues: readonly string[];
   /** Of very many queues, those that nothing came for lately. */
   readonly asleep: number;
+  /** Queues that the broker delivers nothing of for now, at one priority or more: nobody leads their consumers. */
+  readonly unserved: readonly string[];
+  /** What people should look after; empty when there is nothing. */
+  readonly notice: string;
   readonly paused: readonly string[];
   readonly types: readonly string[];
   readonly plugins: readonly string[];
@@ -58,6 +62,8 @@ export interface Worker extends AsyncDisposable {
   drain(): Promise<void>;
 }
 
+/** Queues in one notice. */
+const mostNamed = 10;
 const silent: BusLogger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /**
@@ -79,11 +85,14 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   });
   const parts = stack.use(new PartStack({ logger }));
   const engine = parts.use(new WorkerEngine(settings, bus, telemetry, secrets));
+  const unserved = (): string[] => [...new Set(engine.intake.silent.map(({ queue }) => queue))];
   const status = (): WorkerStatus => ({
     id: settings.id,
     mode: engine.mode,
     queues: settings.queues,
     asleep: engine.intake.asleep,
+    unserved: unserved(),
+    notice: noticeOf(unserved()),
     paused: [...engine.pausedQueues],
     types: Object.keys(settings.handlers),
     plugins: engine.plugins.catalog.plugins,
@@ -140,6 +149,13 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     drain: () => engine.drain(),
     [Symbol.asyncDispose]: () => (stopping ??= engine.drain().then(() => owned.disposeAsync())),
   };
+}
+
+function noticeOf(unserved: readonly string[]): string {
+  if (unserved.length === 0) return "";
+  const named = unserved.slice(0, mostNamed).join(", ");
+  const more = unserved.length > mostNamed ? ` and ${unserved.length - mostNamed} more` : "";
+  return `no server of the broker delivers jobs of ${named}${more}: their consumers have no leader`;
 }
 
 function gauges(
