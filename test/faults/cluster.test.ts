@@ -1,16 +1,22 @@
 import { canCluster } from "@millrace/bus/testing";
 import { eventsStream, JobState, jobStream, priorityNames, type Job, type PriorityName } from "@millrace/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { startClusterSystem, type ClusterSystem, type Probe } from "../lib/cluster-system.ts";
+import { startClusterSystem, type ClusterSystem, type Probe, type Seen } from "../lib/cluster-system.ts";
 
 const queue = "cluster";
-/** From a broker's death, with the election, to what a caller and a worker see of it. */
-const backWithinMs = 12_000;
-/** A busy machine elects late: then it counts from the moment that the cluster names a leader. */
+/**
+ * What Millrace adds to the cluster's own time: from the moment that the cluster has said who leads the log to the first PubAck, and
+ * from the later word of that and of who leads the queue's consumer (each consumer is a group that elects for itself) to the first
+ * delivery. So both come within 12 s of a kill unless the cluster itself took more than 11 s to elect, which on a busy machine
+ * it does; and within a second where nobody had to be elected.
+ */
 const afterElectionMs = 1000;
-/** A server that hangs is left after three pings, and then somebody else is elected. */
-const leftWithinMs = 17_000 + backWithinMs;
-const stepDowns = 3;
+/** With three pings unanswered a connection to a server that hangs is given up. */
+const leftWithinMs = 17_000;
+/** That no leader was elected for a queue, or that there is one. */
+const toldWithinMs = 20_000;
+/** Of each stream, 20 in all. */
+const stepDowns = 4;
 const streams = [...priorityNames.map(jobStream), eventsStream];
 
 /** A stream and jobs to try it with: events are behind each of them. */
@@ -39,42 +45,77 @@ describe.skipIf(!canCluster())("on a cluster of three", () => {
     expect(rows.filter((row: Job) => row.submittedAt === undefined || row.type !== "work")).toEqual([]);
   }
 
+  function expectSoonAfterElection(what: string, seen: Seen): void {
+    const { publishedMs, streamElectedMs, acceptedMs, consumerElectedMs, startedMs } = seen;
+    const writableMs = Math.max(publishedMs, streamElectedMs);
+    expect(acceptedMs - writableMs, `${what}: first PubAck after the election`).toBeLessThan(afterElectionMs);
+    const readableMs = Math.max(writableMs, consumerElectedMs);
+    expect(startedMs - readableMs, `${what}: first delivery after the elections`).toBeLessThan(afterElectionMs);
+  }
+
   it("loses nothing when leaders are killed and step down under load", { timeout: 900_000 }, async () => {
     const { cluster } = system;
-    const killed: Record<string, Probe & { readonly electedMs: number }> = {};
+    const probes: [what: string, probe: Probe, sinceMs: number][] = [];
     for (const [stream, priority] of turns) {
-      for (let round = 0; round < stepDowns; round++) {
+      for (let round = 1; round <= stepDowns; round++) {
+        const sinceMs = Date.now();
         await cluster.stepDown(stream);
-        await system.probe(priority);
+        probes.push([`step-down ${round} of ${stream}`, await system.probe(priority), sinceMs]);
       }
       const leader = await cluster.leaderOf(stream);
+      const sinceMs = Date.now();
       await leader.kill9();
-      const from = performance.now();
-      const elected = cluster.led(stream, leader).then(() => Math.round(performance.now() - from));
-      const probe = await system.probe(priority);
-      killed[stream] = { electedMs: await elected, ...probe };
+      probes.push([`kill of ${stream}`, await system.probe(priority), sinceMs]);
       await leader.restart();
       await cluster.whole(streams);
     }
-    console.info("after kill -9 of a leader, ms:", JSON.stringify(killed));
     await expectNothingLost();
-    for (const [stream, { electedMs, acceptedMs, startedMs }] of Object.entries(killed)) {
-      const mostMs = Math.max(backWithinMs, electedMs + afterElectionMs);
-      expect(acceptedMs, `${stream}: first PubAck`).toBeLessThan(mostMs);
-      expect(startedMs, `${stream}: first delivery`).toBeLessThan(mostMs);
-    }
+    // By now the word of every election is here.
+    const seen = probes.map(([what, probe, sinceMs]) => [what, system.seen(probe, sinceMs)] as const);
+    console.info(`ms after a leader stepped down or was killed:\n${seen.map(asLine).join("\n")}`);
+    for (const [what, times] of seen) expectSoonAfterElection(what, times);
   });
 
   it("loses nothing when a leader hangs", { timeout: 600_000 }, async () => {
     const { cluster } = system;
-    const leader = await cluster.leaderOf(jobStream("normal"));
+    const stream = jobStream("normal");
+    // One that somebody is connected to.
+    const isConnected = async (): Promise<boolean> => {
+      const { name } = await cluster.leaderOf(stream);
+      return system.buses.some(([, bus]) => bus.info.name === name);
+    };
+    while (!(await isConnected())) await cluster.stepDown(stream);
+    const leader = await cluster.leaderOf(stream);
+    const sinceMs = Date.now();
     leader.freeze();
-    const probe = await system.probe("normal");
-    console.info("after SIGSTOP of a leader, ms:", JSON.stringify(probe));
+    const connected = system.buses.filter(([, bus]) => bus.info.name === leader.name);
+    const [probe, ...left] = await Promise.all([
+      system.probe("normal"),
+      ...connected.map(async ([name, bus]) => [name, await untilLeft(bus, sinceMs)] as const),
+    ]);
     leader.thaw();
     await cluster.whole(streams);
+    const seen = system.seen(probe, sinceMs);
+    console.info(`ms after SIGSTOP of a leader: left ${left.join(" ")}; ${asLine(["probe", seen])}`);
     await expectNothingLost();
-    expect(probe.startedMs).toBeLessThan(leftWithinMs);
+    expect(left.length).toBeGreaterThan(0);
+    for (const [name, leftMs] of left) expect(leftMs, `${name} has left`).toBeLessThan(leftWithinMs);
+    const electedMs = Math.max(seen.streamElectedMs, seen.consumerElectedMs);
+    expect(seen.startedMs, "first delivery").toBeLessThan(leftWithinMs + electedMs);
+  });
+
+  it("tells which queues wait while two servers are down, and goes on", { timeout: 600_000 }, async () => {
+    const { cluster, worker } = system;
+    const [first, second] = cluster.nodes;
+    if (first === undefined || second === undefined) throw new Error("no servers");
+    await Promise.all([first.kill9(), second.kill9()]);
+    await expect.poll(() => worker.status().unserved, { timeout: toldWithinMs }).toEqual([queue]);
+    expect(worker.status().notice).toContain(queue);
+    await Promise.all([first.restart(), second.restart()]);
+    await Promise.all(priorityNames.map((priority) => system.probe(priority)));
+    await expect.poll(() => worker.status().notice, { timeout: toldWithinMs }).toBe("");
+    await cluster.whole(streams);
+    await expectNothingLost();
   });
 
   it("loses nothing when a server loses its disk", { timeout: 600_000 }, async () => {
@@ -92,3 +133,19 @@ describe.skipIf(!canCluster())("on a cluster of three", () => {
     await expectNothingLost();
   });
 });
+
+/** How long after a moment, Unix ms, a connection was given up. */
+async function untilLeft(bus: ClusterSystem["buses"][number][1], sinceMs: number): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  using _ = bus.onStatus(({ connected }) => {
+    if (!connected) resolve();
+  });
+  await promise;
+  return Date.now() - sinceMs;
+}
+
+function asLine([what, seen]: readonly [string, Seen]): string {
+  const { publishedMs, streamElectedMs, acceptedMs, consumerElectedMs, startedMs } = seen;
+  const elected = `log elected ${streamElectedMs}, consumer ${consumerElectedMs}`;
+  return `${what}: published ${publishedMs}, ${elected}, accepted ${acceptedMs}, started ${startedMs}`;
+}

@@ -1,9 +1,17 @@
 import { connectBus, type Bus } from "@millrace/bus";
-import { startTestCluster, type TestCluster } from "@millrace/bus/testing";
+import { startTestCluster, TestElections, type TestCluster } from "@millrace/bus/testing";
 import { startProjector } from "@millrace/projector";
-import { isTerminal, jobSubject, priorityNames, type Job, type PriorityName } from "@millrace/protocol";
+import {
+  isTerminal,
+  jobStream,
+  jobSubject,
+  priorityNames,
+  queueConsumer,
+  type Job,
+  type PriorityName,
+} from "@millrace/protocol";
 import { openStore, maxPageSize, type Store } from "@millrace/store";
-import { startWorker } from "@millrace/worker";
+import { startWorker, type Worker } from "@millrace/worker";
 import { startPostgres } from "./postgres.ts";
 import { until } from "./until.ts";
 
@@ -18,18 +26,37 @@ const lanes = 32;
 const laneMs = 20;
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** How long after a moment the broker took a job, and a worker had it. */
+/** When a job was published, when the broker had taken it, and when a worker had it, all Unix ms. */
 export interface Probe {
+  readonly priority: PriorityName;
+  readonly publishedMs: number;
   readonly acceptedMs: number;
+  readonly startedMs: number;
+}
+
+/** What a caller and a worker saw of a trouble, ms after it began. */
+export interface Seen {
+  readonly publishedMs: number;
+  /** When the log had its leader, if it lost the one it had before the job was taken; else 0. */
+  readonly streamElectedMs: number;
+  readonly acceptedMs: number;
+  /** When the queue's consumer had its leader, likewise. */
+  readonly consumerElectedMs: number;
   readonly startedMs: number;
 }
 
 /** A cluster with all streams in three copies, a projector, a worker, and clients that never pause. */
 export interface ClusterSystem extends AsyncDisposable {
   readonly cluster: TestCluster;
+  readonly elections: TestElections;
+  /** The connections of all who take part, by their names. */
+  readonly buses: readonly (readonly [string, Bus])[];
   readonly store: Store;
+  readonly worker: Worker;
   /** One job more, from this moment to its start. */
   probe(priority: PriorityName): Promise<Probe>;
+  /** How a job fared after what happened at a moment, Unix ms, beside the elections that it had to wait for. */
+  seen(probe: Probe, sinceMs: number): Seen;
   /** Ends the load, waits until each accepted job has ended, and answers with all rows. */
   finish(): Promise<{ readonly accepted: ReadonlySet<string>; readonly rows: readonly Job[] }>;
 }
@@ -43,7 +70,9 @@ export async function startClusterSystem(queue: string): Promise<ClusterSystem> 
   );
   await store.migrate();
   const cluster = starting.use(await startTestCluster());
-  const bus = starting.use(await connectBus({ servers: cluster.url, name: "projector" }));
+  const elections = starting.use(await TestElections.start(cluster.nodes.map(({ url }) => url)));
+  const connectAs = (name: string): Promise<Bus> => connectBus({ servers: cluster.url, name });
+  const bus = starting.use(await connectAs("projector"));
   await bus.ensureTopology({ replicas: 3 });
   // Trimming and reconciling have their turns within a test.
   const often = { trimEveryMs: 2000, keepYoungMs: 2000, reconcileEveryMs: 5000 };
@@ -54,22 +83,45 @@ export async function startClusterSystem(queue: string): Promise<ClusterSystem> 
     return Promise.resolve(undefined);
   };
   const handlers = { work: run };
-  starting.use(await startWorker({ queues: [queue], natsUrl: cluster.url, executors: 0, ackWaitMs, handlers }));
-  const load = starting.use(new Load(await connectBus({ servers: cluster.url, name: "clients" }), queue));
+  const workerBus = starting.use(await connectAs("worker"));
+  const options = { queues: [queue], bus: workerBus, executors: 0, ackWaitMs, handlers };
+  const worker = starting.use(await startWorker(options));
+  const clientBus = await connectAs("clients");
+  const load = starting.use(new Load(clientBus, queue));
   const running = starting.move();
   return {
     cluster,
+    elections,
+    buses: [
+      ["projector", bus],
+      ["worker", workerBus],
+      ["clients", clientBus],
+    ],
     store,
+    worker,
     async probe(priority) {
-      const from = performance.now();
+      const publishedMs = Date.now();
       const id = load.nextId();
       const { promise, resolve } = Promise.withResolvers<number>();
-      started.set(id, () => resolve(performance.now() - from));
+      started.set(id, () => resolve(Date.now()));
       await load.publish(id, priority);
-      const acceptedMs = performance.now() - from;
+      const acceptedMs = Date.now();
       const startedMs = await promise;
       started.delete(id);
-      return { acceptedMs: Math.round(acceptedMs), startedMs: Math.round(startedMs) };
+      return { priority, publishedMs, acceptedMs, startedMs };
+    },
+    seen({ priority, publishedMs, acceptedMs, startedMs }, sinceMs) {
+      const after = (atMs: number | undefined): number => (atMs === undefined ? 0 : atMs - sinceMs);
+      const stream = jobStream(priority);
+      const decided = (consumer: string | undefined, byMs: number): number =>
+        after(elections.last(stream, consumer, sinceMs, byMs)?.atMs);
+      return {
+        publishedMs: after(publishedMs),
+        streamElectedMs: decided(undefined, acceptedMs),
+        acceptedMs: after(acceptedMs),
+        consumerElectedMs: decided(queueConsumer(queue), startedMs),
+        startedMs: after(startedMs),
+      };
     },
     async finish() {
       await load.stop();
