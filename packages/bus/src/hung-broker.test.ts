@@ -53,6 +53,22 @@ async function untilLeft(bus: Bus): Promise<number> {
   return Date.now() - startedMs;
 }
 
+it("goes to another server at once when the one that it is connected to hangs", { timeout: 40_000 }, async () => {
+  await using second = await startTestNats();
+  await using bus = await connectBus({ servers: [nats.url, second.url], name: "hung" });
+  await using first = await connectBus({ servers: nats.url, name: "first" });
+  const hanging = bus.serverId === first.serverId ? nats : second;
+  const startedMs = Date.now();
+  hanging.freeze();
+  try {
+    await untilLeft(bus);
+    await bus.whenConnected();
+    expect(Date.now() - startedMs).toBeLessThan(leftWithinMs);
+  } finally {
+    hanging.thaw();
+  }
+});
+
 it("leaves a broker that hangs, and one that is cut off, within 17 s", { timeout: 40_000 }, async () => {
   await using proxy = await startHalfOpenProxy(Number(new URL(nats.url).port));
   await using cutOff = await connectBus({ servers: proxy.url, name: "cut off" });

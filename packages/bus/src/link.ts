@@ -72,6 +72,10 @@ type RefusalListener = (subject: string) => void;
 const pingIntervalMs = 5000;
 const mostPingsOut = 2;
 const firstTryDelayMs = 100;
+/** Between two tries to reach the same server, and up to so much more at random. */
+const dialAgainMs = 100;
+const dialJitterMs = 400;
+const nextServerMs = 20;
 /** Whoever starts a service hears by then what it waits for. */
 const sayWaitingMs = 2000;
 
@@ -345,13 +349,25 @@ function clientOptions(options: BusOptions, files: CertificateFiles | undefined)
     ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),
     // The client's default is ten tries, then it closes for good.
     maxReconnectAttempts: -1,
-    reconnectTimeWait: 100,
-    reconnectJitter: 400,
-    reconnectJitterTLS: 400,
+    reconnectDelayHandler: otherServersFirst(),
     pingInterval: pingIntervalMs,
     maxPingOut: mostPingsOut,
     timeout: 5000,
     noAsyncTraces: true,
+  };
+}
+
+/**
+ * How long after its last try the client leaves a server alone, asked before each try. Left to itself it tries the server first that
+ * it has just lost, and one that hangs keeps it for another 5 s. So when the connection has lasted for a while that one is passed over:
+ * it was tried last. Where there is no other the client comes back to it after `nextServerMs`.
+ */
+function otherServersFirst(): () => number {
+  let triedMs = Date.now();
+  return () => {
+    const sinceMs = Date.now() - triedMs;
+    triedMs += sinceMs;
+    return sinceMs > dialAgainMs + dialJitterMs ? sinceMs + nextServerMs : dialAgainMs + Math.random() * dialJitterMs;
   };
 }
 
