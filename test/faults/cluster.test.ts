@@ -34,9 +34,9 @@ describe.skipIf(!canCluster())("on a cluster of three", () => {
 
   afterEach(() => system[Symbol.asyncDispose](), 60_000);
 
-  async function expectNothingLost(): Promise<void> {
+  async function expectNothingLost(leastAccepted = 1000): Promise<void> {
     const { accepted, rows } = await system.finish();
-    expect(accepted.size).toBeGreaterThan(1000);
+    expect(accepted.size).toBeGreaterThan(leastAccepted);
     const ids = new Set(rows.map(({ id }) => id));
     expect(ids.size).toBe(rows.length);
     expect([...accepted].filter((id) => !ids.has(id))).toEqual([]);
@@ -115,7 +115,8 @@ describe.skipIf(!canCluster())("on a cluster of three", () => {
     await Promise.all(priorityNames.map((priority) => system.probe(priority)));
     await expect.poll(() => worker.status().notice, { timeout: toldWithinMs }).toBe("");
     await cluster.whole(streams);
-    await expectNothingLost();
+    // Most of the time nothing could be accepted.
+    await expectNothingLost(200);
   });
 
   it("loses nothing when a server loses its disk", { timeout: 600_000 }, async () => {
