@@ -1,5 +1,6 @@
 import {
   brokerSettings,
+  byteSetting,
   LiveConfig,
   loadConfig,
   runtimeSettings,
@@ -50,11 +51,7 @@ export const gatewaySettings = {
   jobBurst,
   jobKibibyteRate,
   jobKibibyteBurst,
-  readMaxBytes: z
-    .number()
-    .int()
-    .min(1024)
-    .max(1024 * mebibyte)
+  readMaxBytes: byteSetting(1024, 1024 * mebibyte)
     .default(8 * mebibyte)
     .describe("Bound on one request message, in bytes"),
   maxConnections: z

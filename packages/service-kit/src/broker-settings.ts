@@ -1,9 +1,7 @@
 import { z } from "zod";
+import { byteSetting } from "./byte-setting.ts";
 
-const streamBytes = z
-  .number()
-  .int()
-  .min(1 << 20);
+const streamBytes = byteSetting(1 << 20);
 
 /** How streams are made, by services that make them. What is left out stays as it is where a stream is there. */
 export const streamSettings = {

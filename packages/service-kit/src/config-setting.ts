@@ -1,3 +1,4 @@
+import { parseByteSize } from "@millrace/protocol";
 import type { z } from "zod";
 
 /** `httpPort` as an option: `http-port`. */
@@ -17,9 +18,24 @@ export function isSecret(setting: z.ZodType): boolean {
 
 /** The type below defaults, optionals and transforms, such as `number`. */
 export function settingKind(setting: z.ZodType): string {
-  const def = setting.def as { type: string; innerType?: z.ZodType; in?: z.ZodType };
-  const inner = def.innerType ?? def.in;
-  return inner === undefined ? def.type : settingKind(inner);
+  const inner = innerOf(setting);
+  return inner === undefined ? setting.def.type : settingKind(inner);
+}
+
+/** See byteSetting. */
+function isByteSize(setting: z.ZodType): boolean {
+  const inner = innerOf(setting);
+  return setting.meta()?.["unit"] === "bytes" || (inner !== undefined && isByteSize(inner));
+}
+
+function innerOf(setting: z.ZodType): z.ZodType | undefined {
+  const def = setting.def as { innerType?: z.ZodType; in?: z.ZodType };
+  return def.innerType ?? def.in;
+}
+
+/** A size in words as bytes, where the setting is one; everything else as it is. */
+export function withSizeRead(setting: z.ZodType, value: unknown): unknown {
+  return typeof value === "string" && isByteSize(setting) ? (parseByteSize(value) ?? value) : value;
 }
 
 /**
@@ -29,7 +45,7 @@ export function settingKind(setting: z.ZodType): string {
 export function valueFromText(setting: z.ZodType, text: string): unknown {
   switch (settingKind(setting)) {
     case "number":
-      return text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+      return text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : withSizeRead(setting, text);
     case "boolean":
       if (/^(true|1|yes|on)$/i.test(text)) return true;
       return /^(false|0|no|off)$/i.test(text) ? false : text;

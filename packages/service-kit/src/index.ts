@@ -1,5 +1,6 @@
 export { announceSettings, processSettings, type ProcessesBucket } from "./announce-settings.ts";
 export { brokerSettings, namespaceSettings, streamSettings } from "./broker-settings.ts";
+export { byteSetting } from "./byte-setting.ts";
 export { ConfigError, type ConfigProblem } from "./config-error.ts";
 export { createLogger, type Logger, type LogOptions } from "./create-logger.ts";
 export { createMetrics, type Metrics } from "./create-metrics.ts";

@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { byteSetting } from "./byte-setting.ts";
+import { checkRuntimeSetting } from "./runtime-settings.ts";
 import { ConfigError } from "./config-error.ts";
 import { loadConfig } from "./load-config.ts";
 import { serviceSettings } from "./service-settings.ts";
@@ -34,6 +36,48 @@ function problemsOf(load: () => unknown): ConfigError["problems"] {
   }
   return [];
 }
+
+describe("a size in bytes", () => {
+  const sized = z.object({
+    logBytes: byteSetting(1 << 20)
+      .optional()
+      .describe("Of a log"),
+    readBytes: byteSetting(1024, 1 << 30).default(8 << 20),
+  });
+
+  it("is a number, or a size in words, wherever it stands", () => {
+    expect(loadConfig(sized).values).toEqual({ readBytes: 8 << 20 });
+    expect(loadConfig(sized, { argv: ["--log-bytes", "64MiB"], env: { MILLRACE_READ_BYTES: "1 MB" } }).values).toEqual({
+      logBytes: 64 << 20,
+      readBytes: 1_000_000,
+    });
+    expect(loadConfig(sized, { file: yaml("log: { bytes: 2GiB }\nreadBytes: 4096\n") }).values).toEqual({
+      logBytes: 2 * 2 ** 30,
+      readBytes: 4096,
+    });
+    expect(loadConfig(sized, { env: { MILLRACE_LOG_BYTES: "2097152" } }).values.logBytes).toBe(2 << 20);
+  });
+
+  it("shows what it may look like", () => {
+    const forms = "must be a number of bytes, or a size such as 500MB, 64MiB or 2GiB";
+    const file = yaml("readBytes: 10 parsecs");
+    expect(problemsOf(() => loadConfig(sized, { env: { MILLRACE_LOG_BYTES: "64M" }, file }))).toEqual([
+      { key: "logBytes", origin: "MILLRACE_LOG_BYTES", reason: forms },
+      { key: "readBytes", origin: file, reason: forms },
+    ]);
+    const [least] = problemsOf(() => loadConfig(sized, { env: { MILLRACE_LOG_BYTES: "1KiB" } }));
+    expect(least?.reason).toContain("1048576");
+  });
+
+  it("may be changed while the system runs in the same words", () => {
+    expect(checkRuntimeSetting("quotaBytes", "2GiB")).toEqual({ value: 2 * 2 ** 30 });
+    expect(checkRuntimeSetting("quotaBytes", 4096)).toEqual({ value: 4096 });
+    expect(checkRuntimeSetting("quotaBytes", "2G")).toMatchObject({
+      problem: expect.stringContaining("2GiB") as string,
+    });
+    expect(checkRuntimeSetting("quotaJobs", "2GiB")).toHaveProperty("problem");
+  });
+});
 
 describe("loadConfig", () => {
   it("takes defaults when nothing is set", () => {

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import type { z } from "zod";
 import { ConfigError, type ConfigProblem } from "./config-error.ts";
-import { envName, flagName, isSecret, settingKind, valueFromText } from "./config-setting.ts";
+import { envName, flagName, isSecret, settingKind, valueFromText, withSizeRead } from "./config-setting.ts";
 import { readConfigFile } from "./read-config-file.ts";
 
 /** Where a value came from; the first that has one wins. Only LiveConfig knows the database. */
@@ -49,7 +49,7 @@ export function loadConfig<S extends z.ZodObject>(schema: S, inputs: ConfigInput
     const variable = env[envName(key, setting)] || undefined;
     if (flag !== undefined) [raw[key], sources[key]] = [valueFromText(setting, flag), "argv"];
     else if (variable !== undefined) [raw[key], sources[key]] = [valueFromText(setting, variable), "env"];
-    else if (fromFile.has(key)) [raw[key], sources[key]] = [fromFile.get(key), "file"];
+    else if (fromFile.has(key)) [raw[key], sources[key]] = [withSizeRead(setting, fromFile.get(key)), "file"];
     else sources[key] = "default";
     const names = { argv: `--${flagName(key)}`, env: envName(key, setting), file: `${file}`, database: "database" };
     origins[key] = sources[key] === "default" ? "default" : names[sources[key]];

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { byteSetting } from "./byte-setting.ts";
+import { withSizeRead } from "./config-setting.ts";
 
 const rate = z.number().min(0.1).max(1_000_000);
 const burst = z.number().int().min(1).max(10_000_000);
@@ -52,11 +54,7 @@ export const runtimeSettings = {
     .max(1_000_000_000)
     .default(1_000_000)
     .describe("Jobs of one user that have not ended; more are refused"),
-  quotaBytes: z
-    .number()
-    .int()
-    .min(1)
-    .max(2 ** 50)
+  quotaBytes: byteSetting(1, 2 ** 50)
     .default(4 * 2 ** 30)
     .describe("Bytes of their payloads; more are refused"),
   // A year, which those who check such trails ask for, and a month to do it in.
@@ -78,7 +76,7 @@ export function checkRuntimeSetting(
     ? runtimeSettings[name as keyof typeof runtimeSettings]
     : undefined;
   if (setting === undefined) return undefined;
-  const parsed = setting.safeParse(value);
+  const parsed = setting.safeParse(withSizeRead(setting, value));
   return parsed.success
     ? { value: parsed.data }
     : { problem: parsed.error.issues.map(({ message }) => message).join("; ") };
