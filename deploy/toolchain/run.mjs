@@ -27,7 +27,9 @@ const entries = {
   bench: ["test/bench/main.ts"],
 };
 
-const [word, ...rest] = process.argv.slice(2);
+const [word, ...given] = process.argv.slice(2);
+// As npm takes it away, so that `npm run millrace -- --help` and this with `cli -- --help` are the same.
+const rest = given[0] === "--" ? given.slice(1) : given;
 const entry = Object.hasOwn(entries, word ?? "") ? entries[word] : undefined;
 if (entry === undefined) {
   console.error(`usage: node deploy/toolchain/run.mjs <${Object.keys(entries).join("|")}> [arguments]`);

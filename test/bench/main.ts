@@ -2,7 +2,7 @@
  * `npm run bench [-- --quick] [-- --json] [-- --only jobs,doors]`: Millrace beside the raw ceilings and its neighbours, all
  * in one run. Neighbours are measured where Redis and PostgreSQL are installed, the doors where h2load is.
  */
-import { parseArgs } from "node:util";
+import { readOptions, refuse } from "../lib/read-options.ts";
 import { renderRows, type Row } from "./report.ts";
 import { measureAccess } from "./section-access.ts";
 import { measureDoors } from "./section-doors.ts";
@@ -20,9 +20,24 @@ import { measureInternalCalls } from "./section-internal.ts";
 import { measureLogins } from "./section-logins.ts";
 import { measureWasm } from "./section-wasm.ts";
 
-const { values } = parseArgs({
-  options: { quick: { type: "boolean" }, json: { type: "boolean" }, only: { type: "string" } },
-});
+const sectionNames = [
+  "jobs",
+  "projection",
+  "plugins",
+  "wasm",
+  "sandbox",
+  "doors",
+  "access",
+  "logins",
+  "internal",
+  "neighbours",
+  "memory",
+] as const;
+const usage = `usage: npm run bench -- [options]
+  --quick      smaller rounds
+  --only LIST  sections, with commas: ${sectionNames.join(",")}
+  --json       print the report as JSON`;
+const values = readOptions({ quick: { type: "boolean" }, json: { type: "boolean" }, only: { type: "string" } }, usage);
 
 const sizes: Sizes = values.quick
   ? { jobs: 20_000, backlog: 20_000, waiting: 100_000, latencies: 100, requests: 10_000 }
@@ -31,7 +46,7 @@ const sizes: Sizes = values.quick
 let measured: JobCeilings | undefined;
 /** Once, and only when a section is held against it. */
 const bull = async () => (measured ??= await measureBullMq(sizes));
-const sections: Record<string, () => Promise<Row[]>> = {
+const sections: Record<(typeof sectionNames)[number], () => Promise<Row[]>> = {
   jobs: async () => measureJobs(sizes, await bull()),
   projection: async () => measureProjection(sizes, await bull()),
   plugins: () => measurePlugins(sizes),
@@ -45,15 +60,13 @@ const sections: Record<string, () => Promise<Row[]>> = {
   memory: () => measureMemory(sizes),
 };
 
-const wanted = values.only?.split(",") ?? Object.keys(sections);
-const unknown = wanted.filter((name) => !(name in sections));
-if (unknown.length > 0) {
-  console.error(`no section ${unknown.join(", ")}; there are ${Object.keys(sections).join(", ")}`);
-  process.exit(2);
-}
+const isSection = (name: string): name is keyof typeof sections => Object.hasOwn(sections, name);
+const wanted = values.only?.split(",") ?? sectionNames;
+const unknown = wanted.filter((name) => !isSection(name));
+if (unknown.length > 0) refuse(`no section ${unknown.join(", ")}`, usage);
 const report: Record<string, Row[]> = {};
-for (const name of wanted) {
-  report[name] = await sections[name]!();
+for (const name of wanted.filter(isSection)) {
+  report[name] = await sections[name]();
   if (!values.json) console.log(`\n## ${name}\n${renderRows(report[name])}`);
 }
 if (values.json) console.log(JSON.stringify(report, null, 2));

@@ -1,19 +1,24 @@
 /** Random requests to every method through every door: `npm run test:fuzz -- --requests 100000`. */
 import process from "node:process";
-import { parseArgs } from "node:util";
+import { readOptions, refuse } from "../lib/read-options.ts";
 import { startFuzzTarget } from "./fuzz-target.ts";
 import { runFuzz, type FuzzReport } from "./run-fuzz.ts";
 import { doors, type Door } from "./wire-request.ts";
 
-const { values } = parseArgs({
-  options: {
+const usage = `usage: npm run test:fuzz -- [options]
+  --requests N             how many (10000)
+  --seed N                 what they are drawn from; the time of day by default
+  --method Service/Method  this method, or those whose name has this
+  --door DOOR              ${doors.join(", ")}`;
+const values = readOptions(
+  {
     requests: { type: "string", default: "10000" },
     seed: { type: "string" },
-    /** Service/Method, or a part of it. */
     method: { type: "string" },
     door: { type: "string" },
   },
-});
+  usage,
+);
 const windows = 50;
 /** Of the failures. */
 let shown = 0;
@@ -22,17 +27,9 @@ const mebibyte = 1024 * 1024;
 const seed = values.seed === undefined ? Date.now() % 1_000_000_000 : Number(values.seed);
 const requests = Number(values.requests);
 const door = doors.find((one) => one === values.door);
-if (
-  !Number.isInteger(seed) ||
-  !Number.isInteger(requests) ||
-  requests < 1 ||
-  (values.door !== undefined && door === undefined)
-) {
-  console.error(
-    `usage: npm run test:fuzz -- [--requests N] [--seed N] [--method Service/Method] [--door ${doors.join("|")}]`,
-  );
-  process.exit(2);
-}
+if (!Number.isInteger(seed)) refuse("--seed is no whole number", usage);
+if (!Number.isInteger(requests) || requests < 1) refuse("--requests is no whole number above 0", usage);
+if (values.door !== undefined && door === undefined) refuse(`--door ${values.door} is not known`, usage);
 
 console.log(`seed ${seed}`);
 const stopping = new AbortController();

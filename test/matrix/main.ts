@@ -1,18 +1,32 @@
 /** The parts that speak to a broker on each broker that people run, and the store on each PostgreSQL; one table at the end. */
-import { parseArgs } from "node:util";
-import { fetchServers } from "./fetch-servers.ts";
+import { debianNats } from "@millrace/bus/testing";
+import { readOptions, refuse } from "../lib/read-options.ts";
+import { debianPostgres, fetchServers } from "./fetch-servers.ts";
 import { formatTable, type Row } from "./format-table.ts";
 import { brokerParts, databaseParts, runPart, type Part } from "./run-part.ts";
 
-const { values } = parseArgs({
-  options: {
-    /** Versions to run on; all by default. */
+const versions: Record<"broker" | "database", readonly string[]> = {
+  broker: debianNats.map(({ version }) => version),
+  database: debianPostgres.map(({ version }) => version),
+};
+const parts = [...brokerParts, ...databaseParts].map(({ name }) => name);
+const usage = `usage: npm run test:matrix -- [options], each as often as you like
+  --broker VERSION    of nats-server: ${versions.broker.join(", ")}
+  --database VERSION  of PostgreSQL: ${versions.database.join(", ")}
+  --part NAME         ${parts.join(", ")}
+Without --broker and --database all of both, without --part all parts.`;
+const values = readOptions(
+  {
     broker: { type: "string", multiple: true },
     database: { type: "string", multiple: true },
-    /** Parts to run; all by default. */
     part: { type: "string", multiple: true },
   },
-});
+  usage,
+);
+for (const [name, known] of Object.entries({ ...versions, part: parts })) {
+  const wrong = values[name as keyof typeof values]?.find((one) => !known.includes(one));
+  if (wrong !== undefined) refuse(`--${name} ${wrong} is not known`, usage);
+}
 // Who names brokers only means no database, and the other way round.
 const some = values.broker !== undefined || values.database !== undefined;
 const wants = (chosen: readonly string[] | undefined, version: string): boolean => chosen?.includes(version) ?? !some;

@@ -3,50 +3,49 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { parseArgs } from "node:util";
+import { readOptions, refuse } from "../../lib/read-options.ts";
 import { faultKinds, type FaultKind } from "./fault-plan.ts";
 import { judge } from "./judge.ts";
 import { runCheck } from "./run-check.ts";
 import { verdictOf, verdictText } from "./verdict.ts";
 
-const { values } = parseArgs({
-  options: {
+const usage = `usage: npm run test:checker -- [options]
+  --seed N          what faults and jobs are drawn from; the time of day by default
+  --minutes N       how long jobs come and faults happen (10)
+  --kills N         faults in that time (20)
+  --rate N          jobs a second, beside bursts (30)
+  --quiet SECONDS   longest wait for the end of all jobs after the last fault (240)
+  --broker PATH     the nats-server to run on
+  --cluster         three brokers
+  --faults LIST     kinds of faults, with commas: ${faultKinds.map((kind) => `"${kind}"`).join(",")}
+  --json            print the verdict as JSON`;
+const values = readOptions(
+  {
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     minutes: { type: "string", default: "10" },
     kills: { type: "string", default: "20" },
-    /** Jobs a second, beside bursts. */
     rate: { type: "string", default: "30" },
-    /** A nats-server to run on. */
     broker: { type: "string" },
     cluster: { type: "boolean", default: false },
-    /** Longest wait for the end of all jobs after the last fault, in seconds. */
     quiet: { type: "string", default: "240" },
-    /** Kinds of faults, with commas. */
     faults: { type: "string" },
     json: { type: "boolean", default: false },
   },
-});
+  usage,
+);
 
 const [seed, minutes, kills, rate, quiet] = [values.seed, values.minutes, values.kills, values.rate, values.quiet].map(
   Number,
 );
 const kinds = values.faults?.split(",").map((kind) => kind.trim());
 const isKind = (kind: string): kind is FaultKind => (faultKinds as readonly string[]).includes(kind);
-if (
-  !Number.isInteger(seed) ||
-  !Number.isInteger(kills) ||
-  !(Number(minutes) > 0) ||
-  !(Number(rate) > 0) ||
-  !(Number(quiet) > 0) ||
-  (values.broker !== undefined && !existsSync(values.broker)) ||
-  kinds?.every(isKind) === false
-) {
-  console.error(
-    `usage: npm run test:checker -- [--seed N] [--minutes N] [--kills N] [--rate N] [--broker PATH] [--quiet SECONDS] [--cluster] [--json]
-  [--faults ${faultKinds.map((kind) => `"${kind}"`).join(",")}]`,
-  );
-  process.exit(2);
+if (!Number.isInteger(seed)) refuse("--seed is no whole number", usage);
+if (!Number.isInteger(kills)) refuse("--kills is no whole number", usage);
+for (const [name, value] of Object.entries({ minutes, rate, quiet })) {
+  if (!(Number(value) > 0)) refuse(`--${name} is no number above 0`, usage);
 }
+if (values.broker !== undefined && !existsSync(values.broker)) refuse(`there is no ${values.broker}`, usage);
+if (kinds?.every(isKind) === false) refuse("--faults has what is no kind of fault", usage);
 
 // The processes and the disk of the run are ended by what is registered for the exit.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
