@@ -90,13 +90,18 @@ export async function ensureQueueConsumers(
   );
 }
 
-/** The consumer of a queue at one level, as it is; undefined when there is none. @throws BusError */
+/** The consumer of a queue at one level, as it is; undefined when there is none. @throws BusError unavailable: it has no leader */
 export async function findQueueConsumer(
   api: JetStreamApi,
   queue: string,
   level: PriorityLevel,
 ): Promise<QueueConsumer | undefined> {
-  const info = await api.find(`CONSUMER.INFO.${jobStream(priorityName(level))}.${queueConsumer(queue)}`);
+  const name = `${jobStream(priorityName(level))}.${queueConsumer(queue)}`;
+  const info = await api.find(`CONSUMER.INFO.${name}`);
+  // A server that was started and has no company answers for a leader that nobody has elected.
+  if (info?.object("cluster").has("name") === true && !info.object("cluster").has("leader")) {
+    throw new BusError("unavailable", `consumer ${name} has no leader`);
+  }
   return info === undefined ? undefined : { level, anewSeq: anewSeqOf(info.object("config").string("description")) };
 }
 

@@ -259,18 +259,18 @@ export class Intake {
       // Of a consumer that does not exist a broker may say nothing at all.
       case "lost":
       case "gone":
-        this.#rest(lane, restMs, () => this.#options.restore(lane));
+        this.#rest(lane, restMs, () => this.#restore(lane));
         return;
       case "unserved":
         // A leader is being elected, whom the next pull finds; or there is no consumer.
-        void this.#options.restore(lane).catch(() => undefined);
-        this.#rest(lane, this.#unservedRestMs(lane), () => Promise.resolve());
+        void this.#restore(lane).catch(() => undefined);
+        this.#rest(lane, this.#unservedRestMs(lane));
         return;
       // A leader says that it was elected a moment before it takes pulls.
       case "moved":
       case "busy":
       case "limited":
-        this.#rest(lane, restMs, () => Promise.resolve());
+        this.#rest(lane, restMs);
         return;
       default:
         this.refill();
@@ -284,7 +284,13 @@ export class Intake {
     return Math.min(mostRestMs, Math.max(restMs, lanes * unservedApartMs));
   }
 
-  #rest(lane: Lane, ms: number, before: () => Promise<void>): void {
+  /** A full worker may not pull for long: that there is a leader shows by the answer too. */
+  async #restore(lane: Lane): Promise<void> {
+    await this.#options.restore(lane);
+    lane.silentMs = 0;
+  }
+
+  #rest(lane: Lane, ms: number, before: () => Promise<void> = () => Promise.resolve()): void {
     if (this.#stopped) return;
     lane.state = "resting";
     lane.timer = setTimeout(
