@@ -1,9 +1,12 @@
 import { BusError } from "./bus-error.ts";
 import { queueConsumer, queueOfConsumer } from "@millrace/protocol";
-import { createConsumer, encodeMadeAnew, encodeRetired } from "./ensure-queue-consumers.ts";
+import { createConsumer, decodeEntry, encodeEntry, type QueueEntry } from "./ensure-queue-consumers.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 import type { KvBucket } from "./kv-bucket.ts";
 import { decodeConsumerState, listConsumers, streamState, type ConsumerState } from "./stream-state.ts";
+
+/** Processes that change the entry of one queue at the same moment. */
+const mostConflicts = 10;
 
 /** What nobody but the projector does to a log: broker permissions say so too. */
 export class LogUpkeep {
@@ -65,7 +68,7 @@ export class LogUpkeep {
       };
       await createConsumer(this.#api, stream, { ...kept, ...made });
       const queue = queueOfConsumer(name);
-      if (queue !== undefined) await this.#consumers.put(queue, encodeMadeAnew(new Map([[stream, lastSeq]])));
+      if (queue !== undefined) await this.#noteAnew(queue, stream, lastSeq);
       turned.push(name);
     }
     return turned;
@@ -74,29 +77,62 @@ export class LogUpkeep {
   /**
    * Deletes the consumers of a queue that nothing waits for and nobody pulls from: each costs the broker, whether anything comes or not.
    * Where they begin when they are made anew stands in the bucket before the first one goes.
-   * @returns false when something waits after all
+   * @returns false when something waits after all, a worker is making one, or there is none
    */
   async retireConsumers(queue: string, streams: readonly string[]): Promise<boolean> {
     const name = queueConsumer(queue);
-    const start = new Map<string, number>();
-    for (const stream of streams) start.set(stream, (await streamState(this.#api, stream)).lastSeq + 1);
+    const entry = await this.#consumers.get(queue);
+    const before = decodeEntry(entry?.value);
+    const start = new Map(before.start);
+    const anew = new Map<string, number>();
+    const present: string[] = [];
     for (const stream of streams) {
+      const { lastSeq } = await streamState(this.#api, stream);
       const info = await this.#api.find(`CONSUMER.INFO.${stream}.${name}`);
-      if (info === undefined) continue;
+      if (info === undefined) {
+        // What lies above where it is to begin is nobody's yet. Without such a place, nobody knows what waits.
+        if (!before.start.has(stream)) return false;
+        const bound = before.anew.get(stream);
+        if (bound !== undefined) anew.set(stream, bound);
+        continue;
+      }
       const { pending, ackPending, waiting } = decodeConsumerState(info);
       if (pending + ackPending + waiting > 0) return false;
+      start.set(stream, lastSeq + 1);
+      present.push(stream);
     }
-    const revision = await this.#consumers.put(queue, encodeRetired(start));
-    for (const stream of streams) await this.#api.find(`CONSUMER.DELETE.${stream}.${name}`);
-    const anew = new Map<string, number>();
-    for (const stream of streams) anew.set(stream, (await streamState(this.#api, stream)).lastSeq);
-    try {
-      await this.#consumers.update(queue, encodeRetired(start, anew), revision);
-    } catch (error) {
-      // A worker has made them anew meanwhile.
-      if (!(error instanceof BusError) || error.code !== "aborted") throw error;
-    }
+    if (present.length === 0) return false;
+    const revision = await this.#note(queue, { start, anew }, entry?.revision);
+    if (revision === undefined) return false;
+    for (const stream of present) await this.#api.find(`CONSUMER.DELETE.${stream}.${name}`);
+    for (const stream of present) anew.set(stream, (await streamState(this.#api, stream)).lastSeq);
+    // Refused when a worker has made them anew meanwhile: then its word counts.
+    await this.#note(queue, { start, anew }, revision);
     return true;
+  }
+
+  /** Tells workers that a consumer was made anew, and delivers again up to this sequence. */
+  async #noteAnew(queue: string, stream: string, lastSeq: number): Promise<void> {
+    for (let conflicts = 0; conflicts < mostConflicts; conflicts++) {
+      const entry = await this.#consumers.get(queue);
+      const { start, anew } = decodeEntry(entry?.value);
+      const starts = new Map(start);
+      starts.delete(stream);
+      const noted = { start: starts, anew: new Map([...anew, [stream, lastSeq]]) };
+      if ((await this.#note(queue, noted, entry?.revision)) !== undefined) return;
+    }
+    throw new BusError("aborted", `other processes change the entry of queue ${queue} all the time`);
+  }
+
+  /** @returns the new revision; undefined when the entry has another than this */
+  async #note(queue: string, entry: QueueEntry, revision: number | undefined): Promise<number | undefined> {
+    try {
+      if (revision === undefined) return await this.#consumers.create(queue, encodeEntry(entry));
+      return await this.#consumers.update(queue, encodeEntry(entry), revision);
+    } catch (error) {
+      if (error instanceof BusError && (error.code === "aborted" || error.code === "already_exists")) return undefined;
+      throw error;
+    }
   }
 
   /** Consumers of a log that acknowledge and are held to no part of it: a purge may lose what they have out (nats-server#3892). */
