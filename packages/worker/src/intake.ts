@@ -61,8 +61,9 @@ export class Intake {
   readonly lanes: readonly Lane[];
   readonly #options: IntakeOptions;
   readonly #floors: PriorityFloors;
+  readonly #byQueue: ReadonlyMap<string, readonly Lane[]>;
   /** What is looked at, however many sleep: all other lanes, by level. */
-  #awake: ReadonlyMap<PriorityLevel, readonly Lane[]>;
+  readonly #awake = new Map<PriorityLevel, Lane[]>();
   /** Jobs that pulls under way may still bring, parked ones left out. */
   #expected = 0;
   #turn = 0;
@@ -88,7 +89,13 @@ export class Intake {
         silentMs: 0,
       })),
     );
-    this.#awake = awakeByLevel(this.lanes);
+    this.#byQueue = Map.groupBy(this.lanes, ({ queue }) => queue);
+    this.#sortAwake();
+  }
+
+  /** One for each level; none of a queue that is not served. */
+  lanesOf(queue: string): readonly Lane[] {
+    return this.#byQueue.get(queue) ?? [];
   }
 
   start(): Disposable {
@@ -112,11 +119,11 @@ export class Intake {
     for (const lane of this.lanes) clearTimeout(lane.timer);
   }
 
-  /** Queues that are asleep. */
+  /** Queues that are asleep at every level. */
   get asleep(): number {
-    let lanes = 0;
-    for (const lane of this.lanes) if (lane.asleep) lanes++;
-    return lanes / priorityLevels.length;
+    let queues = 0;
+    for (const lanes of this.#byQueue.values()) if (lanes.every((lane) => lane.asleep)) queues++;
+    return queues;
   }
 
   /** Lanes whose consumer has answered no pull for longer than an election takes. */
@@ -132,20 +139,29 @@ export class Intake {
   }
 
   pause(queue: string, paused: boolean): void {
-    for (const lane of this.lanes) if (lane.queue === queue) lane.paused = paused;
+    for (const lane of this.lanesOf(queue)) lane.paused = paused;
     if (!paused) this.refill();
   }
 
-  /** Puts queues to sleep, or wakes them. Pulls under way may still bring jobs. */
-  setAsleep(queues: ReadonlySet<string>, asleep: boolean): void {
-    const nowMs = performance.now();
-    for (const lane of this.lanes) {
-      if (!queues.has(lane.queue)) continue;
-      lane.asleep = asleep;
-      lane.activeMs = nowMs;
+  /** They are pulled no more. Pulls under way may still bring jobs. */
+  putToSleep(lanes: Iterable<Lane>): void {
+    for (const lane of lanes) {
+      lane.asleep = true;
+      lane.silentMs = 0;
     }
-    this.#awake = awakeByLevel(this.lanes);
-    if (!asleep) this.refill();
+    this.#sortAwake();
+  }
+
+  /** It is pulled from here on, and has a consumer. */
+  wake(lane: Lane): void {
+    lane.activeMs = performance.now();
+    if (lane.asleep) {
+      // Its consumer may be another, which counts from 1. Up to where that delivers again is known to who made sure of it.
+      lane.consumerSeq = 0;
+      lane.asleep = false;
+      this.#awake.get(lane.level)?.push(lane);
+    }
+    this.refill();
   }
 
   /** Takes what the credits allow, from the top. Called whenever credits or lanes have changed. */
@@ -169,6 +185,11 @@ export class Intake {
 
   #lanesAt(level: PriorityLevel): readonly Lane[] {
     return this.#awake.get(level) ?? [];
+  }
+
+  #sortAwake(): void {
+    for (const level of priorityLevels) this.#awake.set(level, []);
+    for (const lane of this.lanes) if (!lane.asleep) this.#awake.get(lane.level)?.push(lane);
   }
 
   #askable(level: PriorityLevel): Lane[] {
@@ -305,9 +326,4 @@ export class Intake {
       ms * (0.5 + Math.random()),
     );
   }
-}
-
-function awakeByLevel(lanes: readonly Lane[]): ReadonlyMap<PriorityLevel, readonly Lane[]> {
-  const awake = lanes.filter((lane) => !lane.asleep);
-  return new Map(priorityLevels.map((level) => [level, awake.filter((lane) => lane.level === level)]));
 }

@@ -8,6 +8,8 @@ const retryMs = 500;
 export interface RepeatBoundsOptions {
   readonly bus: Bus;
   readonly lanes: readonly Lane[];
+  /** Of one queue. */
+  lanesOf(queue: string): readonly Lane[];
   onTrouble(error: unknown): void;
 }
 
@@ -55,8 +57,7 @@ export class RepeatBounds implements Disposable {
 
   /** Up to which sequence of which log the queue's consumers deliver again. */
   learnAnew(queue: string, anew: ReadonlyMap<string, number>): void {
-    for (const lane of this.#options.lanes) {
-      if (lane.queue !== queue) continue;
+    for (const lane of this.#options.lanesOf(queue)) {
       const upTo = anew.get(lane.stream) ?? 0;
       lane.repeatsUpTo = Math.max(lane.repeatsUpTo, upTo);
       const before = this.#widened.get(lane);

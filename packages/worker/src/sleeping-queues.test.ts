@@ -1,4 +1,4 @@
-import { EventKind, queueConsumer } from "@millrace/protocol";
+import { EventKind, jobStream, priorityNames, queueConsumer } from "@millrace/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startWorker } from "./start-worker.ts";
 import { WorkerFixture } from "./testing.ts";
@@ -12,23 +12,29 @@ afterAll(() => world[Symbol.asyncDispose]());
 const handlers = { t: () => "ran" };
 const queuesOf = (name: string, count: number) => Array.from({ length: count }, (_, i) => `${name}-${i}`);
 const optionsOf = (queues: readonly string[]) => ({ queues, natsUrl: world.nats.url, handlers, drainTimeoutMs: 1000 });
-const consumersOf = async (name: string) =>
-  (await world.bus.listConsumers("JOBS_NORMAL")).filter(({ name: consumer }) => consumer.startsWith(`w_${name}-`))
-    .length;
+/** As `<log>.<consumer>`. */
+async function consumersOf(name: string): Promise<string[]> {
+  const lists = priorityNames.map(jobStream).map(async (log) => {
+    const consumers = await world.bus.listConsumers(log);
+    return consumers.filter((consumer) => consumer.name.startsWith(`w_${name}-`)).map((one) => `${log}.${one.name}`);
+  });
+  return (await Promise.all(lists)).flat();
+}
 
-test("of very many queues, those get consumers that something comes for", async () => {
+test("of very many queues, those get consumers that something comes for, at the priorities at which it comes", async () => {
   await using worker = await startWorker(optionsOf(queuesOf("many", 250)));
   expect(worker.status().asleep).toBe(250);
-  expect(await consumersOf("many")).toBe(0);
+  expect(await consumersOf("many")).toEqual([]);
   await world.submit("normal", "many-7", "t", "many-1");
   await world.submit("low", "many-200", "t", "many-2");
   expect(await world.end("many-1")).toMatchObject({ kind: EventKind.SUCCEEDED, queue: "many-7" });
   await world.end("many-2");
   expect(worker.status().asleep).toBe(248);
-  expect(await consumersOf("many")).toBe(2);
+  expect(await consumersOf("many")).toEqual(["JOBS_NORMAL.w_many-7", "JOBS_LOW.w_many-200"]);
   await world.submit("critical", "many-7", "t", "many-3");
   await world.end("many-3");
   expect(worker.status()).toMatchObject({ asleep: 248, lookedUp: 0 });
+  expect((await consumersOf("many"))[0]).toBe("JOBS_CRITICAL.w_many-7");
 });
 
 test("what came before the worker runs, whether its queue has had consumers or not", async () => {
@@ -55,6 +61,22 @@ test("a queue that nothing comes for goes to sleep, without its consumers if the
   await world.end("idle-b");
   // Its predecessor is delivered again, and looked up: nobody answers here.
   await expect.poll(() => worker.status().lookedUp).toBe(2);
+});
+
+test("what comes for a queue whose consumers were deleted as nothing came needs no look", async () => {
+  await using worker = await startWorker({ ...optionsOf(queuesOf("gone", 10)), mostAwakeQueues: 5, queueIdleMs: 300 });
+  await world.submit("normal", "gone-0", "t", "gone-a");
+  await world.end("gone-a");
+  await expect.poll(() => worker.status().asleep, { timeout: 5000 }).toBe(10);
+  // As the projector does it, once the last pull is over.
+  const { lastSeq } = await world.bus.streamState("JOBS_NORMAL");
+  const entry = { start: { JOBS_NORMAL: lastSeq + 1 }, anew: { JOBS_NORMAL: lastSeq } };
+  await world.bus.kv("consumers").put("gone-0", new TextEncoder().encode(JSON.stringify(entry)));
+  const subject = `$JS.API.CONSUMER.DELETE.JOBS_NORMAL.${queueConsumer("gone-0")}`;
+  await world.bus.request(subject, new Uint8Array(0), { timeoutMs: 2000 });
+  await world.submit("normal", "gone-0", "t", "gone-b");
+  await world.end("gone-b");
+  expect(worker.status()).toMatchObject({ lookedUp: 0 });
 });
 
 test("what comes while a queue that sleeps cannot be heard is found when the connection is back", async () => {

@@ -1,34 +1,36 @@
 import type { Bus } from "@millrace/bus";
-import { jobStream, priorityLevels, priorityName, queueConsumer, queueFilter } from "@millrace/protocol";
-import type { Intake } from "./intake.ts";
+import { jobStream, priorityLevels, priorityName, queueFilter } from "@millrace/protocol";
+import type { Intake, Lane } from "./intake.ts";
 
 const mostBetweenLooksMs = 30_000;
 const retryMs = 500;
-/** Queues that are woken, or looked at, at one time. */
+/** Lanes that are woken, or looked at, at one time. */
 const mostAtOnce = 16;
 
 export interface SleepingQueuesOptions {
   readonly bus: Bus;
-  readonly queues: readonly string[];
   readonly intake: Intake;
-  /** Nothing came for so long: the queue goes to sleep. */
+  /** Nothing came for so long: a lane goes to sleep. */
   readonly idleMs: number;
-  /** Makes sure of the consumers of a queue. */
-  ensure(queue: string): Promise<void>;
+  /** Makes sure of the consumer of a lane. */
+  ensure(lane: Lane): Promise<void>;
   onTrouble(error: unknown): void;
 }
 
 /**
  * Consumers cost the broker, whether anything comes for them or not. So a worker of very many queues pulls those that something came
- * for lately. Of the others it hears by their subjects, plainly; the first message makes their consumers, which then deliver it.
- * What may have been missed while there was no connection is looked for when it is back.
+ * for lately, at the priorities at which it came. Of the others it hears by their subjects, plainly; the first message makes the one
+ * consumer that it needs, which then delivers it. What may have been missed while there was no connection is looked for when it is back.
  */
 export class SleepingQueues implements AsyncDisposable {
   readonly #options: SleepingQueuesOptions;
-  readonly #ears = new Map<string, Disposable>();
-  readonly #waking = new Set<string>();
+  /** Subscriptions by queue, then by subject. */
+  readonly #ears = new Map<string, ReadonlyMap<string, Disposable>>();
+  /** Lanes whose subjects are listened to. */
+  readonly #heard = new Set<Lane>();
+  readonly #waking = new Set<Lane>();
   /** To be woken, in the order of their first message. */
-  readonly #called = new Set<string>();
+  readonly #called = new Set<Lane>();
   /** Where each log ended when it was last looked at: what came before was heard, or found then. */
   readonly #lookedUpTo = new Map<string, number>();
   readonly #over = new AbortController();
@@ -46,15 +48,15 @@ export class SleepingQueues implements AsyncDisposable {
 
   /** All sleep but those that something waits for. @throws BusError */
   async start(): Promise<void> {
-    const { bus, queues, intake } = this.#options;
-    for (const queue of queues) this.#listen(queue);
-    intake.setAsleep(new Set(queues), true);
+    const { bus, intake, idleMs } = this.#options;
+    this.#listen(intake.lanes);
+    intake.putToSleep(intake.lanes);
     await bus.flush();
     await this.#look();
     this.#listening = bus.onStatus((now) => {
       if (now.connected) this.#beat();
     });
-    this.#timer = setInterval(() => this.#beat(), Math.min(mostBetweenLooksMs, this.#options.idleMs / 2));
+    this.#timer = setInterval(() => this.#beat(), Math.min(mostBetweenLooksMs, idleMs / 2));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -62,50 +64,72 @@ export class SleepingQueues implements AsyncDisposable {
     clearInterval(this.#timer);
     clearTimeout(this.#retry);
     this.#listening?.[Symbol.dispose]();
-    for (const ear of this.#ears.values()) ear[Symbol.dispose]();
+    for (const ears of this.#ears.values()) for (const ear of ears.values()) ear[Symbol.dispose]();
     this.#ears.clear();
+    this.#heard.clear();
     this.#called.clear();
     await this.#looking;
   }
 
-  #listen(queue: string): void {
-    // All priorities, and whatever follows the queue.
-    const subject = queueFilter(1, queue).replace(priorityName(1), "*");
-    this.#ears.set(
-      queue,
-      this.#options.bus.subscribe(subject, {}, () => this.#call(queue)),
-    );
+  #listen(lanes: readonly Lane[]): void {
+    for (const lane of lanes) this.#heard.add(lane);
+    for (const queue of new Set(lanes.map((lane) => lane.queue))) this.#turnEars(queue);
   }
 
-  #call(queue: string): void {
-    if (this.#over.signal.aborted || !this.#ears.has(queue)) return;
-    this.#called.add(queue);
+  /** Subscribes to what is to be heard of a queue: to all of it at once, while it sleeps at every level. */
+  #turnEars(queue: string): void {
+    const { bus, intake } = this.#options;
+    const before = this.#ears.get(queue);
+    const lanes = intake.lanesOf(queue).filter((lane) => this.#heard.has(lane));
+    const filters = lanes.map(({ level }) => queueFilter(level, queue));
+    const subjects = lanes.length === priorityLevels.length ? [allLevels(queue)] : filters;
+    const hear = (subject: string): Disposable =>
+      bus.subscribe(subject, {}, (message) => this.#hear(queue, message.subject));
+    const ears = new Map(subjects.map((subject) => [subject, before?.get(subject) ?? hear(subject)]));
+    // Last: what comes meanwhile is heard twice, rather than not at all.
+    for (const [subject, ear] of before ?? []) if (!ears.has(subject)) ear[Symbol.dispose]();
+    if (ears.size === 0) this.#ears.delete(queue);
+    else this.#ears.set(queue, ears);
+  }
+
+  #hear(queue: string, subject: string): void {
+    // Also of one that is no job's: it becomes a dead letter once it is delivered.
+    const [, priority] = subject.split(".");
+    const lane = this.#options.intake.lanesOf(queue).find(({ level }) => priorityName(level) === priority);
+    if (lane !== undefined) this.#call(lane);
+  }
+
+  #call(lane: Lane): void {
+    if (this.#over.signal.aborted || !this.#heard.has(lane)) return;
+    this.#called.add(lane);
     this.#wakeNext();
   }
 
   #wakeNext(): void {
-    for (const queue of this.#called) {
+    for (const lane of this.#called) {
       if (this.#waking.size >= mostAtOnce) return;
-      if (this.#waking.has(queue)) continue;
-      this.#waking.add(queue);
-      void this.#wake(queue);
+      if (this.#waking.has(lane)) continue;
+      this.#waking.add(lane);
+      void this.#wake(lane);
     }
   }
 
-  async #wake(queue: string): Promise<void> {
+  async #wake(lane: Lane): Promise<void> {
     const { ensure, intake, bus, onTrouble } = this.#options;
     let failed = false;
     try {
-      await ensure(queue);
-      this.#called.delete(queue);
-      this.#ears.get(queue)?.[Symbol.dispose]();
-      this.#ears.delete(queue);
-      intake.setAsleep(new Set([queue]), false);
+      await ensure(lane);
+      this.#called.delete(lane);
+      if (this.#over.signal.aborted) return;
+      intake.wake(lane);
+      this.#heard.delete(lane);
+      this.#turnEars(lane.queue);
     } catch (error) {
       failed = true;
       if (bus.connected) onTrouble(error);
+    } finally {
+      this.#waking.delete(lane);
     }
-    this.#waking.delete(queue);
     if (this.#over.signal.aborted) return;
     if (!failed) return this.#wakeNext();
     clearTimeout(this.#retry);
@@ -131,7 +155,7 @@ export class SleepingQueues implements AsyncDisposable {
     }
   }
 
-  /** Wakes queues for which something lies in the logs. Without a new connection nothing was missed that has no consumer. */
+  /** Wakes lanes for which something lies in the logs. Without a new connection nothing was missed that has no consumer. */
   async #look(): Promise<void> {
     const { bus } = this.#options;
     const { epoch } = bus.status;
@@ -143,15 +167,16 @@ export class SleepingQueues implements AsyncDisposable {
       // A log that was made anew counts from 1.
       const from = before > lastSeq ? 1 : before + 1;
       const consumers = new Map((await bus.listConsumers(log)).map((consumer) => [consumer.name, consumer]));
-      const without: string[] = [];
-      for (const queue of this.#ears.keys()) {
-        const consumer = consumers.get(queueConsumer(queue));
-        if (consumer === undefined) without.push(queue);
-        else if (consumer.pending + consumer.ackPending > 0) this.#call(queue);
+      const without: Lane[] = [];
+      for (const lane of this.#heard) {
+        if (lane.level !== level) continue;
+        const consumer = consumers.get(lane.consumer);
+        if (consumer === undefined) without.push(lane);
+        else if (consumer.pending + consumer.ackPending > 0) this.#call(lane);
       }
       if (from <= lastSeq && epoch !== this.#epoch) {
-        await eachOf(without, async (queue) => {
-          if ((await bus.nextMessage(log, queueFilter(level, queue), from)) !== undefined) this.#call(queue);
+        await eachOf(without, async (lane) => {
+          if ((await bus.nextMessage(log, queueFilter(level, lane.queue), from)) !== undefined) this.#call(lane);
         });
       }
       this.#lookedUpTo.set(log, lastSeq);
@@ -159,30 +184,33 @@ export class SleepingQueues implements AsyncDisposable {
     this.#epoch = epoch;
   }
 
-  /** Queues that nothing came for: listened to first, and then found empty, so that nothing falls in between. */
+  /** Lanes that nothing came for: listened to first, and then found empty, so that nothing falls in between. */
   async #putToSleep(): Promise<void> {
     const { bus, intake } = this.#options;
     const idleSinceMs = performance.now() - this.#options.idleMs;
-    const active = new Set<string>();
-    for (const lane of intake.lanes) if (lane.activeMs > idleSinceMs) active.add(lane.queue);
-    const idle = this.#options.queues.filter((queue) => !this.#ears.has(queue) && !active.has(queue));
+    const idle = intake.lanes.filter((lane) => !this.#heard.has(lane) && lane.activeMs <= idleSinceMs);
     if (idle.length === 0) return;
-    for (const queue of idle) this.#listen(queue);
+    this.#listen(idle);
     await bus.flush();
-    const busy = new Set<string>();
-    for (const level of priorityLevels) {
+    const busy = new Set<Lane>();
+    for (const level of new Set(idle.map((lane) => lane.level))) {
       const log = jobStream(priorityName(level));
       const consumers = new Map((await bus.listConsumers(log)).map((consumer) => [consumer.name, consumer]));
-      for (const queue of idle) {
-        const consumer = consumers.get(queueConsumer(queue));
-        if (consumer === undefined || consumer.pending + consumer.ackPending > 0) busy.add(queue);
+      for (const lane of idle) {
+        if (lane.level !== level) continue;
+        const consumer = consumers.get(lane.consumer);
+        if (consumer === undefined || consumer.pending + consumer.ackPending > 0) busy.add(lane);
       }
     }
     // What was heard meanwhile is woken by that.
-    const asleep = idle.filter((queue) => !busy.has(queue) && this.#ears.has(queue));
-    intake.setAsleep(new Set(asleep), true);
-    for (const queue of busy) this.#call(queue);
+    intake.putToSleep(idle.filter((lane) => !busy.has(lane) && this.#heard.has(lane)));
+    for (const lane of busy) this.#call(lane);
   }
+}
+
+/** All priorities, and whatever follows the queue. */
+function allLevels(queue: string): string {
+  return queueFilter(1, queue).replace(priorityName(1), "*");
 }
 
 async function eachOf<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {

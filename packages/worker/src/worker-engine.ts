@@ -1,4 +1,4 @@
-import { BusError, type Bus, type Delivery } from "@millrace/bus";
+import { BusError, type Bus, type Delivery, type QueueConsumerOptions } from "@millrace/bus";
 import { defaultJobOptions, headerNames, maxMove, maxRun } from "@millrace/protocol";
 import { within } from "@millrace/service-kit";
 import { CancelMarks } from "./cancel-marks.ts";
@@ -153,6 +153,7 @@ export class WorkerEngine {
     this.repeats = new RepeatBounds({
       bus,
       lanes: this.intake.lanes,
+      lanesOf: (queue) => this.intake.lanesOf(queue),
       onTrouble: (error) => telemetry.trouble("the end of a log is not known; looking up all it delivers", error),
     });
     this.lookups = new Lookups({
@@ -172,10 +173,10 @@ export class WorkerEngine {
         queues.map((queue) => this.ensureConsumers(queue).catch((error) => this.#ensureLater(queue, error))),
       );
     } else {
-      const ensure = (queue: string): Promise<void> => this.ensureConsumers(queue);
+      const ensure = (lane: Lane): Promise<void> => this.#ensureLane(lane);
       const onTrouble = (error: unknown): void =>
         this.telemetry.trouble("a queue cannot be woken; trying again", error);
-      const sleeping = stack.use(new SleepingQueues({ bus, queues, intake, idleMs, ensure, onTrouble }));
+      const sleeping = stack.use(new SleepingQueues({ bus, intake, idleMs, ensure, onTrouble }));
       await sleeping.start();
     }
     stack.use(intake.start());
@@ -210,20 +211,36 @@ export class WorkerEngine {
 
   async #find(lane: Lane): Promise<void> {
     const found = await this.bus.findQueueConsumer(lane.queue, lane.level);
-    if (found === undefined) await this.ensureConsumers(lane.queue);
+    if (found === undefined) await this.#ensureAwake(lane.queue);
     else this.repeats.learn(lane.queue, [found]);
   }
 
   /** Makes sure of the consumers of a queue, once for all who ask at the same time. */
   ensureConsumers(queue: string): Promise<void> {
+    return this.#ensure(queue, queue, {});
+  }
+
+  /** Makes sure of the consumer of a queue at one level. */
+  #ensureLane({ queue, level }: Lane): Promise<void> {
+    return this.#ensure(`${queue}.${level}`, queue, { levels: [level] });
+  }
+
+  /** Of those that are pulled: others may have none. */
+  async #ensureAwake(queue: string): Promise<void> {
+    const awake = this.intake.lanesOf(queue).filter((lane) => !lane.asleep);
+    if (awake.length === 0) return;
+    return this.#ensure(queue, queue, { levels: awake.map(({ level }) => level) });
+  }
+
+  #ensure(key: string, queue: string, which: Pick<QueueConsumerOptions, "levels">): Promise<void> {
     const { ackWaitMs } = this.settings;
     const running =
-      this.#restoring.get(queue) ??
+      this.#restoring.get(key) ??
       this.bus
-        .ensureQueueConsumers(queue, { ackWaitMs })
+        .ensureQueueConsumers(queue, { ackWaitMs, ...which })
         .then((consumers) => this.repeats.learn(queue, consumers))
-        .finally(() => this.#restoring.delete(queue));
-    this.#restoring.set(queue, running);
+        .finally(() => this.#restoring.delete(key));
+    this.#restoring.set(key, running);
     return running;
   }
 

@@ -31,9 +31,9 @@ export interface WorkerOptions {
   readonly handlerTimeoutMs?: number;
   /** How long running jobs may take to end when the worker stops. */
   readonly drainTimeoutMs?: number;
-  /** With more queues than this, consumers are made for those only that something comes for. */
+  /** With more queues than this, consumers are made for those only that something comes for, at the priorities at which it comes. */
   readonly mostAwakeQueues?: number;
-  /** With so many queues: nothing came for this long, and a queue is listened to only. */
+  /** With so many queues: nothing came for this long at a priority, and the queue is only listened to at that one. */
   readonly queueIdleMs?: number;
   /** Jobs in hand, from pull to ack. */
   readonly mostHeld?: number;

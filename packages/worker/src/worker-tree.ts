@@ -79,7 +79,7 @@ export function workerTree(
       const queues = bus.kv("queues").watch({
         onEntry(queue, entry) {
           try {
-            if (engine.settings.queues.includes(queue)) {
+            if (engine.intake.lanesOf(queue).length > 0) {
               engine.setPaused(queue, entry !== undefined && decodeQueueSettings(entry.value).paused);
             }
           } catch (error) {
