@@ -5,6 +5,7 @@
 import { readOptions, refuse } from "../lib/read-options.ts";
 import { renderRows, type Row } from "./report.ts";
 import { measureAccess } from "./section-access.ts";
+import { measureBrokerMemory } from "./section-broker-memory.ts";
 import { measureDoors } from "./section-doors.ts";
 import {
   measureBullMq,
@@ -14,6 +15,7 @@ import {
   type JobCeilings,
   type Sizes,
 } from "./section-jobs.ts";
+import { measureQueues } from "./section-queues.ts";
 import { measureSandbox } from "./section-sandbox.ts";
 import { measurePlugins, measureProjection } from "./section-services.ts";
 import { measureInternalCalls } from "./section-internal.ts";
@@ -32,6 +34,8 @@ const sectionNames = [
   "internal",
   "neighbours",
   "memory",
+  "queues",
+  "broker-memory",
 ] as const;
 const usage = `usage: npm run bench -- [options]
   --quick      smaller rounds
@@ -58,6 +62,8 @@ const sections: Record<(typeof sectionNames)[number], () => Promise<Row[]>> = {
   internal: () => measureInternalCalls(sizes),
   neighbours: () => measurePostgresQueues(sizes),
   memory: () => measureMemory(sizes),
+  queues: () => measureQueues(sizes),
+  "broker-memory": () => measureBrokerMemory(sizes),
 };
 
 const isSection = (name: string): name is keyof typeof sections => Object.hasOwn(sections, name);

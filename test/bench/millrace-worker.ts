@@ -6,6 +6,7 @@ interface Input {
   readonly port: number;
   readonly queues: string[];
   readonly slots?: number;
+  readonly queueIdleMs?: number;
   readonly executors?: number;
   readonly pluginHttpPrivate?: string[];
 }
@@ -27,6 +28,7 @@ await serveBench<Input>(async (input) => {
     executors: input.executors ?? 0,
     pluginHttpPrivate: input.pluginHttpPrivate ?? [],
     ...(input.slots === undefined ? {} : { slots: input.slots }),
+    ...(input.queueIdleMs === undefined ? {} : { queueIdleMs: input.queueIdleMs }),
     handlers: {
       noop: async () => {
         count();
@@ -47,7 +49,8 @@ await serveBench<Input>(async (input) => {
     while (worker.status().settled - settledBefore < jobs) await new Promise((resolve) => setTimeout(resolve, 2));
   };
   return {
-    async work({ jobs, settledJobs, memory }): Promise<Figures> {
+    async work({ jobs, settledJobs, memory, status }): Promise<Figures> {
+      if (status === true) return { asleep: worker.status().asleep, lookedUp: worker.status().lookedUp };
       if (memory === true) {
         globalThis.gc?.();
         const { rss, heapUsed } = process.memoryUsage();

@@ -51,9 +51,10 @@ function onPath(program: string): string | undefined {
   return undefined;
 }
 
-/** nats-server with JetStream on disk. */
+/** nats-server with JetStream on disk: the one of MILLRACE_TEST_NATS_BIN, else the one on the PATH. */
 export async function startNats(): Promise<RunningServer> {
-  const bin = onPath("nats-server");
+  const named = process.env["MILLRACE_TEST_NATS_BIN"] ?? "";
+  const bin = named === "" ? onPath("nats-server") : named;
   if (bin === undefined) throw new Error("nats-server is not on the PATH");
   const dir = mkdtempSync(join(tmpdir(), "bench-nats-"));
   const port = await freePort();
