@@ -5,6 +5,8 @@ import type { Namespace } from "./namespace.ts";
 const decoder = new TextDecoder();
 const empty = new Uint8Array(0);
 const zero = 48;
+/** Handlers may ask for whatever they like. */
+const mostBegins = 256;
 const dot = 46;
 
 /** The client's message as it keeps it: the header block is read from here without its Map of arrays. */
@@ -54,7 +56,7 @@ export class BusMessage {
   header(name: string): string | undefined {
     const text = this.headerText;
     if (text === "") return undefined;
-    const start = text.indexOf(`\r\n${name}:`);
+    const start = text.indexOf(beginOf(name));
     if (start < 0) return undefined;
     const from = start + name.length + 3;
     return this.#own(name, text.slice(from, text.indexOf("\r\n", from)).trim());
@@ -101,6 +103,18 @@ export function lastToken(message: Msg): number {
     power *= 10;
   }
   return Number.NaN;
+}
+
+const begins = new Map<string, string>();
+
+/** Of a header's line. Names are few, and asked for in each message. */
+function beginOf(name: string): string {
+  let begin = begins.get(name);
+  if (begin === undefined) {
+    begin = `\r\n${name}:`;
+    if (begins.size < mostBegins) begins.set(name, begin);
+  }
+  return begin;
 }
 
 /** On Node bytes come as Buffers, which read short texts in a fraction of a decoder's time, and need no view for a part. */
