@@ -10,7 +10,12 @@ export class BrokerClock {
 
   /** Unix ms. */
   nowMs(): number {
-    return Math.round(performance.now() + this.#originMs);
+    return this.atMs(performance.now());
+  }
+
+  /** Unix ms of an instant of the monotonic clock. */
+  atMs(monotonicMs: number): number {
+    return Math.round(monotonicMs + this.#originMs);
   }
 
   /** How far this machine's clock is ahead of the broker's, ms. */

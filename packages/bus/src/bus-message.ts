@@ -27,8 +27,13 @@ export class BusMessage {
   }
 
   get subject(): string {
-    const subject = textOf((this.source as unknown as ClientMessage)._msg.subject);
+    const subject = textOf(this.subjectBytes);
     return this.namespace === undefined ? subject : this.namespace.ownSubject(subject);
+  }
+
+  /** The subject as it is on the wire, in the receive buffer. */
+  get subjectBytes(): Uint8Array {
+    return (this.source as unknown as ClientMessage)._msg.subject;
   }
 
   /** A view into the receive buffer, on Node of class Buffer: `new Uint8Array(data)` copies what is kept for long. */

@@ -27,6 +27,8 @@ export interface Lane {
   timer: NodeJS.Timeout | undefined;
   /** Since when its consumer answers no pull, monotonic ms; 0: it does. */
   silentMs: number;
+  /** The last subject without an id, which all jobs of a type and owner share, and what it says. */
+  shared: { readonly subject: Uint8Array; readonly type: string; readonly owner: string } | undefined;
 }
 
 export interface IntakeOptions {
@@ -86,6 +88,7 @@ export class Intake {
         consumerSeq: 0,
         repeatsUpTo: 0,
         timer: undefined,
+        shared: undefined,
         silentMs: 0,
       })),
     );
