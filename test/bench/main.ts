@@ -9,6 +9,7 @@ import { measureBrokerMemory } from "./section-broker-memory.ts";
 import { measureDoors } from "./section-doors.ts";
 import {
   measureBullMq,
+  measureChosenIds,
   measureJobs,
   measureMemory,
   measurePostgresQueues,
@@ -24,6 +25,7 @@ import { measureWasm } from "./section-wasm.ts";
 
 const sectionNames = [
   "jobs",
+  "ids",
   "projection",
   "plugins",
   "wasm",
@@ -52,6 +54,7 @@ let measured: JobCeilings | undefined;
 const bull = async () => (measured ??= await measureBullMq(sizes));
 const sections: Record<(typeof sectionNames)[number], () => Promise<Row[]>> = {
   jobs: async () => measureJobs(sizes, await bull()),
+  ids: () => measureChosenIds(sizes),
   projection: async () => measureProjection(sizes, await bull()),
   plugins: () => measurePlugins(sizes),
   wasm: () => measureWasm(),

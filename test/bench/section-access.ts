@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
 import { freePort } from "../lib/process.ts";
 import { startStandaloneProcess } from "../lib/standalone.ts";
 import { BenchChild } from "./child.ts";
+import { cpuTimeUs } from "./cpu-time.ts";
 import { grpcFrame, hasLoadGenerator, runLoad, type Load, type LoadFigures } from "./load.ts";
 import { median } from "./median.ts";
 import type { Row } from "./report.ts";
@@ -11,8 +11,6 @@ import type { Sizes } from "./section-jobs.ts";
 const method = "/millrace.system.v1.SystemService/GetInfo";
 const framedType = { "content-type": "application/grpc", te: "trailers" };
 const rounds = 3;
-/** What Linux counts a process's time in. */
-const tickUs = 10_000;
 
 type DoorName = "REST" | "Connect" | "gRPC";
 type Contender = DoorName | `open ${DoorName}` | "node" | "fastify" | "grpcJs";
@@ -77,9 +75,9 @@ async function measureInTurn(targets: Record<Contender, Target>): Promise<Record
   for (let round = 0; round <= rounds; round++) {
     for (const name of names) {
       const { pid, load } = targets[name];
-      const before = cpuTicks(pid);
+      const before = cpuTimeUs(pid);
       const figures = await runLoad(load);
-      const cpuUs = ((cpuTicks(pid) - before) * tickUs) / load.requests;
+      const cpuUs = (cpuTimeUs(pid) - before) / load.requests;
       if (round > 0) all.get(name)!.push({ ...figures, cpuUs });
     }
   }
@@ -89,15 +87,6 @@ async function measureInTurn(targets: Record<Contender, Target>): Promise<Record
     return [name, { perSecond: of("perSecond"), p50: of("p50"), p99: of("p99"), cpuUs: of("cpuUs") }];
   });
   return Object.fromEntries(entries) as Record<Contender, Measured>;
-}
-
-/** https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html; NaN on other systems. */
-function cpuTicks(pid: number): number {
-  if (process.platform !== "linux") return Number.NaN;
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  // The second field is the program's name, in parentheses, and may hold spaces.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return Number(fields[11]) + Number(fields[12]);
 }
 
 function rowsOf(measured: Record<Contender, Measured>): Row[] {

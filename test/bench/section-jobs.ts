@@ -1,5 +1,6 @@
 import { startPostgres } from "../lib/postgres.ts";
 import { BenchChild, type Figures } from "./child.ts";
+import { cpuTimeUs } from "./cpu-time.ts";
 import type { Row } from "./report.ts";
 import { startNats, startRedis } from "./servers.ts";
 import { prepareTopology } from "./topology.ts";
@@ -32,6 +33,24 @@ async function best(runs: number, run: (index: number) => Promise<number>): Prom
   let most = 0;
   for (let i = 0; i < runs; i++) most = Math.max(most, await run(i));
   return most;
+}
+
+/** What some runs cost: the least CPU time a job took in any of them. */
+class LeastCost {
+  readonly #pids: readonly number[];
+  us = Infinity;
+
+  /** @param processes all whose time counts */
+  constructor(...processes: readonly { readonly pid: number }[]) {
+    this.#pids = processes.map(({ pid }) => pid);
+  }
+
+  async of<T>(jobs: number, run: () => Promise<T>): Promise<T> {
+    const before = cpuTimeUs(...this.#pids);
+    const result = await run();
+    this.us = Math.min(this.us, (cpuTimeUs(...this.#pids) - before) / jobs);
+    return result;
+  }
 }
 
 const warmUp = 50;
@@ -87,11 +106,14 @@ export async function measureJobs(sizes: Sizes, bull: JobCeilings): Promise<Row[
   {
     await using raw = await BenchChild.start("raw-submit.ts", { port: nats.port });
     await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
+    const [rawCost, cost] = [new LeastCost(nats, raw), new LeastCost(nats, client)];
     let rawRate = 0;
     // In turn, so that a slow moment of the machine meets both.
     const clientRate = await best(4, async (i) => {
-      rawRate = Math.max(rawRate, (await raw.go({ jobs: sizes.jobs, window: 1000, queue: `raw${i}` }))["perSecond"]!);
-      return (await client.go({ jobs: sizes.jobs, queue: `client${i}`, type: "noop" }))["perSecond"]!;
+      const rawLoad = { jobs: sizes.jobs, window: 1000, queue: `raw${i}` };
+      rawRate = Math.max(rawRate, (await rawCost.of(sizes.jobs, () => raw.go(rawLoad)))["perSecond"]!);
+      const load = { jobs: sizes.jobs, queue: `client${i}`, type: "noop" };
+      return (await cost.of(sizes.jobs, () => client.go(load)))["perSecond"]!;
     });
     rows.push({
       what: "submit through @millrace/client, 256-byte jobs",
@@ -107,6 +129,12 @@ export async function measureJobs(sizes: Sizes, bull: JobCeilings): Promise<Row[
           : [{ name: "BullMQ addBulk, four such calls in flight", value: bull.bullSubmitFour }]),
       ],
     });
+    rows.push({
+      what: "the same, CPU time of submitter and broker",
+      value: cost.us,
+      unit: "µs a job",
+      against: [{ name: "raw JetStream", value: rawCost.us, atMost: 1.25 }],
+    });
   }
 
   {
@@ -114,10 +142,14 @@ export async function measureJobs(sizes: Sizes, bull: JobCeilings): Promise<Row[
     await using client = await BenchChild.start("client-submit.ts", { port: nats.port });
     await using rawWorker = await BenchChild.start("raw-worker.ts", { port: nats.port, queue: "rawboth" });
     await using worker = await BenchChild.start("millrace-worker.ts", { port: nats.port, queues: ["noop"] });
+    const rawCost = new LeastCost(nats, submitter, rawWorker);
+    const cost = new LeastCost(nats, client, worker);
     let rawRate = 0;
     const rate = await best(4, async () => {
-      rawRate = Math.max(rawRate, await submitAndWork(submitter, rawWorker, sizes.jobs, "rawboth", "noop"));
-      return await submitAndWork(client, worker, sizes.jobs, "noop", "noop");
+      const { jobs } = sizes;
+      const runRaw = () => submitAndWork(submitter, rawWorker, jobs, "rawboth", "noop");
+      rawRate = Math.max(rawRate, await rawCost.of(jobs, runRaw));
+      return await cost.of(jobs, () => submitAndWork(client, worker, jobs, "noop", "noop"));
     });
     rows.push({
       what: "submit → no-op native handler → durable event → ack, two processes",
@@ -127,6 +159,12 @@ export async function measureJobs(sizes: Sizes, bull: JobCeilings): Promise<Row[
         { name: "raw two-process ceiling", value: rawRate, atLeast: 0.7 },
         ...(bull.bullBoth === undefined ? [] : [{ name: "BullMQ", value: bull.bullBoth, atLeast: 3.5 }]),
       ],
+    });
+    rows.push({
+      what: "the same, CPU time of submitter, worker and broker",
+      value: cost.us,
+      unit: "µs a job",
+      against: [{ name: "raw two-process ceiling", value: rawCost.us, atMost: 1.43 }],
     });
   }
 
@@ -154,6 +192,31 @@ export async function measureJobs(sizes: Sizes, bull: JobCeilings): Promise<Row[
     rows.push({ what: `${what}, p99`, value: p99!, unit: "ms", atMost: 20 });
   }
   return rows;
+}
+
+/** Submitting in bulk by API, under ids that the callers choose beside ids that control makes; needs PostgreSQL. */
+export async function measureChosenIds(sizes: Sizes): Promise<Row[]> {
+  const postgres = await startPostgres("default");
+  if (postgres === undefined) return [];
+  await using _server = postgres;
+  await using nats = await startNats();
+  await prepareTopology(nats.port, ["bulk"]);
+  await using control = await BenchChild.start("control-submit.ts", { port: nats.port, url: postgres.url });
+  const jobs = sizes.jobs / 2;
+  const rateOf = async (chosen: boolean): Promise<number> => (await control.go({ jobs, chosen }))["perSecond"]!;
+  let made = 0;
+  const chosen = await best(3, async () => {
+    made = Math.max(made, await rateOf(false));
+    return await rateOf(true);
+  });
+  return [
+    {
+      what: "SubmitJobs, 1000 jobs a call, ids that the caller chose",
+      value: chosen,
+      unit: "jobs/s",
+      against: [{ name: "ids that control makes", value: made, atLeast: 0.4 }],
+    },
+  ];
 }
 
 /** Memory of a worker that has work to do, with few and with many jobs waiting. */
