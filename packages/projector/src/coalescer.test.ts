@@ -167,8 +167,8 @@ it("keeps what is told of two messages of a job apart, with the earlier message 
       index: 0,
     });
   };
-  const message = (stream: string, atMs: number): JobPatch => ({
-    ...told(EventKind.SUBMITTED, 0, atMs),
+  const message = (stream: string, priority: number, atMs: number): JobPatch => ({
+    ...told(EventKind.SUBMITTED, priority, atMs),
     eventSeq: 0,
     submission: {
       payload: Buffer.from(stream),
@@ -186,9 +186,9 @@ it("keeps what is told of two messages of a job apart, with the earlier message 
     ["JOBS_LOW", 4],
   ] as const;
   const orders = [
-    [message(high[0], 5), told(EventKind.SUCCEEDED, low[1], 6), told(EventKind.DEAD, high[1], 5)],
-    [told(EventKind.SUCCEEDED, low[1], 6), message(high[0], 5), told(EventKind.DEAD, high[1], 5)],
-    [told(EventKind.SUCCEEDED, low[1], 6), told(EventKind.DEAD, high[1], 5), message(high[0], 5)],
+    [message(...high, 5), told(EventKind.SUCCEEDED, low[1], 6), told(EventKind.DEAD, high[1], 5)],
+    [told(EventKind.SUCCEEDED, low[1], 6), message(...high, 5), told(EventKind.DEAD, high[1], 5)],
+    [told(EventKind.SUCCEEDED, low[1], 6), told(EventKind.DEAD, high[1], 5), message(...high, 5)],
   ];
   for (const order of orders) {
     const pending = after(0);
@@ -202,4 +202,52 @@ it("keeps what is told of two messages of a job apart, with the earlier message 
     ]);
     expect(pending.holdBack().patches).toHaveLength(2);
   }
+});
+
+it("keeps the attempts of a job apart from those of a second message of another priority", () => {
+  const place = (attempt: number, stream: string, seq: number) => {
+    const version = jobVersion({ run: 1, attempt, move: 0, state: JobState.QUEUED });
+    return { stream, seq, version };
+  };
+  const told = (kind: EventKind, attempt: number, priority: number, messageSeq: number): JobPatch => {
+    const fields = {
+      jobId: "a",
+      kind,
+      run: 1,
+      attempt,
+      queue: "q",
+      type: "t",
+      priority,
+      messageSeq,
+      submittedAtMs: messageSeq,
+    };
+    return patchFromEvent(create(JobEventSchema, { ...fields, atMs: 90 }), "w", { seq: 9, index: 0 });
+  };
+  const message = (attempt: number, priority: number, stream: string, seq: number): JobPatch => ({
+    ...told(EventKind.SUBMITTED, attempt, priority, seq),
+    eventSeq: 0,
+    submission: {
+      payload: Buffer.from(stream),
+      contentType: "",
+      headers: {},
+      tags: [],
+      correlationId: "",
+      uniqueKey: "",
+    },
+    place: place(attempt, stream, seq),
+    ...(attempt === 1 ? { first: { run: 1, stream, seq } } : {}),
+  });
+  // The first message is in the rows, and only its second attempt comes now.
+  const pending = after(0);
+  pending.add(message(1, 2, "JOBS_HIGH", 59));
+  pending.add(message(2, 1, "JOBS_CRITICAL", 58));
+  pending.add(message(2, 2, "JOBS_HIGH", 61));
+  pending.add(told(EventKind.SUCCEEDED, 2, 1, 58));
+  pending.add(told(EventKind.RETRIED, 1, 2, 59));
+  pending.add(told(EventKind.DEAD, 2, 2, 61));
+  expect(pending.doubles).toEqual([]);
+  expect(pending.patches().map(({ priority, place, state }) => [priority, place?.seq, state])).toEqual([
+    [2, 61, JobState.DEAD],
+    [1, 58, JobState.SUCCEEDED],
+  ]);
 });

@@ -1,4 +1,4 @@
-import { JobState } from "@millrace/protocol";
+import { JobState, Priority } from "@millrace/protocol";
 import type { DoubleMessage, JobPatch, JobPlace } from "@millrace/store";
 import { isSameJob, mergePatch } from "./merge-patch.ts";
 import type { Rejection } from "./patch-from-job.ts";
@@ -86,7 +86,7 @@ export class Coalescer {
     const known = this.#find(patch.id);
     if (known === undefined) this.#fresh.set(patch.id, patch);
     else if (!isSameJob(known, patch)) this.#addAside(`${patch.id} ${patch.queue} ${patch.type}`, patch);
-    else if (isOfOther(known, patch)) this.#part(known, patch);
+    else if (isOfOther(known, patch) && !areFirsts(known, patch)) this.#part(known, patch);
     else this.#merge(known, patch);
   }
 
@@ -173,17 +173,18 @@ export class Coalescer {
   /** Keeps apart what is told of two messages. The earlier one, by the broker's time, is written first. */
   #part(known: JobPatch, next: JobPatch): void {
     if (next.first === undefined || next.submittedAtMs >= known.submittedAtMs) {
-      this.#addAside(keyOfPlace(next), next);
+      this.#addAside(keyBeside(known, next), next);
       return;
     }
     const patches = this.#fresh.has(known.id)
       ? this.#fresh
       : this.#held.find((held) => held.patches.has(known.id))?.patches;
-    const told = this.#fresh.get(keyOfPlace(next));
+    const key = keyBeside(known, next);
+    const told = this.#fresh.get(key);
     if (told !== undefined) mergePatch(next, told);
-    this.#fresh.delete(keyOfPlace(next));
+    this.#fresh.delete(key);
     patches?.set(known.id, next);
-    this.#addAside(keyOfPlace(known), known);
+    this.#addAside(keyBeside(next, known), known);
   }
 
   #find(id: string): JobPatch | undefined {
@@ -204,14 +205,33 @@ function isOther(a: Place | undefined, b: Place | undefined): boolean {
   return a !== undefined && b !== undefined && (a.stream !== b.stream || a.seq !== b.seq);
 }
 
-/** Whether one of them is told of a message by events, and the other one of another message at the same place in the job's life. */
+/** Whether two patches tell of two messages of one id, and of what became of each: a job keeps its priority in all its attempts. */
 function isOfOther(known: JobPatch, next: JobPatch): boolean {
-  if (known.eventSeq === 0 && next.eventSeq === 0) return false;
-  return isOther(known.place, next.place) && known.place?.version === next.place?.version;
+  if (known.place === undefined || next.place === undefined) return false;
+  if (hasOtherPriority(known, next)) return true;
+  const areMessages = known.eventSeq === 0 && next.eventSeq === 0;
+  return !areMessages && isOther(known.place, next.place) && known.place.version === next.place.version;
 }
 
-function keyOfPlace({ id, place }: JobPatch): string {
-  return `${id} ${place?.stream}/${place?.seq}`;
+function hasOtherPriority(known: JobPatch, next: JobPatch): boolean {
+  return (
+    known.priority !== next.priority &&
+    known.priority !== Priority.UNSPECIFIED &&
+    next.priority !== Priority.UNSPECIFIED
+  );
+}
+
+/** Whether the run came in by both messages, and nothing more is known of either. */
+function areFirsts(known: JobPatch, next: JobPatch): boolean {
+  return (
+    known.eventSeq === 0 && next.eventSeq === 0 && known.first !== undefined && known.first.run === next.first?.run
+  );
+}
+
+/** Under which a patch is kept beside another one of its id. */
+function keyBeside(other: JobPatch, patch: JobPatch): string {
+  const { id, priority, place } = patch;
+  return hasOtherPriority(other, patch) ? `${id} ${priority}` : `${id} ${place?.stream}/${place?.seq}`;
 }
 
 function onlyWaits({ state, waitReason, failures, submission }: JobPatch): boolean {

@@ -1,5 +1,5 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { JobState, Priority, stateName, type MillraceError } from "@millrace/protocol";
+import { JobState, jobVersion, Priority, stateName, type MillraceError } from "@millrace/protocol";
 import { expect, test } from "vitest";
 import type { JobPatch } from "./job-patch.ts";
 import type { Store } from "./store.ts";
@@ -203,6 +203,25 @@ eachDatabase((openTestStore) => {
       expect(await feed(told(id, JobState.SUCCEEDED, "JOBS_HIGH", 0))).toEqual([]);
       expect(await rowOf(id)).toEqual(ofHigh);
     }
+    // So are the attempts of each.
+    const second = jobVersion({ run: 1, attempt: 2, move: 0, state: JobState.QUEUED });
+    const again = (state: JobState, stream: keyof typeof priorities, more: Partial<JobPatch>): JobPatch =>
+      testPatch("f", state, {
+        ...at(stream, 5),
+        place: { stream, seq: 8, version: second },
+        attempt: 2,
+        ...more,
+      });
+    expect(await feed(message("f", "JOBS_HIGH", 0))).toEqual([]);
+    const ofLow = { id: "f", stream: "JOBS_LOW", seq: 8, atMs: t0 + 5 };
+    expect(await feed(again(JobState.QUEUED, "JOBS_LOW", { submission: testSubmission(), eventSeq: 0 }))).toEqual([
+      ofLow,
+    ]);
+    expect(await feed(again(JobState.SUCCEEDED, "JOBS_LOW", done))).toEqual([ofLow]);
+    expect(await feed(again(JobState.SUCCEEDED, "JOBS_HIGH", { ...done, result: Buffer.from('"JOBS_HIGH"') }))).toEqual(
+      [],
+    );
+    expect(await rowOf("f")).toEqual(ofHigh);
     // What somebody heard of a job stays: of two that have run, the one whose row has ended.
     expect(await feed(message("d", "JOBS_LOW", 3), message("e", "JOBS_LOW", 3))).toEqual([]);
     expect(await feed(told("d", JobState.SUCCEEDED, "JOBS_LOW", 3))).toEqual([]);
@@ -213,7 +232,7 @@ eachDatabase((openTestStore) => {
     expect(await feed(cancelled)).toHaveLength(1);
     expect((await rowOf("e")).slice(0, 3)).toEqual([Priority.LOW, "JOBS_LOW", JobState.CANCELLED]);
     const counts = await store.getQueueStats("default");
-    expect(counts).toMatchObject({ queued: 0n, succeeded: 4n, cancelled: 1n });
+    expect(counts).toMatchObject({ queued: 0n, succeeded: 5n, cancelled: 1n });
     expect(await store.readOwnerLoad("ada", "jobs")).toMatchObject({ jobs: 0, bytes: 0 });
   });
 

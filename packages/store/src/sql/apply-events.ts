@@ -107,9 +107,11 @@ const ahead = supersedes("excluded");
 /** Another message by which the same run would have come in. */
 const otherFirst = (next: string): string => `coalesce(${next}.version >> 40 = jobs.version >> 40
     AND (${next}.first_stream, ${next}.first_seq) <> (jobs.first_stream, jobs.first_seq), false)`;
-/** Another message at the same place in the job's life. */
+/** Another message at the same place in the job's life, or of another priority: a job keeps its own in all its attempts. */
 const otherPlace = (next: string): string => `coalesce(${next}.stream_version = jobs.stream_version
-    AND (${next}.stream, ${next}.stream_seq) <> (jobs.stream, jobs.stream_seq), false)`;
+    AND (${next}.stream, ${next}.stream_seq) <> (jobs.stream, jobs.stream_seq)
+    OR ${next}.stream IS NOT NULL AND jobs.stream IS NOT NULL AND ${next}.priority <> jobs.priority
+    AND ${next}.priority > 0 AND jobs.priority > 0, false)`;
 const double = (next: string): string => `(${otherFirst(next)} OR ${otherPlace(next)})`;
 /** The row's run has ended: what else is told of it says nothing. */
 const over = `(jobs.state IN (${terminal}) AND excluded.version >> 40 <= jobs.version >> 40)`;
@@ -181,6 +183,7 @@ const onwardNames = new Set([
   "type",
   ...stateColumns,
   ...placeColumns,
+  "priority",
   "submitted_at",
   "max_attempts",
   "traceparent",
