@@ -26,7 +26,7 @@ import {
 } from "@millrace/protocol";
 import { copyOf, lockSubject, upgradeRoot } from "./former-streams.ts";
 import { inboxOf, type InboxPurpose } from "./inbox.ts";
-import { consumerElections, Namespace, type NamespaceOptions } from "./namespace.ts";
+import { consumerElections, Namespace, streamElections, type NamespaceOptions } from "./namespace.ts";
 
 /** A user of the broker for each service; `admin` makes the streams, and moves jobs out of a former version's. */
 export const brokerUsers = [
@@ -67,6 +67,8 @@ const scheduleSubjects = `${subjectRoots.schedule}.*.*.*.*`;
 const ownedScheduleSubjects = `${subjectRoots.schedule}.*.*.*.*.*`;
 /** Of a job whose id travels in a header, as a worker publishes it for its next attempt. */
 const ownedRetries = [subjectRoots.jobs, subjectRoots.schedule].map((root) => `${root}.*.*.*.${idInHeader}.*`);
+/** For who publishes: what was on its way to a leader that died is sent again to the next. */
+const leaders = streamTopology().map(({ name }) => streamElections(name));
 const platformSubjects = `${subjectRoots.platformEvents}.>`;
 
 /**
@@ -149,6 +151,7 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       ...["jobs", "plugins", "events", "system"].flatMap(methodsOf),
       pluginStatsSubject("*"),
       pluginLogSubject("*"),
+      ...leaders,
     ],
   }),
 
@@ -184,6 +187,7 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       commandSubject("*"),
       invokeSubject,
       `${subjectRoots.jobs}.*.*.>`,
+      ...leaders,
       ...priorityLevels.map((level) => consumerElections(jobStream(priorityName(level)))),
     ],
   }),
@@ -213,7 +217,7 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       ...compacts("cancel"),
       tellsItsSettings("projector"),
     ],
-    subscribe: [rowsSubject, repairSubject],
+    subscribe: [rowsSubject, repairSubject, ...leaders],
   }),
 
   scheduler: () => ({
@@ -230,7 +234,7 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
       ...(["eventCursors", "leaders"] as const).map(writes),
     ],
     // Something is due sooner than the next look at the rows.
-    subscribe: [`${subjectRoots.schedule}.>`],
+    subscribe: [`${subjectRoots.schedule}.>`, ...leaders],
   }),
 
   identity: () => ({
@@ -246,6 +250,7 @@ const tables: Readonly<Record<BrokerUser, () => Table>> = {
     ],
     // What comes by these a plugin takes for Millrace's own word.
     neverPublish: Object.values(pluginQueues).map((queue) => `${subjectRoots.jobs}.*.${queue}.>`),
+    subscribe: leaders,
   }),
 };
 

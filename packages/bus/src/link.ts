@@ -12,6 +12,7 @@ import {
   nkeyAuthenticator,
   type TlsOptions,
 } from "nats";
+import { streamTopology } from "@millrace/protocol";
 import { readFileSync } from "node:fs";
 import { silentLogger, type BusLogger } from "./bus-logger.ts";
 import { asClientHeaders, type EncodedHeaders } from "./encode-headers.ts";
@@ -19,7 +20,7 @@ import { BusError, notConnected } from "./bus-error.ts";
 import { CertificateFiles, type CertificatePaths } from "./certificate-files.ts";
 import type { TopologyOptions } from "./ensure-topology.ts";
 import { inboxRoot, type InboxPurpose } from "./inbox.ts";
-import { Namespace } from "./namespace.ts";
+import { isElections, Namespace, streamElections } from "./namespace.ts";
 import { pause } from "./pause.ts";
 
 export interface BusOptions {
@@ -64,6 +65,7 @@ export interface BusStatus {
 
 type StatusListener = (status: BusStatus) => void;
 type RefusalListener = (subject: string) => void;
+type ElectionListener = (subjects: string) => void;
 
 /**
  * With two pings out the third beat finds the connection dead: a broker that hangs, or a way that is cut without a word, is left
@@ -98,6 +100,8 @@ export class Link implements AsyncDisposable {
   #callbackFailures = 0;
   readonly #listeners = new Set<StatusListener>();
   readonly #refusalListeners = new Set<RefusalListener>();
+  readonly #electionListeners = new Set<ElectionListener>();
+  #hearsElections = false;
   readonly #files: CertificateFiles | undefined;
 
   private constructor(
@@ -185,6 +189,16 @@ export class Link implements AsyncDisposable {
     return { [Symbol.dispose]: () => void this.#refusalListeners.delete(listener) };
   }
 
+  /**
+   * Hears in a cluster that a log, or `EVENTS`, was given a leader, with what its subjects begin with. What was on its way to the one
+   * before is known to nobody. The new one may be there only a moment later.
+   */
+  onElection(listener: ElectionListener): Disposable {
+    this.#electionListeners.add(listener);
+    if (!this.#hearsElections && this.client.info?.cluster !== undefined) this.#hearElections();
+    return { [Symbol.dispose]: () => void this.#electionListeners.delete(listener) };
+  }
+
   /** Where a message to this subject goes on the wire. */
   onWire(subject: string): string {
     return this.namespace === undefined ? subject : this.namespace.published(subject);
@@ -225,7 +239,10 @@ export class Link implements AsyncDisposable {
     return this.client.subscribe(this.namespace === undefined ? subject : this.namespace.stored(subject), {
       ...(queue === undefined ? {} : { queue }),
       callback: (error: NatsError | null, message: Msg) => {
-        if (error !== null) return this.logger.error({ subject, err: error }, "subscription refused");
+        if (error !== null) {
+          if (!isElections(subject)) this.logger.error({ subject, err: error }, "subscription refused");
+          return;
+        }
         try {
           const result: unknown = onMessage(message);
           if (result instanceof Promise) result.catch((err: unknown) => this.callbackFailed(subject, err));
@@ -289,6 +306,19 @@ export class Link implements AsyncDisposable {
     for (const listener of all) this.guard("status", () => listener(status));
   }
 
+  #hearElections(): void {
+    this.#hearsElections = true;
+    for (const { name, subjects } of streamTopology()) {
+      const [first = ""] = subjects;
+      const root = first.slice(0, first.search(/[*>]/));
+      this.subscribe(streamElections(name), () => {
+        // A copy: the callee may change it.
+        const all = [...this.#electionListeners];
+        for (const listener of all) this.guard("election", () => listener(root));
+      });
+    }
+  }
+
   async #follow(): Promise<void> {
     for await (const event of this.client.status()) {
       if (this.#closed) return;
@@ -300,6 +330,13 @@ export class Link implements AsyncDisposable {
         this.#set({ ...this.#status, connected: true, epoch: this.#status.epoch + 1 });
       } else if (event.type === Events.Error) {
         const { operation, subject } = event.permissionContext ?? {};
+        if (subject !== undefined && isElections(subject)) {
+          this.logger.info(
+            { subject },
+            "this user of the broker may not hear of elections: it goes on later after one",
+          );
+          continue;
+        }
         this.logger.error({ code: event.data, operation, subject }, "NATS reports an error");
         if (operation !== "publish" || subject === undefined) continue;
         // A copy: the callee may change it.

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { consumerElections, Namespace } from "./namespace.ts";
+import { consumerElections, Namespace, streamElections } from "./namespace.ts";
 
 function namespaceOf(prefix: string, domain = ""): Namespace {
   const namespace = Namespace.of({ prefix, domain });
@@ -41,9 +41,10 @@ it("asks the domain, and writes to buckets through it", () => {
   expect(namespaceOf("", "hub").published("jobs.high.q.t")).toBe("jobs.high.q.t");
 });
 
-it("hears of leaders of its own streams' consumers", () => {
+it("hears of leaders of its own streams, and of their consumers", () => {
   const wire = "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.ACME_JOBS_LOW.*";
   expect(acme.stored(consumerElections("JOBS_LOW"))).toBe(wire);
+  expect(acme.stored(streamElections("EVENTS"))).toBe("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.ACME_EVENTS");
   expect(namespaceOf("", "hub").stored(consumerElections("JOBS_LOW"))).toBe(consumerElections("JOBS_LOW"));
 });
 

@@ -15,7 +15,9 @@ interface Direction {
 
 const apiRoot = "$JS.API.";
 const ackRoot = "$JS.ACK.";
-const electionsRoot = "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.";
+const advisoryRoot = "$JS.EVENT.ADVISORY.";
+const consumerElectionsRoot = `${advisoryRoot}CONSUMER.LEADER_ELECTED.`;
+const streamElectionsRoot = `${advisoryRoot}STREAM.LEADER_ELECTED.`;
 const kvRoot = "$KV.";
 const objectRoot = "$O.";
 const underscore = "_".charCodeAt(0);
@@ -89,7 +91,9 @@ export class Namespace {
     if (first === underscore) return subject;
     if (first !== dollar) return this.#subjectPrefix + subject;
     if (subject.startsWith(apiRoot)) return this.#api + this.#apiCall(subject.slice(apiRoot.length));
-    if (subject.startsWith(electionsRoot)) return electionsRoot + this.stream(subject.slice(electionsRoot.length));
+    for (const root of [consumerElectionsRoot, streamElectionsRoot]) {
+      if (subject.startsWith(root)) return root + this.stream(subject.slice(root.length));
+    }
     for (const root of [kvRoot, objectRoot]) {
       if (subject.startsWith(root)) return root + this.#bucketPrefix + subject.slice(root.length);
     }
@@ -159,7 +163,17 @@ export class Namespace {
 
 /** Where a cluster tells that consumers of a stream were given a leader; the last token is the consumer. */
 export function consumerElections(stream: string): string {
-  return `${electionsRoot}${stream}.*`;
+  return `${consumerElectionsRoot}${stream}.*`;
+}
+
+/** Where a cluster tells that a stream was given a leader. */
+export function streamElections(stream: string): string {
+  return streamElectionsRoot + stream;
+}
+
+/** Whether a subscription only makes things faster, which a user of the broker need not be allowed. */
+export function isElections(subject: string): boolean {
+  return subject.startsWith(consumerElectionsRoot) || subject.startsWith(streamElectionsRoot);
 }
 
 function withoutPrefix(text: string, prefix: string): string {

@@ -54,6 +54,8 @@ interface InFlight {
 /** Callers of `publish` that may wait for room; one more is refused. */
 const mostWaiting = 100_000;
 const sweepMs = 50;
+/** A leader takes messages only a moment after the cluster has told of it. */
+const afterElectionMs = 200;
 const retryBaseMs = 50;
 /** Longer the more there are in flight, so that no more than some 2,000 messages a second are sent again; a few wait for no leader long. */
 const retryMostMs = 2000;
@@ -81,6 +83,7 @@ export class PipelinedPublisher implements AsyncDisposable {
   readonly #subscription: Subscription;
   readonly #listening: Disposable;
   readonly #refusals: Disposable;
+  readonly #elections: Disposable;
   readonly #sweeper: Sweeper;
   readonly #idPrefix = `${nuid.next()}-`;
   readonly #windowMessages: number;
@@ -114,6 +117,7 @@ export class PipelinedPublisher implements AsyncDisposable {
       else if (link.closed) this.#failAll(notConnected());
     });
     this.#refusals = link.onRefused((subject) => this.#refuse(subject));
+    this.#elections = link.onElection((subjects) => this.#elected(subjects));
     this.#sweeper = new Sweeper(sweepMs, (nowMs) => this.#sweep(nowMs));
   }
 
@@ -255,6 +259,7 @@ export class PipelinedPublisher implements AsyncDisposable {
     this.#failAll(notConnected());
     this.#listening[Symbol.dispose]();
     this.#refusals[Symbol.dispose]();
+    this.#elections[Symbol.dispose]();
     this.#sweeper[Symbol.dispose]();
     this.#subscription.unsubscribe();
     this.#onClosed();
@@ -332,6 +337,14 @@ export class PipelinedPublisher implements AsyncDisposable {
 
   #wakeAll(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  /** The leader before may have taken what has no answer yet, and its answers, with it. */
+  #elected(subjects: string): void {
+    const byMs = Date.now() + afterElectionMs;
+    for (const entry of this.#inFlight.values()) {
+      if (entry.subject.startsWith(subjects)) entry.nextTryMs = Math.min(entry.nextTryMs, byMs);
+    }
   }
 
   #sendAgain(token: number, entry: InFlight, nowMs: number): void {
