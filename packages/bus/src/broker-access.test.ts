@@ -106,8 +106,8 @@ describe.each([
     await worker.flush();
     await control.publishDurable(jobSubject("high", "asleep", "t", "1"), bytes);
     expect(new Uint8Array(await heard.promise)).toEqual(bytes);
-    expect(await worker.nextMessage("JOBS_HIGH", "jobs.high.asleep.>", 1)).toMatchObject({ data: bytes });
-    expect(await worker.nextMessage("JOBS_HIGH", "jobs.high.none.>", 1)).toBeUndefined();
+    expect(await worker.lastMessage("JOBS_HIGH", "jobs.high.asleep.>")).toMatchObject({ data: bytes });
+    expect(await worker.lastMessage("JOBS_HIGH", "jobs.high.none.>")).toBeUndefined();
     expect((await worker.listConsumers("JOBS_HIGH")).map(({ name }) => name)).toContain("w_default");
     await expect.poll(async () => (await control.consumerState("JOBS_HIGH", "w_default")).ackPending).toBe(0);
     await worker.publishDurable("events.batch.w1", bytes);

@@ -270,7 +270,7 @@ export class Bus implements AsyncDisposable {
     return listConsumers(this.#api, stream);
   }
 
-  /** The newest message of a stream on a subject, as its leader has it; undefined when there is none. */
+  /** The newest message of a stream on a subject, which may have wildcards, as its leader has it; undefined when there is none. */
   lastMessage(stream: string, subject: string): Promise<LoggedMessage | undefined> {
     return lastMessage(this.#api, stream, { last_by_subj: subject });
   }
@@ -283,11 +283,6 @@ export class Bus implements AsyncDisposable {
   /** What a stream holds at a place; undefined when that is nothing. */
   messageAt(stream: string, seq: number): Promise<LoggedMessage | undefined> {
     return lastMessage(this.#api, stream, { seq });
-  }
-
-  /** The first message from `fromSeq` on whose subject the filter matches; undefined when the stream holds none. */
-  nextMessage(stream: string, filter: string, fromSeq: number): Promise<LoggedMessage | undefined> {
-    return lastMessage(this.#api, stream, { seq: Math.max(1, fromSeq), next_by_subj: filter });
   }
 
   /** What the projector alone does to logs. */

@@ -14,15 +14,15 @@ export interface LoggedMessage {
 }
 
 /**
- * The newest message on a subject, the one at a place, or the first from a place on whose subject a filter matches. Asked of the
- * stream's leader: what was acknowledged before is seen.
+ * The newest message on a subject, which may have wildcards, or the one at a place. Asked of the stream's leader: what was
+ * acknowledged before is seen.
  * @returns undefined when the stream holds none
  * @throws BusError not_found when there is no such stream, and as JetStreamApi.request does
  */
 export async function lastMessage(
   api: JetStreamApi,
   stream: string,
-  which: { readonly last_by_subj: string } | { readonly seq: number; readonly next_by_subj?: string },
+  which: { readonly last_by_subj: string } | { readonly seq: number },
 ): Promise<LoggedMessage | undefined> {
   try {
     const answer = await api.request(`STREAM.MSG.GET.${stream}`, which);

@@ -176,7 +176,9 @@ export class SleepingQueues implements AsyncDisposable {
       }
       if (from <= lastSeq && epoch !== this.#epoch) {
         await eachOf(without, async (lane) => {
-          if ((await bus.nextMessage(log, queueFilter(level, lane.queue), from)) !== undefined) this.#call(lane);
+          // The last one, which a broker finds by its index; for the next one from a place 2.9 reads all that lies between.
+          const last = await bus.lastMessage(log, queueFilter(level, lane.queue));
+          if (last !== undefined && last.seq >= from) this.#call(lane);
         });
       }
       this.#lookedUpTo.set(log, lastSeq);
