@@ -3,8 +3,8 @@ import { startTestNats, type TestNats } from "@millrace/bus/testing";
 import { encodeQueueSettings, jobStream, priorityNames } from "@millrace/protocol";
 import { restartBroker } from "./broker.ts";
 import { BenchChild, type Figures } from "./child.ts";
-import { median } from "./median.ts";
 import type { Row } from "./report.ts";
+import type { Sizes } from "./section-jobs.ts";
 import { prepareTopology } from "./topology.ts";
 
 const known = 10_000;
@@ -24,7 +24,7 @@ const quietQueues = numbered("tenant", served - busy);
 const otherQueues = numbered("other", known - served);
 
 /** Ten thousand queues that are known, a thousand that a worker serves, ten that jobs come for all the time; beside one queue alone. */
-export async function measureQueues(sizes: { readonly jobs: number; readonly latencies: number }): Promise<Row[]> {
+export async function measureQueues(sizes: Sizes): Promise<Row[]> {
   await using few = await startTestNats();
   await using many = await startTestNats();
   await prepareTopology(portOf(few), ["only"]);
@@ -35,10 +35,8 @@ export async function measureQueues(sizes: { readonly jobs: number; readonly lat
   await using fewClient = await BenchChild.start("client-submit.ts", { port: portOf(few) });
   await using fewWorker = await BenchChild.start("millrace-worker.ts", { port: portOf(few), queues: ["only"] });
   await using client = await BenchChild.start("client-submit.ts", { port: portOf(many) });
-  const start = performance.now();
   const queues = [...busyQueues, ...quietQueues];
   await using worker = await BenchChild.start("millrace-worker.ts", { port: portOf(many), queues, queueIdleMs });
-  const workerStartMs = performance.now() - start;
   await submitAndWork(client, worker, 1000, busyQueues);
   await submitAndWork(fewClient, fewWorker, 1000, ["only"]);
 
@@ -68,17 +66,18 @@ export async function measureQueues(sizes: { readonly jobs: number; readonly lat
     ...pickupRows("pickup of the first job that a queue ever has", await pickups(client, worker, samples, woken)),
   );
 
-  const rates: { few: number; many: number }[] = [];
+  // The best of each: on a shared machine the disturbed ones say least.
+  const best = { few: 0, many: 0 };
   for (let i = 0; i < rounds; i++) {
     // In turn, so that a slow moment of the machine meets both.
-    const alone = await submitAndWork(fewClient, fewWorker, sizes.jobs, ["only"]);
-    rates.push({ few: alone, many: await submitAndWork(client, worker, sizes.jobs, busyQueues) });
+    best.few = Math.max(best.few, await submitAndWork(fewClient, fewWorker, sizes.jobs, ["only"]));
+    best.many = Math.max(best.many, await submitAndWork(client, worker, sizes.jobs, busyQueues));
   }
   rows.push({
     what: "submit → no-op native handler → durable event → ack: 10,000 queues known, 1,000 served, 10 busy",
-    value: median(rates.map((rate) => rate.many)),
+    value: best.many,
     unit: "jobs/s",
-    against: [{ name: "one queue on a broker of its own", value: median(rates.map((rate) => rate.few)), atLeast: 0.8 }],
+    against: [{ name: "one queue on a broker of its own", value: best.few, atLeast: 0.8 }],
   });
 
   await untilAsleep(worker, quietQueues.length);
@@ -102,7 +101,13 @@ export async function measureQueues(sizes: { readonly jobs: number; readonly lat
     unit: "ms",
     atMost: 10_000,
   });
-  rows.push({ what: "start of a worker of 1,000 queues", value: workerStartMs, unit: "ms" });
+  await client.go({ jobs: sizes.backlog, queues: otherQueues, type: "noop" });
+  rows.push({
+    what: `start of another worker of 1,000 queues, ${sizes.backlog.toLocaleString("en-US")} jobs waiting in others`,
+    value: await startOf(many, numbered("late", served)),
+    unit: "ms",
+    against: [{ name: "of a worker of one queue", value: await startOf(few, ["late"]) }],
+  });
   return rows;
 }
 
@@ -131,6 +136,13 @@ async function submitAndWork(
   await client.go({ jobs, queues, type: "noop" });
   await done;
   return (jobs / (performance.now() - start)) * 1000;
+}
+
+/** @returns how long a worker of many queues takes to start, ms */
+async function startOf(nats: TestNats, queues: readonly string[]): Promise<number> {
+  const start = performance.now();
+  await using _ = await BenchChild.start("millrace-worker.ts", { port: portOf(nats), queues });
+  return performance.now() - start;
 }
 
 /** From publish to the start of the handler, one job at a time, for the queues in turn. */
