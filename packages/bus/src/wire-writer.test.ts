@@ -69,3 +69,12 @@ it("acks many deliveries at once, and says so when there is no connection", asyn
   await nats.kill9();
   await expect.poll(() => bus.ackAll(got.slice(-1).map(({ replyBytes }) => replyBytes)), { timeout: 5000 }).toBe(false);
 });
+
+it("keeps the frame of a message whose header text is not the ASCII that it should be", async () => {
+  await using publisher = bus.publisher({ ackTimeoutMs: 500, deliveryTimeoutMs: 2000 });
+  const headers = new EncodedHeaders("NATS/1.0\r\nNats-Msg-Id: odd\r\nWho: Zoë ✓\r\n\r\n");
+  const data = new TextEncoder().encode("body");
+  const { seq, stream } = await publisher.publish({ subject: "jobs.low.q.odd", data, headers });
+  expect(new TextDecoder().decode((await bus.messageAt(stream, seq))?.data)).toBe("body");
+  expect(bus.status.epoch).toBe(1);
+});

@@ -42,22 +42,22 @@ export class WireWriter {
     // Of a character of UTF-16 come up to three bytes.
     const begin = this.#room(3 * line.length + (isSmall ? length + lineBreak.length : 0));
     const slab = this.#slab;
-    let at = begin;
+    const command = text === undefined || !isSmall ? line : line + text;
+    let at = begin + slab.write(command, begin);
+    // As long as it is only with nothing but ASCII: then the sizes in the line are right.
+    const hasHeaders = command !== line && at - begin === command.length;
+    if (!hasHeaders && command !== line) at = begin + slab.write(line, begin);
     if (isSmall) {
-      if (text === undefined) {
-        at += slab.write(line, at);
+      if (!hasHeaders) {
         slab.set(headers.bytes, at);
         at += byteLength;
-      } else at += slab.write(line + text, at);
+      }
       slab.set(data, at);
       at += data.length;
       slab[at++] = 13;
       slab[at++] = 10;
       this.#protocol.sendCommand(slab.subarray(begin, at));
-    } else {
-      at += slab.write(line, at);
-      this.#protocol.sendCommand(slab.subarray(begin, at), headers.bytes, data, lineBreak);
-    }
+    } else this.#protocol.sendCommand(slab.subarray(begin, at), headers.bytes, data, lineBreak);
     this.#at = at;
     return true;
   }
