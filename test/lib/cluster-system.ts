@@ -29,11 +29,12 @@ const lanes = 32;
 const laneMs = 20;
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** When a job was published, when the broker had taken it, and when a worker had it, all Unix ms. */
+/** When a job was published, when the broker had taken it, when a worker had it, and when that ran it, all Unix ms. */
 export interface Probe {
   readonly priority: PriorityName;
   readonly publishedMs: number;
   readonly acceptedMs: number;
+  readonly deliveredMs: number;
   readonly startedMs: number;
 }
 
@@ -45,6 +46,8 @@ export interface Seen {
   readonly acceptedMs: number;
   /** When the queue's consumer had its leader, likewise. */
   readonly consumerElectedMs: number;
+  readonly deliveredMs: number;
+  /** What may be a repeat is looked up before. */
   readonly startedMs: number;
 }
 
@@ -87,6 +90,16 @@ export async function startClusterSystem(queue: string): Promise<ClusterSystem> 
   };
   const handlers = { work: run };
   const workerBus = starting.use(await connectAs("worker"));
+  const delivered = new Map<string, () => void>();
+  const pull = workerBus.pull.bind(workerBus);
+  workerBus.pull = (stream, consumer, options, handlers) =>
+    pull(stream, consumer, options, {
+      onMessage: (message) => {
+        delivered.get(message.subject)?.();
+        handlers.onMessage(message);
+      },
+      onEnd: (end) => handlers.onEnd(end),
+    });
   const options = { queues: [queue], bus: workerBus, executors: 0, ackWaitMs, handlers };
   const worker = starting.use(await startWorker(options));
   const clientBus = await connectAs("clients");
@@ -105,15 +118,19 @@ export async function startClusterSystem(queue: string): Promise<ClusterSystem> 
     async probe(priority) {
       const publishedMs = Date.now();
       const id = load.nextId();
-      const { promise, resolve } = Promise.withResolvers<number>();
-      started.set(id, () => resolve(Date.now()));
+      const subject = jobSubject(priority, queue, "work", id);
+      const delivery = Promise.withResolvers<number>();
+      delivered.set(subject, () => delivery.resolve(Date.now()));
+      const start = Promise.withResolvers<number>();
+      started.set(id, () => start.resolve(Date.now()));
       await load.publish(id, priority);
       const acceptedMs = Date.now();
-      const startedMs = await promise;
+      const [deliveredMs, startedMs] = await Promise.all([delivery.promise, start.promise]);
+      delivered.delete(subject);
       started.delete(id);
-      return { priority, publishedMs, acceptedMs, startedMs };
+      return { priority, publishedMs, acceptedMs, deliveredMs, startedMs };
     },
-    seen({ priority, publishedMs, acceptedMs, startedMs }, sinceMs) {
+    seen({ priority, publishedMs, acceptedMs, deliveredMs, startedMs }, sinceMs) {
       const after = (atMs: number | undefined): number => (atMs === undefined ? 0 : atMs - sinceMs);
       const stream = jobStream(priority);
       const decided = (consumer: string | undefined, byMs: number): number =>
@@ -122,7 +139,8 @@ export async function startClusterSystem(queue: string): Promise<ClusterSystem> 
         publishedMs: after(publishedMs),
         streamElectedMs: decided(undefined, acceptedMs),
         acceptedMs: after(acceptedMs),
-        consumerElectedMs: decided(queueConsumer(queue), startedMs),
+        consumerElectedMs: decided(queueConsumer(queue), deliveredMs),
+        deliveredMs: after(deliveredMs),
         startedMs: after(startedMs),
       };
     },
