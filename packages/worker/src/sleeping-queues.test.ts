@@ -1,5 +1,11 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connectBus } from "@millrace/bus";
+import { TestNats } from "@millrace/bus/testing";
 import { EventKind, jobStream, priorityNames, queueConsumer } from "@millrace/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { JobContext } from "./job-context.ts";
 import { startWorker } from "./start-worker.ts";
 import { WorkerFixture } from "./testing.ts";
 
@@ -93,4 +99,28 @@ test("what comes while a queue that sleeps cannot be heard is found when the con
   await other.bus.whenConnected();
   for (const n of [0, 1, 2]) await other.submit("normal", `cut-${n}`, "t", `cut-${n}`);
   for (const n of [0, 1, 2]) await other.end(`cut-${n}`);
+}, 30_000);
+
+test("what comes for a queue that sleeps is found also where it cannot be heard", async () => {
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.adopt(await mkdtemp(join(tmpdir(), "millrace-deaf-")), (path) => rm(path, { recursive: true }));
+  const users = join(folder, "users.conf");
+  const deaf = '{ user: deaf, password: d, permissions: { subscribe: { deny: "jobs.>" } } }';
+  await writeFile(users, `authorization { users: [{ user: all, password: a }, ${deaf}] }\n`);
+  const nats = stack.use(await TestNats.start({ include: [users] }));
+  const busOf = async (user: string, password: string) =>
+    stack.use(await connectBus({ servers: nats.url, name: user, user, password }));
+  const bus = await busOf("all", "a");
+  await bus.ensureTopology();
+  const ran = Promise.withResolvers<string>();
+  const options = { handlers: { t: (job: JobContext) => ran.resolve(job.id) }, drainTimeoutMs: 1000 };
+  await using _worker = await startWorker({
+    ...options,
+    bus: await busOf("deaf", "d"),
+    queues: queuesOf("deaf", 10),
+    mostAwakeQueues: 5,
+    queueIdleMs: 1000,
+  });
+  await bus.publishDurable("jobs.normal.deaf-3.t.unheard", new Uint8Array(0));
+  expect(await ran.promise).toBe("unheard");
 }, 30_000);

@@ -20,7 +20,8 @@ export interface SleepingQueuesOptions {
 /**
  * Consumers cost the broker, whether anything comes for them or not. So a worker of very many queues pulls those that something came
  * for lately, at the priorities at which it came. Of the others it hears by their subjects, plainly; the first message makes the one
- * consumer that it needs, which then delivers it. What may have been missed while there was no connection is looked for when it is back.
+ * consumer that it needs, which then delivers it. What was not heard, as there was no connection, or servers had lost each other, is
+ * looked for when the connection is back, and every 30 s.
  */
 export class SleepingQueues implements AsyncDisposable {
   readonly #options: SleepingQueuesOptions;
@@ -39,8 +40,6 @@ export class SleepingQueues implements AsyncDisposable {
   #retry: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #lookAgain = false;
-  /** The connection up to which everything was heard, or found. */
-  #epoch = 0;
 
   constructor(options: SleepingQueuesOptions) {
     this.#options = options;
@@ -155,10 +154,9 @@ export class SleepingQueues implements AsyncDisposable {
     }
   }
 
-  /** Wakes lanes for which something lies in the logs. Without a new connection nothing was missed that has no consumer. */
+  /** Wakes lanes for which something lies in the logs. */
   async #look(): Promise<void> {
     const { bus } = this.#options;
-    const { epoch } = bus.status;
     for (const level of priorityLevels) {
       const log = jobStream(priorityName(level));
       // Before the consumers are listed: what comes later is heard.
@@ -174,7 +172,7 @@ export class SleepingQueues implements AsyncDisposable {
         if (consumer === undefined) without.push(lane);
         else if (consumer.pending + consumer.ackPending > 0) this.#call(lane);
       }
-      if (from <= lastSeq && epoch !== this.#epoch) {
+      if (from <= lastSeq) {
         await eachOf(without, async (lane) => {
           // The last one, which a broker finds by its index; for the next one from a place 2.9 reads all that lies between.
           const last = await bus.lastMessage(log, queueFilter(level, lane.queue));
@@ -183,7 +181,6 @@ export class SleepingQueues implements AsyncDisposable {
       }
       this.#lookedUpTo.set(log, lastSeq);
     }
-    this.#epoch = epoch;
   }
 
   /** Lanes that nothing came for: listened to first, and then found empty, so that nothing falls in between. */
