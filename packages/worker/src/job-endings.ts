@@ -81,9 +81,7 @@ export class JobEndings {
   postpone(job: Job, runAtMs: number): void {
     job.phase = "settling";
     const { attempt, move, maxAttempts } = job.options;
-    this.#publish(job, { attempt, move: move + 1, maxAttempts, scheduledMs: runAtMs }, () =>
-      this.#options.settler.ack(job),
-    );
+    this.#publishNext(job, { attempt, move: move + 1, maxAttempts, scheduledMs: runAtMs });
   }
 
   /** What a caller who waits for a cancelled job is told. Its end is somebody else's to store. */
@@ -133,17 +131,28 @@ export class JobEndings {
       event.reason = "snoozed";
     }
     const next: NextPosition = { attempt: job.options.attempt + 1, move: 0, maxAttempts };
-    // Short waits pass here, and the row says at once that it will be tried again; for a long one the schedule must have it first.
-    if (delayMs > longestHeldMs || this.held.full) {
-      return this.#publish(job, { ...next, scheduledMs: event.nextRunAtMs }, () => this.#end(job, event));
-    }
     this.#options.onEnd(job, event);
-    this.#options.settler.note(event);
+    // That it failed is stored before there is a next attempt: a message of this one that comes again after that runs no more, and
+    // nobody else would tell of its failure.
+    if (delayMs > longestHeldMs || this.held.full) {
+      const scheduledMs = event.nextRunAtMs;
+      this.#options.settler.note(event, () => this.#publishNext(job, { ...next, scheduledMs }));
+      return;
+    }
+    // Short waits pass here, and the row says at once that it will be tried again.
     job.phase = "held";
-    this.held.enter(job, Math.max(0, delayMs), () => {
+    let open = 2;
+    const oneLess = (): void => {
+      if (--open > 0 || job.phase !== "held") return;
       job.phase = "settling";
-      this.#publish(job, next, () => this.#options.settler.ack(job));
-    });
+      this.#publishNext(job, next);
+    };
+    this.#options.settler.note(event, oneLess);
+    this.held.enter(job, Math.max(0, delayMs), oneLess);
+  }
+
+  #publishNext(job: Job, next: NextPosition): void {
+    this.#publish(job, next, () => this.#options.settler.ack(job));
   }
 
   #publish(job: Job, next: NextPosition, then: () => void): void {

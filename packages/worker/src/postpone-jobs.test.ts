@@ -96,3 +96,34 @@ test("the retry of a job that a bare publish named by its message id keeps that 
   const [, next] = await world.stored("JOBS_LOW", "jobs.low.bare.>");
   expect(next?.subject).toBe("jobs.low.bare.t");
 });
+
+test.each([
+  ["short", "JOBS_NORMAL", 1],
+  ["long", "SCHEDULE", 60_000],
+])("a %s retry is published once it is stored that the attempt failed", async (name, log, delayMs) => {
+  await using other = await WorkerFixture.start();
+  const failed = Promise.withResolvers<void>();
+  await using _worker = await startWorker({
+    ...options(name),
+    natsUrl: other.nats.url,
+    handlers: {
+      t: (job) => {
+        if (job.attempt > 1) return "well";
+        failed.resolve();
+        throw new Error("not yet");
+      },
+    },
+  });
+  await other.bus.request("$JS.API.STREAM.DELETE.EVENTS", new Uint8Array(0), { timeoutMs: 2000 });
+  const backoff: [string, string] = [headerNames.backoff, `fixed;base=${delayMs};jitter=0`];
+  await other.submit("normal", name, "t", `${name}-1`, "", [backoff]);
+  await failed.promise;
+  // Longer than the wait, and than a publish takes.
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  const before = log === "SCHEDULE" ? 0 : 1;
+  expect((await other.bus.streamState(log)).messages).toBe(before);
+  expect(await other.open("normal", name)).toBe(1);
+  await other.bus.ensureTopology();
+  await expect.poll(async () => (await other.bus.streamState(log)).messages, { timeout: 10_000 }).toBe(before + 1);
+  await expect.poll(() => other.open("normal", name), { timeout: 10_000 }).toBe(0);
+});

@@ -53,6 +53,7 @@ interface Batch {
   readonly data: Uint8Array;
   readonly jobs: readonly Job[];
   readonly replies: readonly Reply[];
+  readonly thens: readonly (() => void)[];
 }
 
 /**
@@ -66,6 +67,7 @@ export class Settler {
   readonly #encoder: EventEncoder;
   #jobs: Job[] = [];
   #replies: Reply[] = [];
+  #thens: (() => void)[] = [];
   #started: Job[] = [];
   #inFlight = 0;
   #pending: Batch[] = [];
@@ -95,9 +97,10 @@ export class Settler {
     this.#schedule(startedAfterMs);
   }
 
-  /** An event that no ack waits for. */
-  note(event: EventFields): void {
+  /** An event that no ack waits for. @param then once it is stored */
+  note(event: EventFields, then?: () => void): void {
     this.#add(event);
+    if (then !== undefined) this.#thens.push(then);
     this.#schedule(this.#options.idle() ? 0 : lingerMs);
   }
 
@@ -203,9 +206,10 @@ export class Settler {
     this.#addStarted();
     if (this.#encoder.count === 0) return;
     this.events += this.#encoder.count;
-    this.#pending.push({ data: this.#encoder.take(), jobs: this.#jobs, replies: this.#replies });
+    this.#pending.push({ data: this.#encoder.take(), jobs: this.#jobs, replies: this.#replies, thens: this.#thens });
     this.#jobs = [];
     this.#replies = [];
+    this.#thens = [];
     this.#send();
   }
 
@@ -244,6 +248,7 @@ export class Settler {
       this.batches++;
       this.#ackAll(batch.jobs);
       for (const reply of batch.replies) this.#options.bus.publish(reply.subject, reply.data);
+      for (const then of batch.thens) then();
     } else {
       this.#options.onTrouble(error);
       // Its jobs run again elsewhere.

@@ -49,7 +49,7 @@ function judgeOrder(heard: readonly HeardEvent[], row: JobRow, log: FaultLog): s
     wrong.push(`the row is of attempt ${row.attempt}, and the watcher heard the end of ${end.attempt}`);
   for (const [index, { kind, attempt, atMs }] of heard.entries()) {
     if (kind === "retried") {
-      // The next attempt is stored before it is said that this one failed: what is lost between is told again.
+      // That it failed is stored before the next attempt is; an attempt that is run again tells it once more.
       const next = heard.findIndex((event) => event.attempt > attempt && !isArrival(event));
       if (next >= 0 && next < index && !log.mayRepeat(atMs - 60_000, atMs))
         wrong.push(`attempt ${attempt} was retried after attempt ${heard[next]?.attempt} was heard of`);
