@@ -1,9 +1,23 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { natsCache } from "./nats-cache.ts";
 import { provideNatsServer, type NatsServer, type NatsServerOptions } from "./nats-server.ts";
 import { signalProcess } from "./signal-process.ts";
+
+const stoppedWithinMs = 5000;
+
+/** Whether all its threads have stopped, where the system tells. */
+function isStopped(pid: number): boolean {
+  const tasks = `/proc/${pid}/task`;
+  if (!existsSync(tasks)) return true;
+  return readdirSync(tasks).every((thread) => {
+    const stat = readFileSync(join(tasks, thread, "stat"), "latin1");
+    // The state follows the name, which may hold anything, in brackets.
+    return stat.charAt(stat.lastIndexOf(")") + 2) === "T";
+  });
+}
 
 /** A server of its own for one test file: a free port, files in a temporary folder, gone when disposed. */
 export class TestNats implements AsyncDisposable {
@@ -44,7 +58,12 @@ export class TestNats implements AsyncDisposable {
 
   /** It keeps its connections and answers nothing, as on a machine that hangs, until `thaw`. */
   freeze(): void {
-    if (this.#server.pid !== undefined) signalProcess(this.#server.pid, "SIGSTOP");
+    const { pid } = this.#server;
+    if (pid === undefined) return;
+    signalProcess(pid, "SIGSTOP");
+    // Each thread stops at its next turn: until then it may answer what is asked right after this.
+    const untilMs = performance.now() + stoppedWithinMs;
+    while (!isStopped(pid)) if (performance.now() > untilMs) throw new Error(`process ${pid} did not stop`);
   }
 
   thaw(): void {
