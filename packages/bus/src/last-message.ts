@@ -2,6 +2,9 @@ import { BusError, natsCodes } from "./bus-error.ts";
 import { messageStatusOf } from "./bus-message.ts";
 import type { JetStreamApi } from "./jetstream-api.ts";
 
+/** After which a stream's leader is asked instead. */
+const refusals: ReadonlySet<string> = new Set(["unavailable", "permission_denied", "deadline_exceeded"]);
+
 /** A message as a stream holds it. */
 export interface LoggedMessage {
   readonly subject: string;
@@ -62,8 +65,9 @@ export async function holdsSubject(api: JetStreamApi, stream: string, subject: s
     if (status.code === 404) return false;
     throw new BusError("internal", `get ${subject}: ${status.code} ${status.text}`);
   } catch (error) {
-    // A stream that answers nobody directly, as those are that an older version made, or the broker's user may not ask so.
-    const isRefused = error instanceof BusError && (error.code === "unavailable" || error.code === "permission_denied");
+    // A stream that answers nobody directly, as those are that an older version made, or the broker's user may not ask so. Of one that is
+    // not there 2.9 says nothing.
+    const isRefused = error instanceof BusError && refusals.has(error.code);
     if (!isRefused || !api.link.connected) throw error;
     return (await lastMessage(api, stream, which)) !== undefined;
   }

@@ -77,7 +77,9 @@ test.each([600_000, -600_000])(
       [headerNames.backoff, "fixed;base=60000;jitter=0"],
     ]);
     const retried = await world.event(`${queue}-3`, EventKind.RETRIED);
-    const [later] = await world.stored("SCHEDULE", `schedule.normal.${queue}.>`);
+    // Acked when the schedule has it.
+    await expect.poll(() => world.open("normal", queue)).toBe(0);
+    const [later] = await world.stored("SCHEDULE", `schedule.normal.${queue}.*.*`);
     expect(Number(later?.header(headerNames.runAt))).toBe(retried.nextRunAtMs);
     expect(Math.abs(retried.nextRunAtMs - machineNow() - 60_000)).toBeLessThan(3000);
   },
