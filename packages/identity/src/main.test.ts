@@ -53,3 +53,38 @@ test.skipIf(binaries === undefined)(
   },
   60_000,
 );
+
+test.skipIf(binaries === undefined)(
+  "a process that starts while the database is away waits for it, and may be stopped meanwhile",
+  async () => {
+    await using stack = new AsyncDisposableStack();
+    const postgres = stack.use(await startTestPostgres(binaries ?? ""));
+    const nats = stack.use(await startTestNats());
+    await postgres.stop();
+    const start = () => {
+      const env = { ...process.env, NATS_URL: nats.url, DATABASE_URL: postgres.url, MILLRACE_LOG_LEVEL: "info" };
+      const child = spawn(process.execPath, [main], { env, stdio: ["ignore", "pipe", "pipe"] });
+      stack.defer(() => void child.kill("SIGKILL"));
+      let output = "";
+      const says = async (words: string): Promise<void> => {
+        while (!output.includes(words)) {
+          if (child.exitCode !== null) throw new Error(`identity ended: ${output}`);
+          await Promise.race([once(child.stdout, "data"), once(child.stderr, "data"), ended]);
+        }
+      };
+      const ended = once(child, "exit");
+      for (const stream of [child.stdout, child.stderr])
+        stream.on("data", (chunk: Buffer) => void (output += chunk.toString()));
+      return { child, ended, says };
+    };
+    const [waits, stops] = [start(), start()];
+    await Promise.all([waits.says("waiting for the database"), stops.says("waiting for the database")]);
+    stops.child.kill("SIGTERM");
+    expect((await stops.ended)[0]).toBe(0);
+    await postgres.start();
+    await waits.says("identity serves");
+    waits.child.kill("SIGTERM");
+    expect((await waits.ended)[0]).toBe(0);
+  },
+  60_000,
+);

@@ -16,8 +16,9 @@ import { openStore } from "@millrace/store";
 import { identityConfigOf, loadProcessConfig } from "./process-config.ts";
 import { readKeySecrets } from "./read-key-secrets.ts";
 import { startIdentity } from "./start-identity.ts";
+import { waitForDatabase } from "./wait-for-database.ts";
 
-await runService(async () => {
+await runService(async (stopping) => {
   const live = loadProcessConfig({ env: process.env, argv: process.argv.slice(2) });
   const { values } = live;
   const { host, natsUrl, databaseUrl, databaseSchema, opsPort, grpcPort, logLevel, otlpEndpoint, traceRatio } = values;
@@ -30,7 +31,14 @@ await runService(async () => {
   const bus = starting.use(await connectBus({ ...brokerOptions("identity", values), logger }));
   const store = starting.use(await openStore({ databaseUrl, schema: databaseSchema }));
   await bus.refuseFormerJobs();
-  await store.migrate();
+  await waitForDatabase(
+    () => store.migrate(),
+    stopping,
+    (err, before) => {
+      part.missing(err.message);
+      if (before === 0) logger.warn({ err }, "waiting for the database");
+    },
+  );
   starting.use(announceSettings(bus.kv("processes"), processSettings("identity", live), logger));
   const settings = starting.use(followSettings(bus.kv("settings"), live, logger));
   // Nobody must get in by what was forbidden before a restart.
