@@ -45,6 +45,12 @@ export interface StrandedJob {
   readonly why: StrandedWhy;
 }
 
+/** Of a consumer that waits for acks. */
+interface Pending {
+  readonly deliveredSeq: number;
+  readonly ackPending: number;
+}
+
 export interface LookOptions {
   /** In each log: places up to here were compared with what lies there. Moved on by the look. */
   readonly compared: Map<string, number>;
@@ -71,18 +77,22 @@ export interface Look {
 export async function lookForStranded(options: ReconcileOptions, look: LookOptions): Promise<Look> {
   const { bus, store, whenProjected } = options;
   const floors = new Map<string, Map<string, number>>();
+  const pending = new Map<string, Map<string, Pending>>();
   let leaseMs = options.leaseMs;
   for (const log of logs) {
     const byQueue = new Map<string, number>();
+    const pendingByQueue = new Map<string, Pending>();
     for (const consumer of await bus.listConsumers(log)) {
       const queue = queueOfConsumer(consumer.name);
       if (queue === undefined) continue;
       // With nothing out, all that was delivered was acknowledged: the floor itself may lag.
       const { ackFloorSeq, deliveredSeq, ackPending } = consumer;
       byQueue.set(queue, ackPending === 0 ? Math.max(ackFloorSeq, deliveredSeq) : ackFloorSeq);
+      if (ackPending > 0 && deliveredSeq > ackFloorSeq) pendingByQueue.set(queue, { deliveredSeq, ackPending });
       if (options.leaseMs === 0) leaseMs = Math.max(leaseMs, consumer.ackWaitMs);
     }
     floors.set(log, byQueue);
+    pending.set(log, pendingByQueue);
   }
   const ends = new Map<string, number>();
   const firsts = new Map<string, number>();
@@ -108,13 +118,42 @@ export async function lookForStranded(options: ReconcileOptions, look: LookOptio
       else if (look.belowFirst.has(log)) stranded.push({ job, why: "no longer in its log" });
       else purged.push(job);
     }
+    for (const job of await findAckedAmong(options, log, pending.get(log) ?? new Map())) {
+      if (job.seq >= first) stranded.push({ job, why: "acknowledged without an end" });
+    }
     const compared = await comparePlaces(options, log, look.compared.get(log) ?? 0, first);
     look.compared.set(log, compared.upTo);
     looked += compared.looked;
-    const known = new Set(stranded.map(({ job }) => job.id));
-    stranded.push(...compared.stranded.filter(({ job }) => !known.has(job.id)));
+    stranded.push(...compared.stranded);
   }
-  return { stranded, looked, purged, leaseMs: leaseMs || usualLeaseMs };
+  return {
+    stranded: [...new Map(stranded.map((one) => [one.job.id, one])).values()],
+    looked,
+    purged,
+    leaseMs: leaseMs || usualLeaseMs,
+  };
+}
+
+/**
+ * Jobs above the floor of their consumer that were acknowledged, behind one that waits in a worker's hand: told by the count. When
+ * workers have as many of them in hand as the consumer waits for, nobody waits for the others. What a worker gave back with a delay
+ * makes the counts differ, and nothing is said then.
+ */
+async function findAckedAmong(
+  { store, workers }: ReconcileOptions,
+  log: string,
+  pending: ReadonlyMap<string, Pending>,
+): Promise<PlacedJob[]> {
+  if (pending.size === 0) return [];
+  const atOrBelow = new Map([...pending].map(([queue, { deliveredSeq }]) => [queue, deliveredSeq]));
+  const jobs = await store.listUnfinished(log, { atOrBelow, limit: mostInOneLook });
+  // Of more the count says nothing.
+  if (jobs.length === mostInOneLook) return [];
+  const held = await workers.holds(jobs.map(({ id }) => id));
+  return [...Map.groupBy(jobs, ({ queue }) => queue)].flatMap(([queue, ofQueue]) => {
+    const free = ofQueue.filter(({ id }) => !held.has(id));
+    return ofQueue.length - free.length === pending.get(queue)?.ackPending ? free : [];
+  });
 }
 
 /**

@@ -133,6 +133,35 @@ describe("reconciling", () => {
     expect((await fixture.bus.streamState(log)).lastSeq).toBe(3);
   });
 
+  test(
+    "publishes again what was acknowledged without an end behind a job that a worker has in hand",
+    { timeout },
+    async () => {
+      await using fixture = await ProjectorFixture.start(store);
+      const { bus } = fixture;
+      await bus.kv("workers").put("w1", text(JSON.stringify({ queues: ["mail"], formats: [], startedMs: 1 })));
+      let holds: readonly string[] = [];
+      using _ = bus.subscribe(commandSubject("w1"), {}, ({ data, reply }) => {
+        const { ids: asked } = JSON.parse(new TextDecoder().decode(data)) as { ids: string[] };
+        bus.publish(reply, text(JSON.stringify({ holds: asked.filter((id) => holds.includes(id)) })));
+      });
+      await using projector = await fixture.project();
+      for (const id of ["held", "lost", "given-back"]) await fixture.submit(id);
+      const got = await fixture.pull("mail", 3);
+      bus.ack(got[1]?.reply ?? "");
+      await bus.flush();
+      await fixture.catchUp(projector);
+      // One that is in nobody's hand will be delivered again: the counts differ, and nothing is done.
+      holds = ["held"];
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      expect((await bus.streamState(log)).lastSeq).toBe(3);
+      holds = ["held", "given-back"];
+      const [again] = await fixture.pull("mail", 1);
+      expect(again?.header("Millrace-Id")).toBe("lost");
+      expect((await bus.streamState(log)).lastSeq).toBe(4);
+    },
+  );
+
   test("leaves a job to the worker that has it in hand, and to one that does not answer", { timeout }, async () => {
     await using fixture = await ProjectorFixture.start(store);
     const { bus } = fixture;

@@ -177,7 +177,7 @@ export class Upkeep implements AsyncDisposable {
       if (look.purged.length > 0) {
         logger.error(
           { count: look.purged.length, jobs },
-          "unfinished jobs were removed from their logs by somebody else",
+          "unfinished jobs were removed from their logs by somebody else; millrace repair publishes them again",
         );
       }
       this.#purged = look.purged.length;
@@ -187,7 +187,7 @@ export class Upkeep implements AsyncDisposable {
       if (count > 0)
         logger.error(
           { count },
-          "stranded jobs are left alone, as ends may be among messages that were never projected",
+          "stranded jobs are left alone, as ends may be among messages that were never projected; see millrace repair",
         );
       return;
     }
