@@ -40,6 +40,8 @@ export class SleepingQueues implements AsyncDisposable {
   #retry: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #lookAgain = false;
+  /** The connection at the last look. */
+  #epoch = 0;
 
   constructor(options: SleepingQueuesOptions) {
     this.#options = options;
@@ -157,6 +159,9 @@ export class SleepingQueues implements AsyncDisposable {
   /** Wakes lanes for which something lies in the logs. */
   async #look(): Promise<void> {
     const { bus } = this.#options;
+    const { epoch } = bus.status;
+    // 2.9 looks through the whole log for each of these questions, and makes no cluster whose servers could lose each other.
+    const looksOften = bus.info.features.metadata;
     for (const level of priorityLevels) {
       const log = jobStream(priorityName(level));
       // Before the consumers are listed: what comes later is heard.
@@ -172,7 +177,7 @@ export class SleepingQueues implements AsyncDisposable {
         if (consumer === undefined) without.push(lane);
         else if (consumer.pending + consumer.ackPending > 0) this.#call(lane);
       }
-      if (from <= lastSeq) {
+      if (from <= lastSeq && (epoch !== this.#epoch || looksOften)) {
         await eachOf(without, async (lane) => {
           // The last one, which a broker finds by its index; for the next one from a place 2.9 reads all that lies between.
           const last = await bus.lastMessage(log, queueFilter(level, lane.queue));
@@ -181,6 +186,7 @@ export class SleepingQueues implements AsyncDisposable {
       }
       this.#lookedUpTo.set(log, lastSeq);
     }
+    this.#epoch = epoch;
   }
 
   /** Lanes that nothing came for: listened to first, and then found empty, so that nothing falls in between. */
