@@ -143,7 +143,7 @@ export async function startControl(config: Partial<ControlConfig>, deps: Control
   // Jobs are accepted without the database; only reading them needs it.
   starting.use(health.check("nats", () => probeBroker(bus)));
   starting.use(health.check("logs", () => pressure.reason || undefined));
-  starting.use(health.warn("logs", () => pressure.alarm || undefined));
+  starting.use(health.warn("pressure", () => pressure.alarm || undefined));
   starting.use(health.check("database", () => store.ping().then(() => undefined)));
   starting.use(metrics.beforeScrape(() => countPending(bus, metrics)));
   const info = describeProcess(node);

@@ -42,8 +42,12 @@ export class Health {
     return { [Symbol.dispose]: () => void this.#checks.delete(name) };
   }
 
-  /** Adds a part that is asked at each probe what should be looked after; the process is ready all the same. */
+  /**
+   * Adds a part that is asked at each probe what should be looked after; the process is ready all the same.
+   * @throws RangeError when another part of this process has the name, and would no longer be heard
+   */
   warn(name: string, ask: () => string | undefined): Disposable {
+    if (this.#warnings.has(name)) throw new RangeError(`two parts warn under the name ${name}`);
     this.#warnings.set(name, ask);
     return { [Symbol.dispose]: () => void this.#warnings.delete(name) };
   }

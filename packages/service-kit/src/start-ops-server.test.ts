@@ -62,3 +62,9 @@ it("serves health and metrics", async () => {
   health.breakDown("the kernel lost its root");
   expect((await get("/health/live")).status).toBe(503);
 });
+
+it("of two parts that warn under one name none is silenced", () => {
+  const health = new Health();
+  using _first = health.warn("logs", () => "first");
+  expect(() => health.warn("logs", () => "second")).toThrow("two parts warn under the name logs");
+});
