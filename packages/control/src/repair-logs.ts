@@ -12,8 +12,8 @@ import {
 } from "@millrace/protocol";
 import type { ControlContext } from "./control-context.ts";
 
-/** Repairing waits for the rows to catch up, and then for a lease to run out. */
-const answerMs = 120_000;
+/** Repairing waits for the rows to catch up, and then for a lease to run out; the doors give up at 120 s. */
+const answerMs = 100_000;
 const encoder = new TextEncoder();
 
 /** Has the projector look for jobs that nobody would deliver any more, and publish them again. */

@@ -5,7 +5,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { table } from "../output.ts";
 
 /** The server waits for its rows, and for what a worker may have in hand. */
-const timeoutMs = 130_000;
+const timeoutMs = 110_000;
 
 /** `repair`: what the logs have lost, published again. */
 export function repairCommand(program: Command, context: CliContext): void {
