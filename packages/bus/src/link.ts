@@ -52,6 +52,8 @@ export interface BusOptions {
   readonly topology?: TopologyOptions;
   /** How long the first connection is tried for; later ones are tried for ever. */
   readonly connectTimeoutMs?: number;
+  /** Ends these tries; its reason is thrown. */
+  readonly signal?: AbortSignal;
   readonly logger?: BusLogger;
 }
 
@@ -131,7 +133,7 @@ export class Link implements AsyncDisposable {
   }
 
   static async #connect(options: BusOptions, files: CertificateFiles | undefined): Promise<NatsConnection> {
-    const { connectTimeoutMs = 30_000, logger = silentLogger } = options;
+    const { connectTimeoutMs = 30_000, logger = silentLogger, signal } = options;
     const deadline = Date.now() + connectTimeoutMs;
     const servers = shownServers(options);
     let last: unknown;
@@ -149,7 +151,8 @@ export class Link implements AsyncDisposable {
           const refused = /AUTHORIZATION|AUTHENTICATION|BAD_CREDS/.test(errorCodeOf(cause));
           if (refused) throw new BusError("unauthenticated", `NATS at ${servers} refused the credentials`, { cause });
           if (remaining <= 0) throw new BusError("unavailable", `no NATS server answers at ${servers}`, { cause });
-          await pause(Math.min(firstTryDelayMs, remaining));
+          await pause(Math.min(firstTryDelayMs, remaining), signal === undefined ? {} : { signal });
+          signal?.throwIfAborted();
         }
       }
     } finally {

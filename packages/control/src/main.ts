@@ -16,7 +16,7 @@ import { controlPipeline } from "./control-pipeline.ts";
 import { processConfig } from "./process-config.ts";
 import { startControl } from "./start-control.ts";
 
-await runService(async () => {
+await runService(async (stopping) => {
   const loaded = loadConfig(processConfig, { env: process.env, argv: process.argv.slice(2) });
   const { values } = loaded;
   const {
@@ -38,7 +38,7 @@ await runService(async () => {
   const part = health.part("control");
   starting.use(startTracing({ service: "control", endpoint: otlpEndpoint, ratio: traceRatio }));
   starting.use(await startOpsServer({ host, port: opsPort, health, metrics }));
-  const bus = starting.use(await connectBus({ ...brokerOptions("control", values), logger }));
+  const bus = starting.use(await connectBus({ ...brokerOptions("control", values), logger, signal: stopping }));
   await bus.ensureTopology();
   await bus.requireLogs();
   const store = starting.use(await openStore({ databaseUrl, schema: databaseSchema }));

@@ -21,9 +21,13 @@ export interface ConnectedTransport extends RpcTransport, AsyncDisposable {
 }
 
 /** The way to `control`: gRPC where its address is given, else NATS request-reply. */
-export function connectTransport(config: TransportConfig, logger: Logger): Promise<ConnectedTransport> {
+export function connectTransport(
+  config: TransportConfig,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<ConnectedTransport> {
   const { controlUrl: baseUrl, tlsCa: ca, tlsCert: cert, tlsKey: key } = config;
-  if (baseUrl === undefined) return openNatsTransport("gateway", { ...config, logger });
+  if (baseUrl === undefined) return openNatsTransport("gateway", { ...config, logger, signal });
   const paths = { ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) };
   const security = ca === undefined ? {} : { certificates: { ca, ...paths } };
   return Promise.resolve(createGrpcTransport({ baseUrl, logger, ...security }));

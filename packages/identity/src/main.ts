@@ -28,7 +28,7 @@ await runService(async (stopping) => {
   const part = health.part("identity");
   starting.use(startTracing({ service: "identity", endpoint: otlpEndpoint, ratio: traceRatio }));
   starting.use(await startOpsServer({ host, port: opsPort, health, metrics: createMetrics() }));
-  const bus = starting.use(await connectBus({ ...brokerOptions("identity", values), logger }));
+  const bus = starting.use(await connectBus({ ...brokerOptions("identity", values), logger, signal: stopping }));
   const store = starting.use(await openStore({ databaseUrl, schema: databaseSchema }));
   await bus.refuseFormerJobs();
   await waitForDatabase(

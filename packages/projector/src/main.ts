@@ -16,7 +16,7 @@ import { openStore } from "@millrace/store";
 import { projectorMetrics } from "./projector-metrics.ts";
 import { startProjector } from "./start-projector.ts";
 
-await runService(async () => {
+await runService(async (stopping) => {
   const { config, live } = loadStoreProcess({ env: process.env, argv: process.argv.slice(2) });
   const logger = createLogger({ name: "projector", level: config.logLevel });
   const metrics = createMetrics();
@@ -24,7 +24,7 @@ await runService(async () => {
   await using stack = new AsyncDisposableStack();
   stack.use(startTracing({ service: "projector", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
   const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
-  const bus = stack.use(await connectBus({ ...brokerOptions("projector", config), logger }));
+  const bus = stack.use(await connectBus({ ...brokerOptions("projector", config), logger, signal: stopping }));
   await bus.ensureTopology();
   await bus.requireLogs({ whole: true });
   stack.use(followSettings(bus.kv("settings"), live, logger));

@@ -15,15 +15,16 @@ export interface NatsTransport extends Transport, AsyncDisposable {
   missing(): Promise<string | undefined>;
 }
 
-/** A NATS transport with a connection of its own, for a process that does nothing else with NATS. */
+/** A NATS transport with a connection of its own, for a process that does nothing else with NATS. `signal` ends the wait for a broker. */
 export async function openNatsTransport(
   user: BrokerUser,
-  broker: BrokerSettings & { readonly logger?: BusLogger },
+  broker: BrokerSettings & { readonly logger?: BusLogger; readonly signal?: AbortSignal },
   options: NatsTransportOptions = {},
 ): Promise<NatsTransport> {
   const connection = await connectBus({
     ...brokerOptions(user, broker),
     ...(broker.logger === undefined ? {} : { logger: broker.logger }),
+    ...(broker.signal === undefined ? {} : { signal: broker.signal }),
   });
   const transport = createNatsTransport(connection, options);
   return {

@@ -16,7 +16,7 @@ import { openStore } from "@millrace/store";
 import { schedulerMetrics } from "./scheduler-metrics.ts";
 import { startScheduler } from "./start-scheduler.ts";
 
-await runService(async () => {
+await runService(async (stopping) => {
   const { config, live } = loadStoreProcess({ env: process.env, argv: process.argv.slice(2) });
   const logger = createLogger({ name: "scheduler", level: config.logLevel });
   const metrics = createMetrics();
@@ -24,7 +24,7 @@ await runService(async () => {
   await using stack = new AsyncDisposableStack();
   stack.use(startTracing({ service: "scheduler", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
   const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
-  const bus = stack.use(await connectBus({ ...brokerOptions("scheduler", config), logger }));
+  const bus = stack.use(await connectBus({ ...brokerOptions("scheduler", config), logger, signal: stopping }));
   await bus.ensureTopology();
   await bus.requireLogs();
   stack.use(followSettings(bus.kv("settings"), live, logger));

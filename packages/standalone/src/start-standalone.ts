@@ -86,7 +86,7 @@ export async function startStandalone(
     health.check("broker's disk", () => disk.reason);
     health.warn("broker's disk", () => disk.alarm);
   }
-  const bus = starting.use(await connectBus({ ...busOptions(config, nats.url), logger }));
+  const bus = starting.use(await connectBus({ ...busOptions(config, nats.url), logger, signal }));
   // First: a broker that is refused (a former version's streams hold jobs) must find the database as it was, so that the former
   // version can still be started.
   await bus.ensureTopology();

@@ -87,3 +87,23 @@ test.each(Object.keys(runtimes) as (keyof typeof runtimes)[])(
   },
   30_000,
 );
+
+test("a worker that waits for its broker at the start is stopped at once", async () => {
+  const env = { ...process.env, NATS_URL: "nats://127.0.0.1:1", MILLRACE_LOG_LEVEL: "info" };
+  const child = spawn(process.execPath, [main], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const ended = once(child, "exit");
+  let output = "";
+  const waits = new Promise<void>((resolve) => {
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (chunk: Buffer) => {
+        output += chunk.toString();
+        if (output.includes("no NATS server answers yet")) resolve();
+      });
+  });
+  await waits;
+  const stoppedMs = performance.now();
+  child.kill("SIGTERM");
+  expect((await ended)[0]).toBe(0);
+  expect(performance.now() - stoppedMs).toBeLessThan(5000);
+  expect(output).not.toContain("did not");
+});

@@ -17,7 +17,7 @@ import { loadWorkerConfig } from "./config.ts";
 import type { JobHandler } from "./job-context.ts";
 import { startWorker } from "./start-worker.ts";
 
-await runService(async () => {
+await runService(async (stopping) => {
   const { config, live } = loadWorkerConfig({ env: process.env, argv: process.argv.slice(2) });
   const logger = createLogger({ name: "worker", level: config.logLevel });
   const metrics = createMetrics();
@@ -25,7 +25,7 @@ await runService(async () => {
   await using stack = new AsyncDisposableStack();
   stack.use(startTracing({ service: "worker", version, endpoint: config.otlpEndpoint, ratio: config.traceRatio }));
   const ops = stack.use(await startOpsServer({ host: config.host, port: config.opsPort, health, metrics }));
-  const bus = stack.use(await connectBus({ ...brokerOptions("worker", config), logger }));
+  const bus = stack.use(await connectBus({ ...brokerOptions("worker", config), logger, signal: stopping }));
   stack.use(followSettings(bus.kv("settings"), live, logger));
   stack.use(announceSettings(bus.kv("processes"), processSettings("worker", live), logger));
   const worker = stack.use(
