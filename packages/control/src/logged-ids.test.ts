@@ -5,6 +5,7 @@ import { startTestNats, type TestNats } from "@millrace/bus/testing";
 import { decodeJson, SubmitJobRequestSchema } from "@millrace/protocol";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { toJobMessage, type JobMessage } from "./job-message.ts";
+import { lastPlaces } from "./log-places.ts";
 import { LoggedIds } from "./logged-ids.ts";
 
 let nats: TestNats;
@@ -126,4 +127,15 @@ test("who asks hears of a log that cannot be asked, and the next is asked again"
   await nats.restart();
   await away.whenConnected();
   expect(await logged.isLogged(messageOf({ id: "a", queue: "down" }))).toBe(false);
+}, 30_000);
+
+test("a log that somebody deleted is not taken for a job that is not there", async () => {
+  await bus.request("$JS.API.STREAM.DELETE.JOBS_LOW", new Uint8Array(0), { timeoutMs: 5000 });
+  const missing = {
+    code: "unavailable",
+    message: "the stream JOBS_LOW is missing on the broker: restart a service, which makes it anew",
+  };
+  await expect(new LoggedIds(bus, () => 0).isLogged(messageOf({ id: "elsewhere" }))).rejects.toMatchObject(missing);
+  await expect(lastPlaces(bus)).rejects.toMatchObject(missing);
+  await bus.ensureTopology();
 }, 30_000);

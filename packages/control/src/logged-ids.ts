@@ -1,6 +1,7 @@
 import type { Bus } from "@millrace/bus";
 import { jobLogs, jobStream, priorityNames, scheduleStream, subjectRoots, withOwner } from "@millrace/protocol";
 import type { JobMessage } from "./job-message.ts";
+import { askLog } from "./log-places.ts";
 
 /** Jobs that are asked for together; the others wait. */
 const mostTogether = 1000;
@@ -107,7 +108,7 @@ export class LoggedIds {
     }
     this.#open++;
     try {
-      return await this.#bus.holdsSubject(log, subject);
+      return await askLog(log, this.#bus.holdsSubject(log, subject));
     } finally {
       this.#open--;
       this.#waiting.shift()?.();
