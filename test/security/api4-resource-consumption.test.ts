@@ -44,12 +44,12 @@ describe("a flood", () => {
   it.for(doorNames)("of strangers by %s is refused, and nobody else", async (name) => {
     const door = attacker.door(name);
     const { refresh } = AuthService.method;
-    // From elsewhere, so that the gateway knows the token.
-    expect((await attacker.door(name)(SystemService.method.getInfo, {}, person.headers)).code).toBe("ok");
     const answers = await flood(rates.strangerBurst, () => door(refresh, { refreshToken: "guess" }));
     const refused = answers.findLast(({ code }) => code === "resource_exhausted");
     expectTold(refused as Said);
     expect(answers.filter(({ code }) => code === "unauthenticated").length).toBeGreaterThanOrEqual(rates.strangerBurst);
+    // From elsewhere, so that the gateway knows the token: what came of its person's making may have had it forget.
+    expect((await attacker.door(name)(SystemService.method.getInfo, {}, person.headers)).code).toBe("ok");
     // From the same address, at another door, it is the same stranger; who is known is none.
     expect((await door(SystemService.method.getInfo, {}, person.headers)).code).toBe("ok");
     expect((await attacker.door(name)(refresh, { refreshToken: "guess" })).code).toBe("unauthenticated");
